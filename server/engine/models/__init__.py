@@ -1,0 +1,1 @@
+"""The models: the only rooms that know torch."""

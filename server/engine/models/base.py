@@ -1,0 +1,82 @@
+"""What a model must do to be served. Free of torch, so that a fake can be one too.
+
+A model is used by one thread only (the worker's). `encode` is a generator so that clicks can be
+answered between its steps; `decode` takes prompts of different images in one call.
+"""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.engine.types import DecodeRequest, RgbImage
+
+__all__ = ["Decoded", "DeviceLostError", "Embedding", "Model", "OutOfMemoryError"]
+
+
+class OutOfMemoryError(Exception):
+    """The device had no room; the same call may succeed after memory has been freed."""
+
+
+class DeviceLostError(Exception):
+    """The device can no longer be used by this process (a poisoned CUDA context)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """One encoded image. `features` belongs to the model that made it."""
+
+    features: object
+    width: int
+    """Of the image, in its own pixels."""
+    height: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """The decoder's answer to one request, best first."""
+
+    logits: NDArray[np.float32]
+    """k x h x w low-resolution logits; > 0 is mask. k = 3 for `want="all"`, else 1."""
+    scores: NDArray[np.float32]
+    """k predicted IoUs, as the model gave them (not clipped)."""
+
+
+class Model(Protocol):
+    """A promptable segmentation model: SAM's contract."""
+
+    @property
+    def name(self) -> str:
+        """What `welcome.model.name` says."""
+
+    @property
+    def input_size(self) -> int:
+        """Longest side in pixels the encoder sees; prompts are scaled to it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the weights and the preprocessing: embeddings of equal fingerprints are equal."""
+
+    def encode(self, image: RgbImage) -> Generator[float, None, Embedding]:
+        """Encode in steps of about 25 ms, yielding the fraction done; return the embedding.
+
+        Closing the generator early abandons the work.
+
+        Raises:
+            OutOfMemoryError: the device had no room.
+            DeviceLostError: the device is gone for good.
+        """
+
+    def decode(self, batch: Sequence[tuple[Embedding, DecodeRequest]]) -> list[Decoded]:
+        """Decode a batch; each answer is independent of what else is in the batch.
+
+        Raises:
+            OutOfMemoryError: the device had no room for a batch of this size.
+            DeviceLostError: the device is gone for good.
+        """
+
+    def warm_up(self, max_decode_ms: float) -> int:
+        """Run every shape once; return the largest batch that decodes within `max_decode_ms`."""
