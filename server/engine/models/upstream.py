@@ -1,0 +1,46 @@
+"""The one door to segment_anything, which imports torchvision for a resize it hardly uses.
+
+torchvision's wheel on PyPI is built for CUDA. Beside a CPU build of torch its compiled extension
+does not load, and `import torchvision` dies where it describes operators that were never
+registered. Declaring those two operators first is enough: nothing here calls them.
+"""
+
+import torch
+
+try:
+    import torchvision  # noqa: F401 - imported for its failure, before segment_anything meets it
+except RuntimeError:
+    # Kept for the life of the process: the declarations vanish with the object.
+    _operators = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call] # torch has none
+    for _name in ("nms", "qnms"):
+        _schema = f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+        _operators.define(_schema)  # type: ignore[no-untyped-call] # torch has none
+
+from segment_anything import SamPredictor, sam_model_registry
+from segment_anything.modeling import (
+    ImageEncoderViT,
+    MaskDecoder,
+    PromptEncoder,
+    Sam,
+    TwoWayTransformer,
+)
+from segment_anything.modeling.common import LayerNorm2d, MLPBlock
+from segment_anything.modeling.image_encoder import Attention as WindowAttention
+from segment_anything.modeling.image_encoder import Block as WindowBlock
+from segment_anything.modeling.transformer import Attention, TwoWayAttentionBlock
+
+__all__ = [
+    "Attention",
+    "ImageEncoderViT",
+    "LayerNorm2d",
+    "MLPBlock",
+    "MaskDecoder",
+    "PromptEncoder",
+    "Sam",
+    "SamPredictor",
+    "TwoWayAttentionBlock",
+    "TwoWayTransformer",
+    "WindowAttention",
+    "WindowBlock",
+    "sam_model_registry",
+]
