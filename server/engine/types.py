@@ -49,7 +49,9 @@ class Prompt:
     def extends(self, other: "Prompt") -> bool:
         """Whether `other` is a proper subset: the same box, its points a shorter prefix of ours."""
         shorter = len(other.points) < len(self.points)
-        return shorter and self.box == other.box and self.points[: len(other.points)] == other.points
+        return (
+            shorter and self.box == other.box and self.points[: len(other.points)] == other.points
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,113 @@
+"""Masks as COCO compressed RLE, byte for byte pycocotools', and what is read off them.
+
+COCO's RLE counts runs down the columns, starting with background; the runs are written as
+LEB128-like characters of 6 bits, each from the fourth on as the difference to the one before the
+last (cocoapi, `common/maskApi.c`). pycocotools trusts what it is given, so bytes from outside pass
+`check_counts` first.
+"""
+
+from typing import TypedDict
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco
+
+__all__ = ["BinaryMask", "Rle", "area", "bbox", "check_counts", "decode", "encode", "polygons"]
+
+BinaryMask = NDArray[np.bool_]
+"""Height x width."""
+
+
+class Rle(TypedDict):
+    """COCO's own layout, as it travels on the wire."""
+
+    size: tuple[int, int]
+    counts: bytes
+
+
+def encode(mask: BinaryMask) -> Rle:
+    """Compress a height x width mask."""
+    packed = coco.encode(np.asfortranarray(mask.view(np.uint8)))
+    return Rle(size=(mask.shape[0], mask.shape[1]), counts=packed["counts"])
+
+
+def decode(rle: Rle) -> BinaryMask:
+    """Expand to height x width.
+
+    Raises:
+        ValueError: the counts are malformed or do not fill the size.
+
+    """
+    check_counts(rle)
+    height, width = rle["size"]
+    mask: NDArray[np.uint8] = coco.decode({"size": [height, width], "counts": rle["counts"]})
+    return mask.view(np.bool_)
+
+
+def check_counts(rle: Rle) -> None:
+    """Refuse counts that pycocotools could not read safely.
+
+    Raises:
+        ValueError: a stray byte, an unfinished number, a negative run, or a wrong total.
+
+    """
+    runs = _runs(rle["counts"])
+    if runs.size and int(runs.min()) < 0:
+        raise ValueError("a run of negative length")
+    height, width = rle["size"]
+    if int(runs.sum()) != height * width:
+        raise ValueError(f"runs cover {int(runs.sum())} pixels instead of {height} x {width}")
+
+
+def bbox(rle: Rle) -> tuple[float, float, float, float]:
+    """Smallest x, y, width, height around the mask, in pixels; zeros when it is empty."""
+    x, y, width, height = (float(v) for v in coco.toBbox(dict(rle)))
+    return (x, y, width, height) if width and height else (0.0, 0.0, 0.0, 0.0)
+
+
+def area(rle: Rle) -> int:
+    """Pixels in the mask."""
+    return int(coco.area(dict(rle)))
+
+
+def polygons(mask: BinaryMask) -> list[list[NDArray[np.int32]]]:
+    """Outlines of a mask: one list a part, its outer ring first, then its holes.
+
+    Each ring is an N x 2 array of x, y pixel centres, as `cv2.findContours` traces them.
+    """
+    rings, tree = cv2.findContours(mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    if tree is None:
+        return []
+    parts: dict[int, list[NDArray[np.int32]]] = {}
+    parents = tree[0][:, 3]
+    for index in np.argsort(parents >= 0, kind="stable"):  # outer rings before their holes
+        parent = int(parents[index])
+        ring = rings[index].reshape(-1, 2).astype(np.int32)
+        parts.setdefault(int(index) if parent < 0 else parent, []).append(ring)
+    return list(parts.values())
+
+
+def _runs(counts: bytes) -> NDArray[np.int64]:
+    """The run lengths, read without trusting them."""
+    codes = np.frombuffer(counts, np.uint8).astype(np.int64) - 48
+    if codes.size == 0:
+        return codes
+    if codes.min() < 0 or codes.max() > 63:
+        raise ValueError("a byte outside COCO's alphabet")
+    last = (codes & 0x20) == 0
+    if not last[-1]:
+        raise ValueError("the last number is unfinished")
+    ends = np.flatnonzero(last)
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    if (ends - starts).max() > 6:
+        raise ValueError("a number too long")
+    digit = np.arange(codes.size) - np.repeat(starts, ends - starts + 1)
+    values = np.add.reduceat((codes & 0x1F) << (5 * digit), starts)
+    negative = (codes[ends] & 0x10) != 0
+    values -= np.where(negative, np.int64(1) << (5 * (ends - starts + 1)), 0)
+    # From the fourth on each run is a difference to the one two before: two running sums.
+    values[1::2] = np.cumsum(values[1::2])
+    if values.size > 2:
+        values[2::2] = np.cumsum(values[2::2])
+    return values
