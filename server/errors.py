@@ -1,4 +1,4 @@
-"""Every error a client can meet: its code, whose fault it is, the close code if it ends the session.
+"""Every error a client can meet: its code, whose fault, and its close code if it ends all.
 
 The table is the whole truth. Only a `WireError`'s own text leaves the process; any other exception
 becomes `internal`, its details going to the log. Close codes tell a client what to do next: 40xx,

@@ -1,0 +1,452 @@
+"""One annotator's session, without I/O: messages and results in, effects out.
+
+Rules of this file: everything that changes the session's state, and the table that says what each
+message does in each state, live here and nowhere else. What is asked of the objects of an open
+image is `objects.py`'s. Nothing here awaits, reads a clock or knows a socket; after each call the
+caller carries out the effects in order.
+
+    Greeting --hello--> Empty --open--> Opening --opened--> Open
+                          ^                |                  |
+                          +-----failed-----+-------close------+
+
+An `open` in any state but Greeting replaces the image. A prefetch is an open on the side: it
+changes neither the state nor the image.
+"""
+
+import enum
+import hmac
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from server.engine.types import MaskResult
+from server.errors import WireError
+from server.protocol import (
+    Cancel,
+    ClientMessage,
+    Close,
+    Data,
+    Done,
+    Error,
+    FrameError,
+    Hello,
+    Limits,
+    ModelInfo,
+    Open,
+    Opened,
+    OpenTimings,
+    Progress,
+    Release,
+    Segment,
+    Send,
+    Superseded,
+    Welcome,
+)
+from server.sessions.effects import (
+    Abandon,
+    Effect,
+    Fetch,
+    Free,
+    Hangup,
+    ImageHandle,
+    Load,
+    Reply,
+)
+from server.sessions.memory import Memory
+from server.sessions.objects import Objects
+from server.sessions.rate import TokenBucket
+from server.sessions.uploads import Upload, UploadBudget
+
+__all__ = ["Session", "SessionRules", "State"]
+
+
+class State(enum.Enum):
+    """Where a session is."""
+
+    GREETING = "greeting"
+    EMPTY = "empty"
+    OPENING = "opening"
+    OPEN = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRules:
+    """What is the same for every session of a server."""
+
+    protocol: str
+    server: str
+    model: ModelInfo
+    limits: Limits
+    features: tuple[str, ...]
+    tokens: tuple[str, ...]
+    """Any of these is accepted in `hello`; none = no token needed."""
+    hello_timeout_s: float
+    upload_timeout_s: float
+    segment_burst: float
+    max_errors_per_min: float
+    kept_logits: int
+
+
+class Session:
+    """The state of one connection, from its first frame to its last.
+
+    Args:
+        session_id: unguessable; names the session in logs and in `welcome`.
+        rules: what the server allows.
+        uploads: the process's budget for compressed bytes.
+        now: monotonic seconds, as in every method that takes it.
+    """
+
+    def __init__(
+        self, session_id: str, rules: SessionRules, uploads: UploadBudget, now: float
+    ) -> None:
+        self.id = session_id
+        self.state = State.GREETING
+        self.token: str | None = None
+        self.last_active_at = now
+        self._rules = rules
+        self._uploads = uploads
+        self._born_at = now
+        self._last_id = 0
+        self._image: ImageHandle | None = None
+        self._opening: Upload | None = None
+        self._prefetch: Upload | None = None
+        self._memory = Memory(kept_logits=rules.kept_logits)
+        self._objects = Objects(
+            max_waiting_clicks=rules.limits.max_waiting_clicks, memory=self._memory
+        )
+        self._rate = TokenBucket(rules.limits.segments_per_s, rules.segment_burst, now)
+        self._patience = TokenBucket(rules.max_errors_per_min / 60, rules.max_errors_per_min, now)
+
+    @property
+    def remembered_bytes(self) -> int:
+        """Bytes of logits kept for later priors."""
+        return self._memory.nbytes
+
+    @property
+    def at_work(self) -> bool:
+        """Whether an image is being opened or a mask is owed."""
+        return self._opening is not None or self._prefetch is not None or not self._objects.idle
+
+    def receive(self, message: ClientMessage, now: float) -> list[Effect]:
+        """Take a valid message."""
+        handle = TRANSITIONS[type(message)][self.state]
+        effects = handle(self, message, now)
+        if not any(isinstance(effect, Hangup) for effect in effects):
+            self.last_active_at = now
+        return effects
+
+    def refuse(self, error: WireError, now: float) -> list[Effect]:
+        """Answer a frame that was no message; too many of them end the connection."""
+        if error.spec.close_code is not None:
+            return [Hangup(error.code, error.message)]
+        if not self._patience.take(now):
+            return [Hangup("abuse", "too many frames in error")]
+        if self.state is State.GREETING:
+            return [Hangup("hello_required", "expected `hello` first")]
+        request_id = error.request_id if isinstance(error, FrameError) else None
+        if request_id is not None and request_id <= self._last_id:
+            request_id = None
+        self._last_id = request_id or self._last_id
+        return [Reply(Error.of(error, request_id))]
+
+    def tick(self, now: float) -> list[Effect]:
+        """Let time pass: a late hello, a stalled upload, an idle session."""
+        if self.state is State.GREETING:
+            if now - self._born_at >= self._rules.hello_timeout_s:
+                text = f"expected `hello` within {self._rules.hello_timeout_s:g} s"
+                return [Hangup("hello_required", text)]
+            return []
+        effects: list[Effect] = []
+        for upload in (self._opening, self._prefetch):
+            if upload is None or not upload.receiving:
+                continue
+            if now - upload.last_at >= self._rules.upload_timeout_s:
+                text = f"expected `data` at least every {self._rules.upload_timeout_s:g} s"
+                effects += self._fail(upload, WireError("upload_stalled", text))
+        idle_for = now - self.last_active_at
+        if idle_for >= self._rules.limits.idle_timeout_s and self._opening is None:
+            effects.append(Hangup("idle", f"no message for {idle_for:.0f} s"))
+        return effects
+
+    def end(self) -> list[Effect]:
+        """The connection is gone: let go of everything."""
+        return [
+            effect
+            for effect in self._let_go(by=None) + self._drop_prefetch(by=None)
+            if not isinstance(effect, Reply)
+        ]
+
+    def on_missing(self, open_id: int, now: float) -> list[Effect]:
+        """The image of a `Fetch` is neither cached nor on its way: ask for its bytes."""
+        upload = self._upload(open_id)
+        if upload is None:
+            return []
+        return self._start_upload(upload, now, [Reply(Send(id=open_id))])
+
+    def on_progress(
+        self, open_id: int, stage: str, fraction: float, ahead: int | None = None
+    ) -> list[Effect]:
+        """An open came forward."""
+        if self._upload(open_id) is None:
+            return []
+        progress = {"id": open_id, "stage": stage, "fraction": fraction, "ahead": ahead}
+        return [Reply(Progress.model_validate(progress))]
+
+    def on_opened(
+        self, open_id: int, image: ImageHandle, *, sha256: str, cached: bool, timings: OpenTimings
+    ) -> list[Effect]:
+        """The embedding is there, pinned for this session."""
+        upload = self._upload(open_id)
+        if upload is None:
+            return [Free(image)]
+        upload.end()
+        if upload is self._prefetch:
+            self._prefetch = None
+            return [Free(image), Reply(Done(id=open_id))]
+        self._opening = None
+        self._image = image
+        self.state = State.OPEN
+        opened = Opened(
+            id=open_id,
+            width=image.width,
+            height=image.height,
+            sha256=sha256,
+            cached=cached,
+            timings=timings,
+        )
+        return [Reply(opened), *self._objects.opened(image)]
+
+    def on_open_failed(self, open_id: int, error: WireError) -> list[Effect]:
+        """The image could not be opened; what waited for it is refused."""
+        upload = self._upload(open_id)
+        return [] if upload is None else self._end_failed(upload, error)
+
+    def on_started(self, ticket: int) -> None:
+        """A decode left the queue for the device."""
+        self._objects.started(ticket)
+
+    def on_result(self, ticket: int, outcome: MaskResult | WireError) -> list[Effect]:
+        """A decode came back."""
+        return self._objects.finished(ticket, outcome)
+
+    # What each message does; `TRANSITIONS` says when.
+
+    def _greet(self, message: Hello, _now: float) -> list[Effect]:
+        if not self._knows(message.token):
+            return [Hangup("unauthorized", "expected a valid `token` in `hello`")]
+        self.token = message.token
+        self.state = State.EMPTY
+        rules = self._rules
+        welcome = Welcome(
+            session=self.id,
+            protocol=rules.protocol,
+            server=rules.server,
+            model=rules.model,
+            limits=rules.limits,
+            features=rules.features,
+        )
+        return [Reply(welcome)]
+
+    def _demand_hello(self, message: ClientMessage, _now: float) -> list[Effect]:
+        return [Hangup("hello_required", f"expected `hello` first, got `{message.type}`")]
+
+    def _refuse_second_hello(self, _message: Hello, now: float) -> list[Effect]:
+        return self.refuse(WireError("bad_frame", "`hello` comes once, and first"), now)
+
+    def _open(self, message: Open, now: float) -> list[Effect]:
+        if not self._is_new(message.id):
+            return self._refuse_id(message.id, now)
+        effects: list[Effect] = []
+        upload = Upload(
+            message.id, message.size, message.sha256, message.prefetch, self._uploads, now
+        )
+        if message.prefetch:
+            effects += self._drop_prefetch(by=message.id)
+            self._prefetch = upload
+        else:
+            effects += self._let_go(by=message.id)
+            self._opening = upload
+            self.state = State.OPENING
+        if message.size > self._rules.limits.max_image_bytes:
+            text = f"expected at most {self._rules.limits.max_image_bytes} bytes"
+            error = WireError("image_too_large", text, field="size")
+            return effects + self._end_failed(upload, error)
+        if message.sha256 is not None:
+            return [*effects, Fetch(message.id, message.sha256, message.prefetch)]
+        return self._start_upload(upload, now, effects)
+
+    def _start_upload(self, upload: Upload, now: float, effects: list[Effect]) -> list[Effect]:
+        try:
+            upload.start(now)
+        except WireError as refused:
+            return self._end_failed(upload, refused)
+        return effects
+
+    def _take_data(self, message: Data, now: float) -> list[Effect]:
+        upload = self._upload(message.id)
+        if upload is None and message.id <= self._last_id:
+            return []  # it crossed our reply that ended the open
+        if upload is None or not upload.receiving:
+            text = "expected the id of an open that waits for its bytes"
+            return self.refuse(WireError("bad_data", text, field="id"), now)
+        try:
+            upload.add(message.bytes, now)
+        except WireError as refused:
+            return self._fail(upload, refused)
+        effects: list[Effect] = []
+        fraction = upload.news()
+        if fraction is not None:
+            effects += self.on_progress(upload.id, "upload", fraction)
+        if upload.complete:
+            data = upload.take_bytes()
+            effects.append(Load(upload.id, data, upload.sha256, upload.prefetch))
+        return effects
+
+    def _segment(self, message: Segment, now: float) -> list[Effect]:
+        if not self._is_new(message.id):
+            return self._refuse_id(message.id, now)
+        if self._rate.take(now):
+            return self._objects.ask(message)
+        if not self._patience.take(now):
+            return [Hangup("abuse", "kept sending over the rate")]
+        if message.kind == "hover":
+            return []
+        text = f"expected at most {self._rules.limits.segments_per_s:g} segments a second"
+        return [Reply(Error.of(WireError("rate_limited", text, retry_after=1.0), message.id))]
+
+    def _refuse_segment(self, message: Segment, now: float) -> list[Effect]:
+        if not self._is_new(message.id):
+            return self._refuse_id(message.id, now)
+        return [Reply(Error.of(_not_open(), message.id))]
+
+    def _cancel(self, message: Cancel, _now: float) -> list[Effect]:
+        for upload in (self._opening, self._prefetch):
+            if upload is not None and upload.id == message.target:
+                superseded = Reply(Superseded(id=upload.id))
+                refused = self._objects.refuse_all(_not_open()) if upload is self._opening else []
+                return [*self._abandon(upload), superseded, *refused]
+        return self._objects.cancel(message.target)
+
+    def _release(self, message: Release, _now: float) -> list[Effect]:
+        return self._objects.release(message.object)
+
+    def _close(self, message: Close, now: float) -> list[Effect]:
+        if not self._is_new(message.id):
+            return self._refuse_id(message.id, now)
+        return [*self._let_go(by=message.id), Reply(Done(id=message.id))]
+
+    # The pieces they share.
+
+    def _knows(self, token: str | None) -> bool:
+        """Compare with every token in constant time, whichever matches."""
+        given = (token or "").encode()
+        known = [hmac.compare_digest(given, accepted.encode()) for accepted in self._rules.tokens]
+        return any(known) or not self._rules.tokens
+
+    def _is_new(self, request_id: int) -> bool:
+        if request_id <= self._last_id:
+            return False
+        self._last_id = request_id
+        return True
+
+    def _refuse_id(self, request_id: int, now: float) -> list[Effect]:
+        text = f"expected an id above {self._last_id}, got {request_id}"
+        return self.refuse(WireError("bad_id", text, field="id"), now)
+
+    def _upload(self, open_id: int) -> Upload | None:
+        uploads = (self._opening, self._prefetch)
+        return next((u for u in uploads if u is not None and u.id == open_id), None)
+
+    def _let_go(self, by: int | None) -> list[Effect]:
+        """Leave Opening or Open for Empty: unfinished work is superseded, the image unpinned."""
+        effects = self._objects.clear(by)
+        if self._opening is not None:
+            superseded = Superseded(id=self._opening.id, by=by)
+            effects = [*self._abandon(self._opening), Reply(superseded), *effects]
+        if self._image is not None:
+            effects.append(Free(self._image))
+        self._image = None
+        self.state = State.EMPTY if self.state is not State.GREETING else self.state
+        return effects
+
+    def _drop_prefetch(self, by: int | None) -> list[Effect]:
+        if self._prefetch is None:
+            return []
+        superseded = Superseded(id=self._prefetch.id, by=by)
+        return [*self._abandon(self._prefetch), Reply(superseded)]
+
+    def _fail(self, upload: Upload, error: WireError) -> list[Effect]:
+        return [Abandon(upload.id), *self._end_failed(upload, error)]
+
+    def _end_failed(self, upload: Upload, error: WireError) -> list[Effect]:
+        was_opening = upload is self._opening
+        self._forget(upload)
+        effects: list[Effect] = [Reply(Error.of(error, upload.id))]
+        return effects + self._objects.refuse_all(_not_open()) if was_opening else effects
+
+    def _abandon(self, upload: Upload) -> list[Effect]:
+        self._forget(upload)
+        return [Abandon(upload.id)]
+
+    def _forget(self, upload: Upload) -> None:
+        upload.end()
+        if upload is self._prefetch:
+            self._prefetch = None
+        if upload is self._opening:
+            self._opening = None
+            self.state = State.EMPTY
+
+
+def _not_open() -> WireError:
+    return WireError("not_open", "expected an open image; send `open` first")
+
+
+_Handler = Callable[[Session, Any, float], list[Effect]]
+
+# The whole behaviour of a session in one place: message x state -> what happens.
+# Handlers take the one message type of their row, which a Mapping's type cannot say: hence Any.
+TRANSITIONS: Mapping[type[ClientMessage], Mapping[State, _Handler]] = {
+    Hello: {
+        State.GREETING: Session._greet,
+        State.EMPTY: Session._refuse_second_hello,
+        State.OPENING: Session._refuse_second_hello,
+        State.OPEN: Session._refuse_second_hello,
+    },
+    Open: {
+        State.GREETING: Session._demand_hello,
+        State.EMPTY: Session._open,
+        State.OPENING: Session._open,
+        State.OPEN: Session._open,
+    },
+    Data: {
+        State.GREETING: Session._demand_hello,
+        State.EMPTY: Session._take_data,  # a prefetch's, or late for an open that has ended
+        State.OPENING: Session._take_data,
+        State.OPEN: Session._take_data,
+    },
+    Segment: {
+        State.GREETING: Session._demand_hello,
+        State.EMPTY: Session._refuse_segment,
+        State.OPENING: Session._segment,  # waits for the image
+        State.OPEN: Session._segment,
+    },
+    Cancel: {
+        State.GREETING: Session._demand_hello,
+        State.EMPTY: Session._cancel,
+        State.OPENING: Session._cancel,
+        State.OPEN: Session._cancel,
+    },
+    Release: {
+        State.GREETING: Session._demand_hello,
+        State.EMPTY: Session._release,
+        State.OPENING: Session._release,
+        State.OPEN: Session._release,
+    },
+    Close: {
+        State.GREETING: Session._demand_hello,
+        State.EMPTY: Session._close,
+        State.OPENING: Session._close,
+        State.OPEN: Session._close,
+    },
+}

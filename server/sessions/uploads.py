@@ -1,0 +1,99 @@
+"""The bytes of images on their way in, bounded in size, in sum over all sessions, and in time."""
+
+from dataclasses import dataclass, field
+
+from server.errors import WireError
+
+__all__ = ["Upload", "UploadBudget"]
+
+
+class UploadBudget:
+    """Bytes of compressed images the process may hold before they are encoded; shared by all."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self.used = 0
+
+    def take(self, size: int) -> None:
+        """Reserve room.
+
+        Raises:
+            WireError: `overload` when there is none.
+        """
+        if self.used + size > self._max_bytes:
+            text = "too many images are being uploaded at once"
+            raise WireError("overload", text, retry_after=1.0)
+        self.used += size
+
+    def give(self, size: int) -> None:
+        """Return what was taken."""
+        self.used -= size
+
+
+@dataclass(slots=True)
+class Upload:
+    """One open that is not done; holds `size` bytes of the budget once the bytes are asked for."""
+
+    id: int
+    size: int
+    sha256: str | None
+    prefetch: bool
+    budget: UploadBudget
+    last_at: float
+    """When it last came forward; monotonic seconds."""
+    receiving: bool = False
+    received: int = 0
+    _chunks: list[bytes] = field(default_factory=list)
+    _reserved: int = 0
+    _reported: float = 0.0
+
+    def start(self, now: float) -> None:
+        """Reserve room and wait for data.
+
+        Raises:
+            WireError: `overload`.
+        """
+        self.budget.take(self.size)
+        self._reserved = self.size
+        self.receiving = True
+        self.last_at = now
+
+    def add(self, chunk: bytes, now: float) -> None:
+        """Take the next bytes.
+
+        Raises:
+            WireError: `bad_data` when they go beyond the size announced.
+        """
+        if self.received + len(chunk) > self.size:
+            text = f"expected {self.size} bytes in all, got at least {self.received + len(chunk)}"
+            raise WireError("bad_data", text, field="bytes")
+        self._chunks.append(chunk)
+        self.received += len(chunk)
+        self.last_at = now
+
+    @property
+    def complete(self) -> bool:
+        """Whether every byte is there."""
+        return self.received == self.size
+
+    def news(self) -> float | None:
+        """The fraction received, each time it has grown by a twentieth."""
+        fraction = self.received / self.size
+        if fraction < 1.0 and fraction - self._reported < 0.05:
+            return None
+        self._reported = fraction
+        return fraction
+
+    def take_bytes(self) -> bytes:
+        """Hand over the whole image; the budget stays taken until `end`."""
+        data = b"".join(self._chunks)
+        self._chunks.clear()
+        self.receiving = False
+        return data
+
+    def end(self) -> None:
+        """Give back the room; harmless when repeated."""
+        self.budget.give(self._reserved)
+        self._reserved = 0
+        self._chunks.clear()
+        self.receiving = False
