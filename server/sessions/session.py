@@ -17,7 +17,7 @@ import enum
 import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from server.engine.types import MaskResult
 from server.errors import WireError
@@ -82,7 +82,9 @@ class SessionRules:
     """Any of these is accepted in `hello`; none = no token needed."""
     hello_timeout_s: float
     upload_timeout_s: float
+    min_upload_bytes_per_s: float
     segment_burst: float
+    messages_per_s: float
     max_errors_per_min: float
     kept_logits: int
 
@@ -116,6 +118,8 @@ class Session:
             max_waiting_clicks=rules.limits.max_waiting_clicks, memory=self._memory
         )
         self._rate = TokenBucket(rules.limits.segments_per_s, rules.segment_burst, now)
+        self._flood = TokenBucket(rules.messages_per_s, 2 * rules.messages_per_s, now)
+        self._late_hover: Segment | None = None
         self._patience = TokenBucket(rules.max_errors_per_min / 60, rules.max_errors_per_min, now)
 
     @property
@@ -130,10 +134,11 @@ class Session:
 
     def receive(self, message: ClientMessage, now: float) -> list[Effect]:
         """Take a valid message."""
-        handle = TRANSITIONS[type(message)][self.state]
-        effects = handle(self, message, now)
-        if not any(isinstance(effect, Hangup) for effect in effects):
-            self.last_active_at = now
+        if not self._flood.take(now):
+            return [Hangup("abuse", f"more than {self._rules.messages_per_s:g} messages a second")]
+        self.last_active_at = now
+        handle = self.TRANSITIONS[type(message)][self.state]
+        effects: list[Effect] = handle(self, message, now)
         return effects
 
     def refuse(self, error: WireError, now: float) -> list[Effect]:
@@ -157,12 +162,13 @@ class Session:
                 text = f"expected `hello` within {self._rules.hello_timeout_s:g} s"
                 return [Hangup("hello_required", text)]
             return []
-        effects: list[Effect] = []
+        effects = self._ask_late_hover(now)
+        rules = self._rules
         for upload in (self._opening, self._prefetch):
-            if upload is None or not upload.receiving:
-                continue
-            if now - upload.last_at >= self._rules.upload_timeout_s:
-                text = f"expected `data` at least every {self._rules.upload_timeout_s:g} s"
+            if upload is not None and upload.is_stalled(
+                now, rules.upload_timeout_s, rules.min_upload_bytes_per_s
+            ):
+                text = f"expected `data` at least every {rules.upload_timeout_s:g} s, and faster"
                 effects += self._fail(upload, WireError("upload_stalled", text))
         idle_for = now - self.last_active_at
         if idle_for >= self._rules.limits.idle_timeout_s and self._opening is None:
@@ -307,13 +313,23 @@ class Session:
         if not self._is_new(message.id):
             return self._refuse_id(message.id, now)
         if self._rate.take(now):
+            self._late_hover = None if message.kind == "hover" else self._late_hover
             return self._objects.ask(message)
+        if message.kind == "hover":
+            self._late_hover = message
+            return []
         if not self._patience.take(now):
             return [Hangup("abuse", "kept sending over the rate")]
-        if message.kind == "hover":
-            return []
         text = f"expected at most {self._rules.limits.segments_per_s:g} segments a second"
         return [Reply(Error.of(WireError("rate_limited", text, retry_after=1.0), message.id))]
+
+    def _ask_late_hover(self, now: float) -> list[Effect]:
+        """A hover over the rate is passed over in silence, but the last one is still answered."""
+        hover = self._late_hover
+        if hover is None or self.state is not State.OPEN or not self._rate.take(now):
+            return []
+        self._late_hover = None
+        return self._objects.ask(hover)
 
     def _refuse_segment(self, message: Segment, now: float) -> list[Effect]:
         if not self._is_new(message.id):
@@ -367,6 +383,7 @@ class Session:
         if self._image is not None:
             effects.append(Free(self._image))
         self._image = None
+        self._late_hover = None
         self.state = State.EMPTY if self.state is not State.GREETING else self.state
         return effects
 
@@ -397,56 +414,25 @@ class Session:
             self._opening = None
             self.state = State.EMPTY
 
+    # The whole behaviour of a session in one place: message x state -> what happens. A handler
+    # takes the one message type of its row, which a mapping's type cannot say: hence Any.
+    # In Empty, `data` is a prefetch's, or late for an open that has ended.
+    # fmt: off
+    TRANSITIONS: ClassVar[Mapping[type[ClientMessage], Mapping[State, Callable[..., Any]]]] = {
+        message: dict(zip(State, handlers, strict=True))
+        for message, handlers in {
+            #         greeting       empty                 opening               open
+            Hello:   (_greet,        _refuse_second_hello, _refuse_second_hello, _refuse_second_hello),
+            Open:    (_demand_hello, _open,                _open,                _open),
+            Data:    (_demand_hello, _take_data,           _take_data,           _take_data),
+            Segment: (_demand_hello, _refuse_segment,      _segment,             _segment),
+            Cancel:  (_demand_hello, _cancel,              _cancel,              _cancel),
+            Release: (_demand_hello, _release,             _release,             _release),
+            Close:   (_demand_hello, _close,               _close,               _close),
+        }.items()
+    }
+    # fmt: on
+
 
 def _not_open() -> WireError:
     return WireError("not_open", "expected an open image; send `open` first")
-
-
-_Handler = Callable[[Session, Any, float], list[Effect]]
-
-# The whole behaviour of a session in one place: message x state -> what happens.
-# Handlers take the one message type of their row, which a Mapping's type cannot say: hence Any.
-TRANSITIONS: Mapping[type[ClientMessage], Mapping[State, _Handler]] = {
-    Hello: {
-        State.GREETING: Session._greet,
-        State.EMPTY: Session._refuse_second_hello,
-        State.OPENING: Session._refuse_second_hello,
-        State.OPEN: Session._refuse_second_hello,
-    },
-    Open: {
-        State.GREETING: Session._demand_hello,
-        State.EMPTY: Session._open,
-        State.OPENING: Session._open,
-        State.OPEN: Session._open,
-    },
-    Data: {
-        State.GREETING: Session._demand_hello,
-        State.EMPTY: Session._take_data,  # a prefetch's, or late for an open that has ended
-        State.OPENING: Session._take_data,
-        State.OPEN: Session._take_data,
-    },
-    Segment: {
-        State.GREETING: Session._demand_hello,
-        State.EMPTY: Session._refuse_segment,
-        State.OPENING: Session._segment,  # waits for the image
-        State.OPEN: Session._segment,
-    },
-    Cancel: {
-        State.GREETING: Session._demand_hello,
-        State.EMPTY: Session._cancel,
-        State.OPENING: Session._cancel,
-        State.OPEN: Session._cancel,
-    },
-    Release: {
-        State.GREETING: Session._demand_hello,
-        State.EMPTY: Session._release,
-        State.OPENING: Session._release,
-        State.OPEN: Session._release,
-    },
-    Close: {
-        State.GREETING: Session._demand_hello,
-        State.EMPTY: Session._close,
-        State.OPENING: Session._close,
-        State.OPEN: Session._close,
-    },
-}

@@ -41,6 +41,7 @@ class Upload:
     budget: UploadBudget
     last_at: float
     """When it last came forward; monotonic seconds."""
+    started_at: float = 0.0
     receiving: bool = False
     received: int = 0
     _chunks: list[bytes] = field(default_factory=list)
@@ -56,7 +57,13 @@ class Upload:
         self.budget.take(self.size)
         self._reserved = self.size
         self.receiving = True
-        self.last_at = now
+        self.started_at = self.last_at = now
+
+    def is_stalled(self, now: float, timeout_s: float, min_bytes_per_s: float) -> bool:
+        """Whether data stopped coming, or trickles."""
+        allowed_s = timeout_s + self.received / min_bytes_per_s
+        stopped = now - self.last_at >= timeout_s
+        return self.receiving and (stopped or now - self.started_at >= allowed_s)
 
     def add(self, chunk: bytes, now: float) -> None:
         """Take the next bytes.

@@ -27,6 +27,11 @@ from segment_anything.modeling import (
 from segment_anything.modeling.common import LayerNorm2d, MLPBlock
 from segment_anything.modeling.image_encoder import Attention as WindowAttention
 from segment_anything.modeling.image_encoder import Block as WindowBlock
+from segment_anything.modeling.image_encoder import (
+    get_rel_pos,
+    window_partition,
+    window_unpartition,
+)
 from segment_anything.modeling.transformer import Attention, TwoWayAttentionBlock
 
 __all__ = [
@@ -42,5 +47,8 @@ __all__ = [
     "TwoWayTransformer",
     "WindowAttention",
     "WindowBlock",
+    "get_rel_pos",
     "sam_model_registry",
+    "window_partition",
+    "window_unpartition",
 ]

@@ -1,0 +1,284 @@
+"""SAM's mask decoder for prompts of many images at once: upstream's logits, sooner.
+
+- Every row of a batch brings its own embedding; upstream repeats one image's over its prompts.
+- Rows are padded to a few lengths with tokens hidden wherever tokens are attended to, which is
+  exact. (Upstream's "not a point" is no padding: it is seen, and moves the mask.)
+- Attention between tokens and image is folded (`folding`) while tokens are few; from
+  `FOLD_BELOW` on, projecting the image as upstream does is cheaper.
+- Embeddings are stored as NxC with the constant no-mask embedding added; a prior adds the
+  difference. The dense positional encoding is computed once.
+- The IoU head speaks before any mask is made, so only wanted masks are. The features they are cut
+  from stay in block order; only finished masks are put in picture order.
+
+`SimpleDecoder` (`simple`) is the same without any of this.
+"""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from server.engine.models.base import Decoded
+from server.engine.models.folding import Read, Write, spread
+from server.engine.models.prompts import (
+    KINDS,
+    NOT_A_POINT,
+    OUTPUT_TOKENS,
+    PADDING,
+    stack_prompts,
+)
+from server.engine.models.simple import Row
+from server.engine.models.upstream import (
+    Attention,
+    MaskDecoder,
+    PromptEncoder,
+    Sam,
+    TwoWayAttentionBlock,
+)
+from server.engine.types import Want
+
+__all__ = ["FoldedDecoder"]
+
+FOLD_BELOW = 32
+"""Tokens from which on folding costs more than it saves: a folded product with N positions is
+N x C x (T x heads), a projected one N x C x C/2 and N x T x C/2."""
+
+MASKS: dict[Want, int] = {"single": 1, "best": 1, "all": 3}
+
+
+class FoldedDecoder:
+    """Decodes all rows in one call, on one device and in one dtype."""
+
+    def __init__(self, sam: Sam, *, device: torch.device, dtype: torch.dtype) -> None:
+        self._device, self._dtype = device, dtype
+        self._tokens = _frozen(_TokenEmbedding(sam)).to(device)
+        self._prior = _frozen(_PriorEmbedding(sam.prompt_encoder)).to(device, dtype)
+        self._core = _frozen(_Core(sam)).to(device, dtype)
+        no_mask = sam.prompt_encoder.no_mask_embed.weight
+        self._no_mask = no_mask.detach().to(device, torch.float32)
+
+    @torch.inference_mode()
+    def store(self, features: Tensor) -> Tensor:
+        """NxC with the no-mask embedding added: where decoding without a prior begins."""
+        keys = features[0].flatten(1).t().to(self._device, torch.float32)
+        return (keys + self._no_mask).to(self._dtype).contiguous()
+
+    @torch.inference_mode()
+    def decode(self, rows: Sequence[Row]) -> list[Decoded]:
+        """Decode all rows together; no answer depends on another row."""
+        wants = [request.want for _, _, request in rows]
+        tokens = stack_prompts([(frame, request.prompt) for _, frame, request in rows])
+        kinds = torch.from_numpy(tokens.kinds).to(self._device)
+        xy = torch.from_numpy(tokens.xy).to(self._device)
+        logits, scores = self._core(
+            self._keys(rows),
+            self._tokens(xy, kinds).to(self._dtype),
+            kinds == PADDING,
+            torch.tensor([want == "single" for want in wants], device=self._device),
+            max(MASKS[want] for want in wants),
+        )
+        return _split(wants, logits, scores)
+
+    def _keys(self, rows: Sequence[Row]) -> Tensor:
+        """BxNxC embeddings, priors added."""
+        keys = torch.stack([stored for stored, _, _ in rows]) if len(rows) > 1 else rows[0][0][None]
+        priors = {
+            row: torch.from_numpy(request.prior)
+            for row, (_, _, request) in enumerate(rows)
+            if request.prior is not None
+        }
+        if not priors:
+            return keys
+        masks = torch.stack(list(priors.values())).to(self._device, self._dtype)
+        which = torch.tensor(list(priors), device=self._device)
+        return keys.index_add(0, which, self._prior(masks))
+
+
+def _split(wants: Sequence[Want], logits: Tensor, scores: Tensor) -> list[Decoded]:
+    all_logits = logits.to("cpu", torch.float32).numpy()
+    all_scores = scores.to("cpu", torch.float32).numpy()
+    return [
+        Decoded(all_logits[row, : MASKS[want]], all_scores[row, : MASKS[want]])
+        for row, want in enumerate(wants)
+    ]
+
+
+def _frozen(module: nn.Module) -> nn.Module:
+    return module.eval().requires_grad_(requires_grad=False)
+
+
+class _TokenEmbedding(nn.Module):
+    """The decoder's own tokens, then a row's prompt, in float32 whatever the decoder's dtype."""
+
+    def __init__(self, sam: Sam) -> None:
+        super().__init__()
+        encoder, decoder = sam.prompt_encoder, sam.mask_decoder
+        height, width = encoder.input_image_size
+        points = [embedding.weight for embedding in encoder.point_embeddings]
+        nothing = torch.zeros_like(points[0])
+        kinds = torch.cat([*points, encoder.not_a_point_embed.weight, nothing])
+        if len(kinds) != KINDS:
+            raise ValueError(f"expected {KINDS} kinds of prompt tokens, got {len(kinds)}")
+        output = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
+        if len(output) != OUTPUT_TOKENS:
+            raise ValueError(f"expected {OUTPUT_TOKENS} output tokens, got {len(output)}")
+        self.register_buffer("size", torch.tensor([width, height], dtype=torch.float32))
+        self.register_buffer("kinds", kinds.detach().float())
+        self.register_buffer("output", output.detach().float())
+        self.places = copy.deepcopy(encoder.pe_layer).float()
+
+    def forward(self, xy: Tensor, kinds: Tensor) -> Tensor:
+        """BxPx2 model pixels and BxP kinds to Bx(5+P)xC tokens."""
+        places = self.places._pe_encoding((xy + 0.5) / self.size)
+        somewhere = (kinds < NOT_A_POINT).unsqueeze(-1)
+        prompt = places * somewhere + self.kinds[kinds]
+        return torch.cat([self.output.expand(len(xy), -1, -1), prompt], dim=1)
+
+
+class _PriorEmbedding(nn.Module):
+    """What an earlier mask adds to an embedding that already holds the no-mask embedding."""
+
+    def __init__(self, encoder: PromptEncoder) -> None:
+        super().__init__()
+        self.downscaling = copy.deepcopy(encoder.mask_downscaling)
+        self.downscaling[-1].bias.data -= encoder.no_mask_embed.weight.data[0]
+
+    def forward(self, masks: Tensor) -> Tensor:
+        """Bx4hx4w logits to BxNxC."""
+        dense: Tensor = self.downscaling(masks.unsqueeze(1))
+        return dense.flatten(2).transpose(1, 2)
+
+
+class _Core(nn.Module):
+    """The two-way transformer, the heads, and the masks."""
+
+    positions: Tensor
+
+    def __init__(self, sam: Sam) -> None:
+        super().__init__()
+        decoder: MaskDecoder = sam.mask_decoder
+        transformer = decoder.transformer
+        self.grid = sam.prompt_encoder.image_embedding_size
+        places = sam.prompt_encoder.get_dense_pe().flatten(2).transpose(1, 2)
+        self.register_buffer("positions", places.detach().contiguous())
+        self.layers = nn.ModuleList(_Layer(layer) for layer in transformer.layers)
+        self.final = Read(transformer.final_attn_token_to_image)
+        self.norm = copy.deepcopy(transformer.norm_final_attn)
+        self.iou_head = copy.deepcopy(decoder.iou_prediction_head)
+        self.mask_heads = copy.deepcopy(decoder.output_hypernetworks_mlps)
+        grow, norm, activation, grow_again, activation_again = decoder.output_upscaling
+        self.grow = nn.Sequential(
+            spread(grow),
+            nn.Unflatten(-1, (4, grow.out_channels)),
+            _channels_last(norm),
+            copy.deepcopy(activation),
+            spread(grow_again),
+            nn.Unflatten(-1, (4, grow_again.out_channels)),
+            copy.deepcopy(activation_again),
+        )
+
+    def forward(
+        self, keys: Tensor, tokens: Tensor, padding: Tensor, single: Tensor, masks: int
+    ) -> tuple[Tensor, Tensor]:
+        """BxMx4hx4w logits and BxM predicted IoUs, best first.
+
+        Args:
+            keys: BxNxC embeddings.
+            tokens: BxTxC.
+            padding: Bx(T-5), which of the prompt's tokens nobody may see.
+            single: B, rows that want the first mask token; others the best of the rest.
+            masks: M, how many of the rest.
+        """
+        read, keys = self._transform(keys, tokens, F.pad(padding, (OUTPUT_TOKENS, 0)))
+        scores = self.iou_head(read[:, 0])
+        chosen = 1 + scores[:, 1:].argsort(dim=1, descending=True, stable=True)[:, :masks]
+        chosen = chosen.masked_fill(single.unsqueeze(1), 0)
+        heads = zip(self.mask_heads, read[:, 1:].unbind(1), strict=True)
+        filters = torch.stack([head(token) for head, token in heads], dim=1)
+        filters = filters.gather(1, chosen.unsqueeze(-1).expand(-1, -1, filters.shape[-1]))
+        return self._masks(keys, filters), scores.gather(1, chosen)
+
+    def _transform(self, keys: Tensor, tokens: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
+        """The decoder's own tokens after the last attention, and the image's features."""
+        start = tokens
+        hidden = torch.zeros_like(padding, dtype=keys.dtype).masked_fill(padding, -torch.inf)
+        for layer in self.layers:
+            tokens, keys = layer(tokens, start, hidden, keys, keys + self.positions)
+        read, start = tokens[:, :OUTPUT_TOKENS], start[:, :OUTPUT_TOKENS]
+        read = self.norm(read + self.final(read + start, keys + self.positions, keys))
+        return read, keys
+
+    def _masks(self, keys: Tensor, filters: Tensor) -> Tensor:
+        """Cut BxMxC' filters' masks out of the features, in picture order."""
+        height, width = self.grid
+        features = self.grow(keys).flatten(1, 3)
+        blocks = torch.bmm(features, filters.transpose(1, 2))
+        # Block order: row, column, then row and column in the 2x2 of the first spread, then of
+        # the second. Picture order: all the rows, then all the columns.
+        blocks = blocks.view(-1, height, width, 2, 2, 2, 2, filters.shape[1])
+        return blocks.permute(0, 7, 1, 3, 5, 2, 4, 6).reshape(
+            -1, filters.shape[1], 4 * height, 4 * width
+        )
+
+
+class _Layer(nn.Module):
+    """Upstream's `TwoWayAttentionBlock`, folded where that pays."""
+
+    def __init__(self, block: TwoWayAttentionBlock) -> None:
+        super().__init__()
+        self.read = Read(block.cross_attn_token_to_image)
+        self.write = Write(block.cross_attn_image_to_token)
+        self.block = copy.deepcopy(block)
+
+    def forward(
+        self, tokens: Tensor, start: Tensor, hidden: Tensor, keys: Tensor, placed: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """BxTxC tokens and BxNxC keys, each having seen the other.
+
+        `start` are the tokens before the first layer, `hidden` BxT is -inf for padding, `placed`
+        is keys + positions.
+        """
+        block = self.block
+        folded = tokens.shape[1] < FOLD_BELOW
+        tokens = block.norm1(self._mix(tokens, start, hidden))
+        sought = tokens + start
+        if folded:
+            tokens = tokens + self.read(sought, placed, keys)
+        else:
+            tokens = tokens + _attend(block.cross_attn_token_to_image, sought, placed, keys)
+        tokens = block.norm2(tokens)
+        tokens = block.norm3(tokens + block.mlp(tokens))
+        sought = tokens + start
+        if folded:
+            keys = self.write(tokens, sought, hidden, placed, keys)
+        else:
+            keys = keys + _attend(block.cross_attn_image_to_token, placed, sought, tokens, hidden)
+        return tokens, block.norm4(keys)
+
+    def _mix(self, tokens: Tensor, start: Tensor, hidden: Tensor) -> Tensor:
+        """Tokens attending to tokens."""
+        if self.block.skip_first_layer_pe:
+            return _attend(self.block.self_attn, tokens, tokens, tokens, hidden)
+        sought = tokens + start
+        return tokens + _attend(self.block.self_attn, sought, sought, tokens, hidden)
+
+
+def _attend(
+    attention: Attention, q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None = None
+) -> Tensor:
+    """Upstream's attention, with BxK keys of `hidden` = -inf left out."""
+    projected = (attention.q_proj(q), attention.k_proj(k), attention.v_proj(v))
+    q, k, v = (x.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for x in projected)
+    mask = None if hidden is None else hidden[:, None, None, :].expand(-1, -1, q.shape[2], -1)
+    mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    out: Tensor = attention.out_proj(mixed.transpose(1, 2).flatten(2))
+    return out
+
+
+def _channels_last(norm: nn.Module) -> nn.LayerNorm:
+    """Upstream's LayerNorm2d for features whose channels come last."""
+    layer_norm = nn.LayerNorm(len(norm.weight), eps=norm.eps)
+    layer_norm.load_state_dict(norm.state_dict())
+    return layer_norm

@@ -1,0 +1,197 @@
+"""The bundled model: SAM's prompt encoder and mask decoder behind a small image encoder of our own.
+
+The encoder is shaped for a CPU: dense convolutions and matrix products that run at full rate in
+bfloat16, channels last, few activations at high resolution, batch norms that fold into their
+convolutions. Convolutions down to stride 16, global attention there, and one step back up to
+stride 8, where the embedding lives. `steps` is the encoder; `forward` only runs it to the end.
+"""
+
+import json
+from collections.abc import Generator
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from server.engine.models.upstream import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+
+__all__ = ["EMBED_STRIDE", "TinyEncoder", "build_tiny", "load_tiny"]
+
+EMBED_DIM = 128
+EMBED_STRIDE = 8
+CONTEXT_DIM = 256
+CONTEXT_HEADS = 8
+FREQUENCIES = 8
+"""Sines per axis that tell the context blocks where a token is."""
+
+
+class ConvNorm(nn.Sequential):
+    """A convolution and its batch norm, which `fold` makes one."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> None:
+        conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+        super().__init__(conv, nn.BatchNorm2d(outputs))
+
+    def fold(self) -> None:
+        """Put the norm's scale and shift into the convolution. Only for inference."""
+        conv, norm = self[0], self[1]
+        self[0] = fuse_conv_bn_eval(conv, norm)
+        self[1] = nn.Identity()
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions added to their input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = ConvNorm(channels, channels)
+        self.second = ConvNorm(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """BxCxHxW to the same."""
+        return F.relu(x + self.second(F.relu(self.first(x))))
+
+
+class ContextBlock(nn.Module):
+    """A pre-norm transformer block: every token of the image sees every other."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1 = nn.LayerNorm(dim)
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """BxNxC to the same."""
+        batch, count, dim = x.shape
+        qkv = self.qkv(self.norm1(x)).view(batch, count, 3, self.heads, dim // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+        x = x + self.proj(attended.reshape(batch, count, dim))
+        return x + self.mlp(self.norm2(x))
+
+
+class Places(nn.Module):
+    """Where each token is, as a learned mix of sines over the image's width and height."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.mix = nn.Linear(4 * FREQUENCIES, dim)
+
+    def forward(self, height: int, width: int, like: Tensor) -> Tensor:
+        """1x(height*width)xC in the dtype of `like`."""
+        rows = (torch.arange(height, device=like.device) + 0.5) / height
+        columns = (torch.arange(width, device=like.device) + 0.5) / width
+        grid = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1).view(-1, 2)
+        scale = torch.pi * torch.arange(1, FREQUENCIES + 1, device=like.device)
+        angles = (grid[:, :, None] * scale).flatten(1)
+        waves = torch.cat([angles.sin(), angles.cos()], dim=1).to(like.dtype)
+        mixed: Tensor = self.mix(waves)
+        return mixed.unsqueeze(0)
+
+
+class TinyEncoder(nn.Module):
+    """Bx3xSxS normalised pixels to a Bx128x(S/8)x(S/8) embedding."""
+
+    def __init__(self, img_size: int) -> None:
+        super().__init__()
+        self.img_size = img_size
+        self.stem = nn.ModuleList([ConvNorm(3, 32, stride=2), ConvNorm(32, 64, stride=2)])
+        self.stride4 = nn.ModuleList([ResidualBlock(64)])
+        self.down8 = ConvNorm(64, 128, stride=2)
+        self.stride8 = nn.ModuleList([ResidualBlock(128) for _ in range(2)])
+        self.down16 = ConvNorm(128, CONTEXT_DIM, stride=2)
+        self.stride16 = nn.ModuleList([ResidualBlock(CONTEXT_DIM) for _ in range(2)])
+        self.places = Places(CONTEXT_DIM)
+        self.context = nn.ModuleList([ContextBlock(CONTEXT_DIM, CONTEXT_HEADS) for _ in range(4)])
+        self.rise = nn.Linear(CONTEXT_DIM, EMBED_DIM)
+        self.merge = ConvNorm(EMBED_DIM, EMBED_DIM)
+        self.refine = ResidualBlock(EMBED_DIM)
+        self.out = nn.Conv2d(EMBED_DIM, EMBED_DIM, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The embedding, in one go."""
+        steps = self.steps(x)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                embedding: Tensor = end.value
+                return embedding
+
+    def steps(self, x: Tensor) -> Generator[float, None, Tensor]:
+        """Encode in pieces of a few milliseconds, yielding the fraction done between them."""
+        total = len(self.stem) + len(self.stride4) + len(self.stride8) + len(self.stride16)
+        total += len(self.context) + 4
+        done = 0
+        x = x.contiguous(memory_format=torch.channels_last)
+        for conv in [*self.stem]:
+            x = F.relu(conv(x))
+            yield (done := done + 1) / total
+        for block in self.stride4:
+            x = block(x)
+            yield (done := done + 1) / total
+        x = F.relu(self.down8(x))
+        for block in self.stride8:
+            x = block(x)
+            yield (done := done + 1) / total
+        fine = x
+        x = F.relu(self.down16(x))
+        for block in self.stride16:
+            x = block(x)
+            yield (done := done + 1) / total
+        height, width = x.shape[-2:]
+        tokens = x.flatten(2).transpose(1, 2)
+        tokens = tokens + self.places(height, width, tokens)
+        for block in self.context:
+            tokens = block(tokens)
+            yield (done := done + 1) / total
+        coarse = self.rise(tokens).transpose(1, 2).unflatten(2, (height, width))
+        x = fine + F.interpolate(coarse, scale_factor=2.0, mode="nearest")
+        x = F.relu(self.merge(x))
+        yield (done := done + 1) / total
+        x = self.refine(x)
+        yield (done := done + 1) / total
+        embedding: Tensor = self.out(x)
+        return embedding
+
+
+def build_tiny(img_size: int) -> Sam:
+    """An untrained tiny model for square inputs of `img_size` pixels (a multiple of 16)."""
+    grid = img_size // EMBED_STRIDE
+    return Sam(
+        image_encoder=TinyEncoder(img_size),
+        prompt_encoder=PromptEncoder(
+            embed_dim=EMBED_DIM,
+            image_embedding_size=(grid, grid),
+            input_image_size=(img_size, img_size),
+            mask_in_chans=16,
+        ),
+        mask_decoder=MaskDecoder(
+            transformer_dim=EMBED_DIM,
+            transformer=TwoWayTransformer(
+                depth=2, embedding_dim=EMBED_DIM, num_heads=4, mlp_dim=512
+            ),
+            iou_head_hidden_dim=128,
+        ),
+    )
+
+
+def load_tiny(path: Path) -> Sam:
+    """The trained model of `path`, in float32, its norms folded, ready for inference."""
+    with safe_open(path, framework="pt") as file:
+        metadata = json.loads(file.metadata()["samwire"])
+        state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    sam = build_tiny(metadata["input_size"])
+    sam.load_state_dict(state)
+    sam.eval().requires_grad_(requires_grad=False)
+    for module in sam.modules():
+        if isinstance(module, ConvNorm):
+            module.fold()
+    return sam

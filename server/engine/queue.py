@@ -1,0 +1,143 @@
+"""Who goes next on the device: the policy, without torch or asyncio.
+
+Rules of this file:
+- click > hover > encode > prefetch; after two decode batches in a row one waiting encode step runs,
+  so that opens always progress.
+- Round robin over sessions inside a class: who was served last goes last.
+- Clicks form a batch, hovers fill its free places; a batch is closed when the device is free for
+  it, so a lone click never waits for company.
+- Encodes run one at a time, first come first served; a prefetch under way lets an open go first.
+
+The queue is used on the event loop only, so it needs no locks.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+__all__ = ["Batch", "DecodeKind", "EncodeStep", "Queue"]
+
+DecodeKind = Literal["click", "hover"]
+_DECODE_BATCHES_PER_ENCODE_STEP = 2
+
+Job = TypeVar("Job", bound=Hashable)
+Encode = TypeVar("Encode", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Generic[Job]):
+    """Decode these together."""
+
+    jobs: tuple[Job, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeStep(Generic[Encode]):
+    """Run one step of this encode; it stays at the head until `finish_encode`."""
+
+    encode: Encode
+
+
+class _Lane(Generic[Job]):
+    """Jobs of one kind, taken round robin over their sessions, in order within each."""
+
+    def __init__(self) -> None:
+        self._sessions: OrderedDict[Hashable, deque[Job]] = OrderedDict()
+
+    def push(self, session: Hashable, job: Job) -> None:
+        self._sessions.setdefault(session, deque()).append(job)
+
+    def discard(self, session: Hashable, job: Job) -> bool:
+        jobs = self._sessions.get(session)
+        if jobs is None or job not in jobs:
+            return False
+        jobs.remove(job)
+        if not jobs:
+            del self._sessions[session]
+        return True
+
+    def take(self, count: int) -> list[Job]:
+        taken: list[Job] = []
+        while self._sessions and len(taken) < count:
+            session, jobs = self._sessions.popitem(last=False)
+            taken.append(jobs.popleft())
+            if jobs:
+                self._sessions[session] = jobs
+        return taken
+
+    def __len__(self) -> int:
+        return sum(len(jobs) for jobs in self._sessions.values())
+
+
+class Queue(Generic[Job, Encode]):
+    """Everything that waits for the device.
+
+    Args:
+        max_batch: decodes that may share a batch, as measured by the model's warm-up.
+    """
+
+    def __init__(self, max_batch: int = 1) -> None:
+        self.max_batch = max_batch
+        self._lanes: dict[DecodeKind, _Lane[Job]] = {"click": _Lane(), "hover": _Lane()}
+        self._encodes: deque[Encode] = deque()
+        self._prefetches: deque[Encode] = deque()
+        self._batches_since_encode = 0
+
+    def push(self, session: Hashable, kind: DecodeKind, job: Job) -> None:
+        """Let a decode wait."""
+        self._lanes[kind].push(session, job)
+
+    def cancel(self, session: Hashable, kind: DecodeKind, job: Job) -> bool:
+        """Take a decode out; False when it no longer waits."""
+        return self._lanes[kind].discard(session, job)
+
+    def push_encode(self, encode: Encode, *, prefetch: bool) -> None:
+        """Let an encode wait behind those of its class."""
+        (self._prefetches if prefetch else self._encodes).append(encode)
+
+    def promote_encode(self, encode: Encode) -> None:
+        """Somebody now opens what was only prefetched."""
+        if encode in self._prefetches:
+            self._prefetches.remove(encode)
+            self._encodes.append(encode)
+
+    def finish_encode(self, encode: Encode) -> None:
+        """The encode is done, failed or no longer wanted; harmless when repeated."""
+        for waiting in (self._encodes, self._prefetches):
+            if encode in waiting:
+                waiting.remove(encode)
+
+    def encodes_ahead(self, encode: Encode) -> int:
+        """How many encodes run before this one; 0 when it is its turn."""
+        order = [*self._encodes, *self._prefetches]
+        return order.index(encode) if encode in order else 0
+
+    @property
+    def encodes(self) -> tuple[Encode, ...]:
+        """All that wait or run, in order."""
+        return (*self._encodes, *self._prefetches)
+
+    @property
+    def decodes_waiting(self) -> int:
+        """Clicks and hovers in the queue."""
+        return sum(len(lane) for lane in self._lanes.values())
+
+    def next(self, *, encode_ready: bool = True) -> Batch[Job] | EncodeStep[Encode] | None:
+        """What the free device does now; None when there is nothing to do.
+
+        Args:
+            encode_ready: whether the encode at the head has its pixels already.
+        """
+        encode = next(iter(self.encodes), None) if encode_ready else None
+        encode_is_due = self._batches_since_encode >= _DECODE_BATCHES_PER_ENCODE_STEP
+        if encode is not None and (encode_is_due or not self.decodes_waiting):
+            self._batches_since_encode = 0
+            return EncodeStep(encode)
+        jobs = self._lanes["click"].take(self.max_batch)
+        jobs += self._lanes["hover"].take(self.max_batch - len(jobs))
+        if not jobs:
+            return None
+        # Batches while nothing waits to be encoded are owed to nobody.
+        self._batches_since_encode = self._batches_since_encode + 1 if encode is not None else 0
+        return Batch(tuple(jobs))
