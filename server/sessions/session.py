@@ -15,9 +15,9 @@ changes neither the state nor the image.
 
 import enum
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from server.engine.types import MaskResult
 from server.errors import WireError
@@ -60,13 +60,13 @@ from server.sessions.uploads import Upload, UploadBudget
 __all__ = ["Session", "SessionRules", "State"]
 
 
-class State(enum.Enum):
-    """Where a session is."""
+class State(enum.IntEnum):
+    """Where a session is: the columns of the table of transitions."""
 
-    GREETING = "greeting"
-    EMPTY = "empty"
-    OPENING = "opening"
-    OPEN = "open"
+    GREETING = 0
+    EMPTY = 1
+    OPENING = 2
+    OPEN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +138,7 @@ class Session:
             return [Hangup("abuse", f"more than {self._rules.messages_per_s:g} messages a second")]
         self.last_active_at = now
         handle = self.TRANSITIONS[type(message)][self.state]
-        effects: list[Effect] = handle(self, message, now)
-        return effects
+        return handle(self, message, now)
 
     def refuse(self, error: WireError, now: float) -> list[Effect]:
         """Answer a frame that was no message; too many of them end the connection."""
@@ -257,7 +256,7 @@ class Session:
     def _demand_hello(self, message: ClientMessage, _now: float) -> list[Effect]:
         return [Hangup("hello_required", f"expected `hello` first, got `{message.type}`")]
 
-    def _refuse_second_hello(self, _message: Hello, now: float) -> list[Effect]:
+    def _hello_again(self, _message: Hello, now: float) -> list[Effect]:
         return self.refuse(WireError("bad_frame", "`hello` comes once, and first"), now)
 
     def _open(self, message: Open, now: float) -> list[Effect]:
@@ -415,21 +414,18 @@ class Session:
             self.state = State.EMPTY
 
     # The whole behaviour of a session in one place: message x state -> what happens. A handler
-    # takes the one message type of its row, which a mapping's type cannot say: hence Any.
+    # takes its row's type of message, which the table's type cannot say.
     # In Empty, `data` is a prefetch's, or late for an open that has ended.
     # fmt: off
-    TRANSITIONS: ClassVar[Mapping[type[ClientMessage], Mapping[State, Callable[..., Any]]]] = {
-        message: dict(zip(State, handlers, strict=True))
-        for message, handlers in {
-            #         greeting       empty                 opening               open
-            Hello:   (_greet,        _refuse_second_hello, _refuse_second_hello, _refuse_second_hello),
-            Open:    (_demand_hello, _open,                _open,                _open),
-            Data:    (_demand_hello, _take_data,           _take_data,           _take_data),
-            Segment: (_demand_hello, _refuse_segment,      _segment,             _segment),
-            Cancel:  (_demand_hello, _cancel,              _cancel,              _cancel),
-            Release: (_demand_hello, _release,             _release,             _release),
-            Close:   (_demand_hello, _close,               _close,               _close),
-        }.items()
+    TRANSITIONS: ClassVar[dict[type[ClientMessage], tuple[Callable[..., list[Effect]], ...]]] = {
+        #         GREETING       EMPTY            OPENING       OPEN
+        Hello:   (_greet,        _hello_again,    _hello_again, _hello_again),
+        Open:    (_demand_hello, _open,           _open,        _open),
+        Data:    (_demand_hello, _take_data,      _take_data,   _take_data),
+        Segment: (_demand_hello, _refuse_segment, _segment,     _segment),
+        Cancel:  (_demand_hello, _cancel,         _cancel,      _cancel),
+        Release: (_demand_hello, _release,        _release,     _release),
+        Close:   (_demand_hello, _close,          _close,       _close),
     }
     # fmt: on
 
