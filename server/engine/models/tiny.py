@@ -18,8 +18,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from server.engine.models.upstream import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
-__all__ = ["EMBED_STRIDE", "TinyEncoder", "build_tiny", "load_tiny"]
+__all__ = ["EMBED_STRIDE", "INPUT_SIZE", "TinyEncoder", "build_tiny", "load_tiny"]
 
+INPUT_SIZE = 256
 EMBED_DIM = 128
 EMBED_STRIDE = 8
 CONTEXT_DIM = 256
@@ -37,9 +38,10 @@ class ConvNorm(nn.Sequential):
 
     def fold(self) -> None:
         """Put the norm's scale and shift into the convolution. Only for inference."""
-        conv, norm = self[0], self[1]
-        self[0] = fuse_conv_bn_eval(conv, norm)
-        self[1] = nn.Identity()
+        conv, norm = self
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            self[0] = fuse_conv_bn_eval(conv, norm)
+            self[1] = nn.Identity()
 
 
 class ResidualBlock(nn.Module):
@@ -74,7 +76,8 @@ class ContextBlock(nn.Module):
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
         x = x + self.proj(attended.reshape(batch, count, dim))
-        return x + self.mlp(self.norm2(x))
+        mixed: Tensor = x + self.mlp(self.norm2(x))
+        return mixed
 
 
 class Places(nn.Module):
@@ -162,7 +165,7 @@ class TinyEncoder(nn.Module):
         return embedding
 
 
-def build_tiny(img_size: int) -> Sam:
+def build_tiny(img_size: int = INPUT_SIZE) -> Sam:
     """An untrained tiny model for square inputs of `img_size` pixels (a multiple of 16)."""
     grid = img_size // EMBED_STRIDE
     return Sam(

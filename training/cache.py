@@ -1,0 +1,104 @@
+"""The prepared data on disk: raw pixels in one file, everything else in a JSON index.
+
+`prepare` writes it once; every process of the training maps it read-only, so that photos are
+shared between processes and cost no decoding.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+__all__ = ["Cache", "CacheWriter", "Picture", "decode_rle", "encode_rle", "forbids"]
+
+Pixels = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+MASK_MAX_SHARE = 0.97
+"""A mask of nearly the whole picture teaches nothing about clicks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One photo, background or cut-out of the cache."""
+
+    source: str
+    licence: str
+    height: int
+    width: int
+    channels: int
+    """3, or 4 for a cut-out whose alpha is its mask."""
+    offset: int
+    masks: tuple[str, ...]
+    """COCO compressed RLEs of the picture's size."""
+
+
+def decode_rle(counts: str, height: int, width: int) -> Mask:
+    """The mask of a COCO compressed RLE."""
+    decoded = coco_mask.decode({"size": [height, width], "counts": counts.encode()})
+    mask: Mask = decoded.astype(bool)
+    return mask
+
+
+def encode_rle(mask: Mask) -> str:
+    """The COCO compressed RLE of a mask."""
+    counts: bytes = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"]
+    return counts.decode()
+
+
+def forbids(licence: str) -> bool:
+    """Whether a licence text bars commercial use or derivatives."""
+    text = licence.lower()
+    return any(
+        word in text for word in ("noncommercial", "non-commercial", "-nc", "-nd", "noderiv")
+    )
+
+
+class CacheWriter:
+    """Appends pictures; `close` writes the index."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._pixels = (folder / "pixels.bin").open("wb")
+        self._pictures: list[Picture] = []
+
+    def add(self, source: str, licence: str, pixels: Pixels, masks: list[Mask]) -> None:
+        """Append one picture with its masks."""
+        height, width, channels = pixels.shape
+        rles = tuple(encode_rle(m) for m in masks if 0 < m.mean() < MASK_MAX_SHARE)
+        offset = self._pixels.tell()
+        self._pictures.append(Picture(source, licence, height, width, channels, offset, rles))
+        self._pixels.write(np.ascontiguousarray(pixels).tobytes())
+
+    def close(self) -> None:
+        """Finish the files."""
+        self._pixels.close()
+        index = [asdict(picture) for picture in self._pictures]
+        (self._folder / "index.json").write_text(json.dumps(index))
+
+
+class Cache:
+    """Read access to a prepared folder."""
+
+    def __init__(self, folder: Path, *, exclude_nc_nd: bool = False) -> None:
+        index = json.loads((folder / "index.json").read_text())
+        pictures = [Picture(**{**entry, "masks": tuple(entry["masks"])}) for entry in index]
+        self._pixels = np.memmap(folder / "pixels.bin", dtype=np.uint8, mode="r")
+        self.by_source: dict[str, list[Picture]] = {}
+        for picture in pictures:
+            if not (exclude_nc_nd and forbids(picture.licence)):
+                self.by_source.setdefault(picture.source, []).append(picture)
+
+    def pixels(self, picture: Picture) -> Pixels:
+        """Height x width x channels, mapped from the file."""
+        size = picture.height * picture.width * picture.channels
+        flat = self._pixels[picture.offset : picture.offset + size]
+        return flat.reshape(picture.height, picture.width, picture.channels)
+
+    def mask(self, picture: Picture, index: int) -> Mask:
+        """One mask of a picture."""
+        return decode_rle(picture.masks[index], picture.height, picture.width)

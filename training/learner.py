@@ -1,0 +1,63 @@
+"""The model in training, its running average, and how both are kept on disk."""
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from server.engine.models.tiny import build_tiny
+from server.engine.models.upstream import Sam
+from training.grouping import GroupingHead
+
+__all__ = ["Average", "Learner", "load_checkpoint", "save_checkpoint"]
+
+
+class Learner(nn.Module):
+    """The shipped model and the head that only training uses."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.sam: Sam = build_tiny(size)
+        self.grouping = GroupingHead(self.sam.prompt_encoder.embed_dim)
+        self.sam.image_encoder.to(memory_format=torch.channels_last)
+
+    def embed(self, pixels: Tensor) -> Tensor:
+        """Bx3xSxS normalised pixels to the embedding, in the autocast dtype."""
+        embedding: Tensor = self.sam.image_encoder(pixels)
+        return embedding
+
+
+class Average:
+    """An exponential moving average of weights and norms; what is evaluated and shipped."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = deepcopy(model).eval().requires_grad_(requires_grad=False)
+        self._decay = decay
+        self._updates = 0
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Move towards `model`: fast at first, then by the decay."""
+        self._updates += 1
+        decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
+        own = self.model.state_dict()
+        for name, value in model.state_dict().items():
+            if value.is_floating_point():
+                own[name].lerp_(value, 1 - decay)
+            else:
+                own[name].copy_(value)
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint so that a reader, or a crash, never meets half of one."""
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    partial.replace(path)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read what `save_checkpoint` wrote."""
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state

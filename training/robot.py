@@ -1,0 +1,200 @@
+"""The robot annotator the field measures with: it clicks the middle of the largest error.
+
+All masks of one photo are annotated side by side, in one batch, as independent objects. What is
+asked of the model is what the server asks: a lone click takes the best candidate by predicted IoU,
+anything else the single mask, each with the logits of its last answer as prior.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from server.engine.models.upstream import Sam
+from training.prompting import (
+    BOTTOM_RIGHT,
+    EXCLUDE,
+    INCLUDE,
+    PAD,
+    TOP_LEFT,
+    Prompts,
+    decode,
+    embed_prior,
+    embed_prompts,
+)
+
+__all__ = ["Annotated", "Photo", "Refiner", "annotate_boxes", "annotate_clicks", "iou", "tight_box"]
+
+Mask = NDArray[np.bool_]
+Refiner = Callable[
+    [NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]
+]
+"""(thumbnail rgb h x w x 3, logits, points n x 3 in thumbnail pixels) to better logits."""
+
+MEAN = torch.tensor([123.675, 116.28, 103.53]).view(1, 3, 1, 1)
+STD = torch.tensor([58.395, 57.12, 57.375]).view(1, 3, 1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Annotated:
+    """What the robot got for N objects."""
+
+    ious: NDArray[np.float64]
+    """N x clicks (x 1 for boxes)."""
+    best: NDArray[np.float64]
+    """N: best of the three candidates of the first answer, in truth."""
+    scores: NDArray[np.float64]
+    """N x clicks: the IoU the model predicted."""
+
+
+class Photo:
+    """One encoded photo, ready for prompts in its own pixels."""
+
+    def __init__(self, sam: Sam, rgb: NDArray[np.uint8], refiner: Refiner | None = None) -> None:
+        self.sam = sam
+        self.rgb = rgb
+        self.height, self.width = rgb.shape[:2]
+        size = sam.image_encoder.img_size
+        self.scale = size / max(self.height, self.width)
+        self.small = (round(self.height * self.scale), round(self.width * self.scale))
+        mode = cv2.INTER_AREA if self.scale < 1 else cv2.INTER_LINEAR
+        self._thumbnail = cv2.resize(rgb, self.small[::-1], interpolation=mode).astype(np.uint8)
+        self._refiner = refiner
+        x = (torch.from_numpy(self._thumbnail).permute(2, 0, 1)[None].float() - MEAN) / STD
+        x = F.pad(x, (0, size - self.small[1], 0, size - self.small[0]))
+        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+            self._embedding: Tensor = sam.image_encoder(x)
+
+    def ask(
+        self, points: NDArray[np.float32], labels: NDArray[np.int64], prior: Tensor | None
+    ) -> tuple[Tensor, NDArray[np.float64]]:
+        """N x T prompt tokens to Nx4 low-resolution logits and N x 4 predicted IoUs."""
+        nothing = np.zeros((0, 1, 1), np.bool_)
+        prompts = Prompts((points * self.scale).astype(np.float32), labels, nothing)
+        encoder = self.sam.prompt_encoder
+        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+            kept = None if prior is None else torch.ones(len(points), dtype=torch.bool)
+            dense = embed_prior(encoder, prior, kept)
+            embedding = self._embedding.expand(len(points), -1, -1, -1)
+            places = encoder.get_dense_pe()
+            sparse = embed_prompts(encoder, prompts)
+            logits, scores = decode(self.sam.mask_decoder, embedding, places, sparse, dense)
+        return logits.float(), scores.double().numpy()
+
+    def masks(
+        self, logits: Tensor, points: NDArray[np.float32], labels: NDArray[np.int64]
+    ) -> list[Mask]:
+        """Nxhxw logits to masks of the photo's size."""
+        size = self.sam.image_encoder.img_size
+        if self._refiner is not None:
+            return [
+                self._refined(one.numpy(), p, k)
+                for one, p, k in zip(logits, points, labels, strict=True)
+            ]
+        large = F.interpolate(logits[:, None], (size, size), mode="bilinear")
+        large = large[:, :, : self.small[0], : self.small[1]]
+        large = F.interpolate(large, (self.height, self.width), mode="bilinear")
+        return list((large[:, 0] > 0).numpy())
+
+    def _refined(
+        self, logits: NDArray[np.float32], points: NDArray[np.float32], labels: NDArray[np.int64]
+    ) -> Mask:
+        if self._refiner is None:
+            raise RuntimeError("there is no refiner")
+        size = self.sam.image_encoder.img_size
+        large = cv2.resize(logits, (size, size), interpolation=cv2.INTER_LINEAR)
+        clicks = (labels == INCLUDE) | (labels == EXCLUDE)
+        known = np.column_stack([points[clicks] * self.scale, labels[clicks]]).astype(np.float32)
+        better = self._refiner(
+            self._thumbnail, large[: self.small[0], : self.small[1]].astype(np.float32), known
+        )
+        full = cv2.resize(better, (self.width, self.height), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(full > 0)
+
+
+def iou(guess: Mask, truth: Mask) -> float:
+    """Intersection over union; 1 for two empty masks."""
+    union = int((guess | truth).sum())
+    return float((guess & truth).sum() / union) if union else 1.0
+
+
+def tight_box(mask: Mask) -> tuple[float, float, float, float]:
+    """x0, y0, x1, y1 around a mask, in pixel edges."""
+    ys, xs = np.nonzero(mask)
+    return float(xs.min()), float(ys.min()), float(xs.max() + 1), float(ys.max() + 1)
+
+
+def next_click(guess: Mask, truth: Mask) -> tuple[float, float, int]:
+    """x, y, label in the middle of the larger of the missed and the extra regions."""
+    missed, extra = _deepest(truth & ~guess), _deepest(guess & ~truth)
+    depth, x, y = max(missed, extra)
+    if depth == 0:
+        _, x, y = _deepest(truth)
+    return x + 0.5, y + 0.5, int(missed[0] >= extra[0])
+
+
+def _deepest(region: Mask) -> tuple[float, int, int]:
+    padded = np.pad(region.astype(np.uint8), 1)
+    depth = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
+    y, x = divmod(int(depth.argmax()), depth.shape[1])
+    return float(depth[y, x]), x, y
+
+
+def annotate_clicks(photo: Photo, truths: list[Mask], clicks: int) -> Annotated:
+    """`clicks` clicks on each of the N masks."""
+    count = len(truths)
+    empty = np.zeros((photo.height, photo.width), np.bool_)
+    guesses = [empty] * count
+    points = np.zeros((count, 0, 2), np.float32)
+    labels = np.zeros((count, 0), np.int64)
+    pad_point, pad_label = np.zeros((count, 1, 2), np.float32), np.full((count, 1), PAD)
+    ious, scores = np.zeros((count, clicks)), np.zeros((count, clicks))
+    best = np.zeros(count)
+    prior: Tensor | None = None
+    for turn in range(clicks):
+        new = [next_click(g, t) for g, t in zip(guesses, truths, strict=True)]
+        points = np.concatenate([points, np.array([[n[:2]] for n in new], np.float32)], axis=1)
+        labels = np.concatenate([labels, np.array([[n[2]] for n in new])], axis=1)
+        logits, predicted = photo.ask(
+            np.concatenate([points, pad_point], axis=1),
+            np.concatenate([labels, pad_label], axis=1),
+            prior,
+        )
+        chosen = 1 + predicted[:, 1:].argmax(1) if turn == 0 else np.zeros(count, int)
+        rows = torch.arange(count)
+        if turn == 0:
+            best = _best(photo, logits[:, 1:], points, labels, truths)
+        prior = logits[rows, torch.from_numpy(chosen)][:, None]
+        guesses = photo.masks(prior[:, 0], points, labels)
+        ious[:, turn] = [iou(g, t) for g, t in zip(guesses, truths, strict=True)]
+        scores[:, turn] = predicted[np.arange(count), chosen]
+    return Annotated(ious, best, scores)
+
+
+def _best(
+    photo: Photo,
+    logits: Tensor,
+    points: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    truths: list[Mask],
+) -> NDArray[np.float64]:
+    candidates = [photo.masks(logits[:, k], points, labels) for k in range(logits.shape[1])]
+    each = [[iou(g, t) for g, t in zip(masks, truths, strict=True)] for masks in candidates]
+    return np.max(each, axis=0)
+
+
+def annotate_boxes(photo: Photo, truths: list[Mask]) -> Annotated:
+    """One tight box on each of the N masks."""
+    boxes = np.array([tight_box(truth) for truth in truths], np.float32)
+    points = boxes.reshape(-1, 2, 2)
+    labels = np.tile(np.array([TOP_LEFT, BOTTOM_RIGHT]), (len(truths), 1))
+    logits, predicted = photo.ask(points, labels, None)
+    guesses = photo.masks(logits[:, 0], points, labels)
+    ious = np.array([[iou(g, t)] for g, t in zip(guesses, truths, strict=True)])
+    best = _best(photo, logits[:, 1:], points, labels, truths)
+    return Annotated(ious, best, predicted[:, :1])

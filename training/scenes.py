@@ -1,0 +1,310 @@
+"""Training samples: a square picture and a few masks in it, made from the cache.
+
+Five kinds, drawn by weight: a crop of an annotated photo; cut-outs pasted on a photo without
+masks; cut-outs pasted on an annotated photo, whose masks lose what is covered; collages of photo
+textures, and photos split by colour alone, which teach that a region is what looks alike. Masks
+come at half the picture's size, that of the decoder's logits.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from training.cache import Cache, Picture
+from training.regions import colour_regions
+
+__all__ = ["MAX_MASKS", "MIXES", "Sample", "make_sample"]
+
+Pixels = NDArray[np.uint8]
+Masks = list[NDArray[np.bool_]]
+
+MAX_MASKS = 8
+MIN_MASK_PIXELS = 24
+"""At half the picture's size."""
+MAX_MASK_SHARE = 0.9
+
+REAL = {
+    "coco_union": 0.40,
+    "coco128_train": 0.30,
+    "minto_person": 0.12,
+    "feralcats": 0.10,
+    "facade_ahwang": 0.06,
+    "dsb2018": 0.02,
+}
+BACKGROUNDS = ("clothing_cc0", "grocery")
+CUTOUTS = {
+    "fluent3d": 0.45,
+    "noto512": 0.25,
+    "kenney": 0.05,
+    "coco_union": 0.15,
+    "minto_person": 0.10,
+}
+
+MIXES = {"real": 0.54, "pasted": 0.14, "pasted_on_real": 0.14, "collage": 0.06, "regions": 0.12}
+"""How often each kind of sample is made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A size x size x 3 picture and at least one mask of half that size."""
+
+    pixels: Pixels
+    masks: Masks
+
+
+def make_sample(cache: Cache, size: int, rng: np.random.Generator) -> Sample:
+    """One sample of a random kind; tries again until it has a usable mask."""
+    makers = {
+        "real": _real,
+        "pasted": _pasted,
+        "pasted_on_real": _pasted_on_real,
+        "collage": _collage,
+        "regions": _regions,
+    }
+    while True:
+        sample = makers[_draw(MIXES, rng)](cache, size, rng)
+        masks = _usable(sample.masks, rng)
+        if masks:
+            return Sample(_recolour(sample.pixels, rng), masks)
+
+
+def _draw(weights: dict[str, float], rng: np.random.Generator) -> str:
+    names = list(weights)
+    chances = np.array([weights[name] for name in names])
+    return names[int(rng.choice(len(names), p=chances / chances.sum()))]
+
+
+def _pick(cache: Cache, source: str, rng: np.random.Generator) -> Picture:
+    pictures = cache.by_source[source]
+    return pictures[int(rng.integers(len(pictures)))]
+
+
+def _usable(masks: Masks, rng: np.random.Generator) -> Masks:
+    fit = [m for m in masks if m.sum() >= MIN_MASK_PIXELS and m.mean() <= MAX_MASK_SHARE]
+    order = rng.permutation(len(fit))[:MAX_MASKS]
+    return [fit[i] for i in order]
+
+
+# --- photos -----------------------------------------------------------------------------------
+
+
+def _real(cache: Cache, size: int, rng: np.random.Generator) -> Sample:
+    picture = _pick(cache, _draw(REAL, rng), rng)
+    return _view(cache, picture, size, rng)
+
+
+def _view(cache: Cache, picture: Picture, size: int, rng: np.random.Generator) -> Sample:
+    """The whole photo with its longest side fitted, or a crop of it, both maybe mirrored."""
+    pixels = cache.pixels(picture)
+    chosen = rng.permutation(len(picture.masks))[: 2 * MAX_MASKS]
+    masks = [cache.mask(picture, int(i)) for i in chosen]
+    matrix = _placement(picture, masks, size, rng)
+    view = _warp(pixels, matrix, size)
+    half = matrix * 0.5
+    half[:, 2] -= 0.25
+    return Sample(view, [_warp_mask(m, half, size // 2) for m in masks])
+
+
+def _placement(
+    picture: Picture, masks: Masks, size: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """The affine map from the photo to the sample."""
+    height, width = picture.height, picture.width
+    scale = size / max(height, width)
+    stretch = np.exp(rng.uniform(-0.15, 0.15))
+    if rng.random() < 0.35:
+        return _mirrored(
+            scale, scale, 0.0, 0.0, size if rng.random() < 0.5 else None, width * scale
+        )
+    side = max(height, width) * rng.uniform(0.35, 1.0)
+    centre = _centre(masks, height, width, rng) + rng.uniform(-0.35, 0.35, 2) * side
+    low = np.array([min(side, width), min(side, height)]) / 2
+    centre = np.clip(centre, low, np.array([width, height]) - low)
+    sx, sy = size / side * stretch, size / side / stretch
+    x, y = size / 2 - centre[0] * sx, size / 2 - centre[1] * sy
+    return _mirrored(sx, sy, x, y, size if rng.random() < 0.5 else None, float(size))
+
+
+def _mirrored(
+    sx: float, sy: float, x: float, y: float, mirror: int | None, extent: float
+) -> NDArray[np.float64]:
+    if mirror is None:
+        return np.array([[sx, 0.0, x], [0.0, sy, y]])
+    return np.array([[-sx, 0.0, extent - x], [0.0, sy, y]])
+
+
+def _centre(masks: Masks, height: int, width: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    if not masks:
+        return rng.uniform(0.0, 1.0, 2) * np.array([width, height])
+    ys, xs = np.nonzero(masks[int(rng.integers(len(masks)))][::4, ::4])
+    if not len(ys):
+        return np.array([width, height]) / 2.0
+    pick = int(rng.integers(len(ys)))
+    return np.array([xs[pick] * 4.0, ys[pick] * 4.0])
+
+
+PAD = (124, 116, 104)
+"""The mean colour: 0 after normalisation, as the predictor pads."""
+
+
+def _warp(pixels: Pixels, matrix: NDArray[np.float64], size: int) -> Pixels:
+    shrink = int(1 / max(abs(matrix[0, 0]), 1e-6))
+    if shrink >= 2:
+        # warpAffine does not average: bring the picture near the target scale first.
+        small = cv2.resize(pixels, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
+        pixels, matrix = small.astype(np.uint8), matrix.copy()
+        matrix[:, :2] *= shrink
+    view = cv2.warpAffine(
+        pixels,
+        matrix,
+        (size, size),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=PAD if pixels.shape[2] == 3 else (0, 0, 0, 0),
+    )
+    return view.astype(np.uint8)
+
+
+def _warp_mask(
+    mask: NDArray[np.bool_], matrix: NDArray[np.float64], size: int
+) -> NDArray[np.bool_]:
+    warped = cv2.warpAffine(mask.astype(np.uint8) * 255, matrix, (size, size))
+    return np.asarray(warped > 127)
+
+
+# --- cut-outs ---------------------------------------------------------------------------------
+
+
+def _pasted(cache: Cache, size: int, rng: np.random.Generator) -> Sample:
+    source = BACKGROUNDS[int(rng.integers(len(BACKGROUNDS)))]
+    view = _view(cache, _pick(cache, source, rng), size, rng)
+    return _paste(cache, Sample(view.pixels.copy(), []), int(rng.integers(2, 8)), rng)
+
+
+def _pasted_on_real(cache: Cache, size: int, rng: np.random.Generator) -> Sample:
+    view = _real(cache, size, rng)
+    return _paste(cache, view, int(rng.integers(1, 4)), rng)
+
+
+def _paste(cache: Cache, base: Sample, count: int, rng: np.random.Generator) -> Sample:
+    canvas, masks = base.pixels.astype(np.float32), list(base.masks)
+    size = len(canvas)
+    for _ in range(count):
+        layer = _cutout_layer(cache, size, rng)
+        alpha = layer[:, :, 3:].astype(np.float32) / 255
+        if rng.random() < 0.35:
+            canvas *= 1 - rng.uniform(0.2, 0.6) * _shadow(alpha, size, rng)
+        canvas += alpha * (layer[:, :, :3] - canvas)
+        cover = cv2.resize(alpha[:, :, 0], (size // 2, size // 2), interpolation=cv2.INTER_AREA)
+        opaque = cover > 0.5
+        masks = [m & ~opaque for m in masks]
+        masks.append(np.asarray(opaque))
+    return Sample(np.clip(canvas, 0, 255).astype(np.uint8), masks)
+
+
+def _cutout_layer(cache: Cache, size: int, rng: np.random.Generator) -> Pixels:
+    """One object, scaled, turned and placed on a transparent square."""
+    rgba = _cutout(cache, rng)
+    height, width = rgba.shape[:2]
+    extent = size * float(np.exp(rng.uniform(np.log(0.12), np.log(0.8))))
+    scale = extent / max(height, width) * (-1 if rng.random() < 0.5 else 1)
+    turn = rng.normal(0, 0.35) if rng.random() < 0.6 else 0.0
+    squeeze = np.exp(rng.uniform(-0.2, 0.2))
+    cos, sin = np.cos(turn) * abs(scale), np.sin(turn) * abs(scale)
+    linear = np.array(
+        [[cos * np.sign(scale) * squeeze, -sin], [sin * np.sign(scale), cos / squeeze]]
+    )
+    centre = rng.uniform(0.05, 0.95, 2) * size
+    offset = centre - linear @ np.array([width / 2, height / 2])
+    layer = _warp(rgba, np.hstack([linear, offset[:, None]]), size)
+    layer[:, :, :3] = _recolour(layer[:, :, :3], rng)
+    if rng.random() < 0.3:
+        layer = cv2.GaussianBlur(layer, (3, 3), 0).astype(np.uint8)
+    return layer
+
+
+def _cutout(cache: Cache, rng: np.random.Generator) -> Pixels:
+    picture = _pick(cache, _draw(CUTOUTS, rng), rng)
+    pixels = cache.pixels(picture)
+    if picture.channels == 4:
+        return pixels
+    mask = cache.mask(picture, int(rng.integers(len(picture.masks)))) if picture.masks else None
+    if mask is None or mask.sum() < 400:
+        return _cutout(cache, rng)
+    ys, xs = np.nonzero(mask)
+    window = np.s_[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
+    alpha = mask[window].astype(np.uint8) * 255
+    return np.dstack([pixels[window], alpha]).astype(np.uint8)
+
+
+def _shadow(alpha: NDArray[np.float32], size: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    moved = np.roll(alpha[:, :, 0], rng.integers(-size // 16, size // 16 + 1, 2), axis=(0, 1))
+    soft: NDArray[np.float32] = cv2.GaussianBlur(moved, (0, 0), size / 40).astype(np.float32)
+    return soft[:, :, None]
+
+
+# --- collages ---------------------------------------------------------------------------------
+
+
+def _collage(cache: Cache, size: int, rng: np.random.Generator) -> Sample:
+    """Smooth random regions, each filled from another photo, some with objects on top."""
+    count = int(rng.integers(2, 7))
+    grid = int(rng.integers(2, 6))
+    fields = rng.random((grid, grid, count)).astype(np.float32)
+    half = size // 2
+    smooth = cv2.resize(fields, (half, half), interpolation=cv2.INTER_CUBIC)
+    owner = np.argmax(smooth, axis=2)
+    large = cv2.resize(owner.astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST)
+    pixels = np.zeros((size, size, 3), np.uint8)
+    for region in range(count):
+        source = BACKGROUNDS[int(rng.integers(2))] if rng.random() < 0.5 else _draw(REAL, rng)
+        texture = _texture(cache.pixels(_pick(cache, source, rng)), size, rng)
+        where = large == region
+        pixels[where] = _recolour(texture, rng)[where]
+    masks: Masks = []
+    for region in range(count):
+        _, parts = cv2.connectedComponents((owner == region).astype(np.uint8))
+        masks.extend(np.asarray(parts == part) for part in range(1, int(parts.max()) + 1))
+    sample = Sample(cv2.GaussianBlur(pixels, (3, 3), 0).astype(np.uint8), masks)
+    return _paste(cache, sample, int(rng.integers(0, 3)), rng)
+
+
+def _texture(pixels: Pixels, size: int, rng: np.random.Generator) -> Pixels:
+    """A small window of a photo, enlarged: mostly one material."""
+    window = _window(pixels, rng.uniform(0.15, 0.5), rng)
+    return cv2.resize(window, (size, size), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
+
+
+def _window(pixels: Pixels, share: float, rng: np.random.Generator) -> Pixels:
+    """A square of `share` of the shorter side, anywhere."""
+    height, width = pixels.shape[:2]
+    side = int(min(height, width) * share)
+    y, x = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+    return pixels[y : y + side, x : x + side]
+
+
+def _regions(cache: Cache, size: int, rng: np.random.Generator) -> Sample:
+    source = BACKGROUNDS[int(rng.integers(2))] if rng.random() < 0.7 else _draw(REAL, rng)
+    pixels = cache.pixels(_pick(cache, source, rng))
+    window = _window(pixels, rng.uniform(0.5, 1.0), rng)
+    square = cv2.resize(window, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8)
+    return Sample(square, colour_regions(square, rng))
+
+
+# --- colour -----------------------------------------------------------------------------------
+
+
+def _recolour(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+    """Brightness, contrast, gamma, tint; sometimes grey, blurred or noisy."""
+    levels = np.arange(256, dtype=np.float32) / 255
+    gain = np.exp(rng.uniform(-0.3, 0.3)) * np.exp(rng.uniform(-0.12, 0.12, 3))
+    gamma, shift = np.exp(rng.uniform(-0.35, 0.35)), rng.uniform(-0.1, 0.1)
+    table = np.stack([np.clip(levels**gamma * g + shift, 0, 1) * 255 for g in gain], axis=1)
+    out = cv2.LUT(np.ascontiguousarray(pixels), table.astype(np.uint8)[:, None, :])
+    if rng.random() < 0.08:
+        out = cv2.cvtColor(cv2.cvtColor(out, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    if rng.random() < 0.15:
+        out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.4, 1.2))
+    return out.astype(np.uint8)

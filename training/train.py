@@ -1,0 +1,216 @@
+"""Step 2: train a stage for some minutes; interrupted, the same command goes on.
+
+python -m training.train grouping --data CACHE --out RUN --size 192 --minutes 20
+python -m training.train prompts --data CACHE --out RUN2 --size 256 --minutes 60 --init RUN/last.pt
+
+Time, not steps, is what a CPU run has: the learning rate follows the share of the minutes used.
+"""
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.grouping import draw_clicks, grouping_loss
+from training.learner import Average, Learner, load_checkpoint, save_checkpoint
+from training.pool import Pool
+from training.prompting import draw_prompts, prompt_loss
+
+__all__ = ["main"]
+
+MEAN = torch.tensor([123.675, 116.28, 103.53]).view(1, 3, 1, 1)
+STD = torch.tensor([58.395, 57.12, 57.375]).view(1, 3, 1, 1)
+
+CLICKS = 12
+"""Clicks an image in the grouping loss."""
+PROMPTS = 4
+"""Prompts an image in the prompting loss."""
+GROUPING_WEIGHT = 0.5
+"""Of the grouping loss while the whole model trains."""
+
+Masks = list[np.ndarray[Any, np.dtype[np.bool_]]]
+Stage = Callable[[Learner, Tensor, Masks, np.random.Generator], tuple[Tensor, dict[str, float]]]
+
+
+def grouping_stage(
+    learner: Learner, pixels: Tensor, masks: Masks, rng: np.random.Generator
+) -> tuple[Tensor, dict[str, float]]:
+    """The encoder alone."""
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        embedding = learner.embed(pixels)
+    clicks = draw_clicks(masks, CLICKS, embedding.shape[-1], rng)
+    loss, iou = grouping_loss(learner.grouping, embedding.float(), clicks)
+    return loss, {"grouping": float(loss.detach()), "grouping_iou": iou}
+
+
+def prompts_stage(
+    learner: Learner, pixels: Tensor, masks: Masks, rng: np.random.Generator
+) -> tuple[Tensor, dict[str, float]]:
+    """The whole model, the grouping loss beside it."""
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        embedding = learner.embed(pixels)
+    clicks = draw_clicks(masks, CLICKS, embedding.shape[-1], rng)
+    grouping, _ = grouping_loss(learner.grouping, embedding.float(), clicks)
+    prompts = draw_prompts(masks, PROMPTS, rng)
+    rounds = int(rng.choice([2, 3, 4], p=[0.5, 0.35, 0.15]))
+    loss, stats = prompt_loss(learner.sam, embedding, prompts, rounds, rng)
+    stats |= {"grouping": float(grouping.detach()), "prompts": float(loss.detach())}
+    return loss + GROUPING_WEIGHT * grouping, stats
+
+
+STAGES: dict[str, Stage] = {"grouping": grouping_stage, "prompts": prompts_stage}
+
+
+def rate_at(progress: float, warm: float = 0.03, cool: float = 0.35) -> float:
+    """Warm up, stay, and cool to zero over the last part; 0..1 to 0..1."""
+    if progress < warm:
+        return progress / warm
+    return min(1.0, max(0.0, 1 - progress) / max(cool, 1e-6))
+
+
+def normalise(pixels: np.ndarray[Any, np.dtype[np.uint8]], rng: np.random.Generator) -> Tensor:
+    """B x S x S x 3 bytes to Bx3xSxS floats, with a little more colour jitter."""
+    x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
+    gain = torch.from_numpy(np.exp(rng.uniform(-0.15, 0.15, (len(pixels), 3, 1, 1)))).float()
+    return ((x * gain - MEAN) / STD).contiguous(memory_format=torch.channels_last)
+
+
+class Run:
+    """One training run: everything that a checkpoint must hold, and the loop over it."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        self.out: Path = args.out
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.learner = Learner(args.size)
+        self.seconds = 0.0
+        self.step = 0
+        last = self.out / "last.pt"
+        state = load_checkpoint(last) if last.exists() else None
+        if state is None and args.init:
+            self.learner.load_state_dict(load_checkpoint(args.init)["average"])
+        self.average = Average(self.learner, args.decay)
+        decayed = [p for p in self.learner.parameters() if p.ndim > 1]
+        plain = [p for p in self.learner.parameters() if p.ndim <= 1]
+        groups = [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
+        self.optimiser = torch.optim.AdamW(groups, lr=args.rate, betas=(0.9, 0.98))
+        if state is not None:
+            self._restore(state)
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.learner.load_state_dict(state["learner"])
+        self.average.model.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.seconds, self.step = state["seconds"], state["step"]
+
+    def save(self) -> None:
+        """Write `last.pt`."""
+        state = {
+            "learner": self.learner.state_dict(),
+            "average": self.average.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "seconds": self.seconds,
+            "step": self.step,
+            "size": self.args.size,
+        }
+        save_checkpoint(self.out / "last.pt", state)
+
+    def train(self, pool: Pool, rng: np.random.Generator) -> None:
+        """Until the minutes are used up."""
+        budget, args = self.args.minutes * 60, self.args
+        sums: dict[str, float] = defaultdict(float)
+        saved = logged = self.seconds
+        drawn = counted = 0
+        while self.seconds < budget:
+            start = time.monotonic()
+            rate = args.rate * rate_at(self.seconds / budget, cool=args.cool)
+            for name, value in self.learn(pool, rate, rng).items():
+                sums[name] += value
+            drawn, counted = drawn + args.batch, counted + 1
+            if drawn >= args.refresh * args.reuse:
+                pool.refresh(args.refresh)
+                drawn = 0
+            self.seconds += time.monotonic() - start
+            if self.seconds - logged > 30:
+                self.log({name: value / counted for name, value in sums.items()}, rate)
+                sums.clear()
+                counted, logged = 0, self.seconds
+            if self.seconds - saved > 120:
+                self.save()
+                saved = self.seconds
+        self.save()
+
+    def learn(self, pool: Pool, rate: float, rng: np.random.Generator) -> dict[str, float]:
+        """One step of the optimiser."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        pixels, masks = pool.draw(self.args.batch, rng)
+        if rng.random() < 0.5:
+            pixels, masks = pixels[:, :, ::-1].copy(), [m[:, :, ::-1] for m in masks]
+        stage = STAGES[self.args.stage]
+        loss, stats = stage(self.learner, normalise(pixels, rng), masks, rng)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
+        torch.nn.utils.clip_grad_norm_(self.learner.parameters(), 1.0)
+        self.optimiser.step()
+        self.average.update(self.learner)
+        self.step += 1
+        return stats
+
+    def log(self, stats: dict[str, float], rate: float) -> None:
+        """One line to the terminal and to `log.jsonl`."""
+        line = {"minute": round(self.seconds / 60, 2), "step": self.step, "rate": round(rate, 6)}
+        line |= {name: round(value, 4) for name, value in stats.items()}
+        text = json.dumps(line)
+        print(text, flush=True)
+        with (self.out / "log.jsonl").open("a") as file:
+            file.write(text + "\n")
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("stage", choices=sorted(STAGES))
+    parser.add_argument("--data", type=Path, required=True, help="folder that prepare wrote")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--init", type=Path, help="checkpoint whose averaged weights to start from")
+    parser.add_argument("--size", type=int, default=192, help="input pixels, a multiple of 16")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
+    parser.add_argument("--cool", type=float, default=0.35, help="share of the time that cools")
+    parser.add_argument("--decay", type=float, default=0.999, help="of the weight average")
+    parser.add_argument("--capacity", type=int, default=4000, help="samples kept in memory")
+    parser.add_argument("--refresh", type=int, default=400, help="samples replaced at a time")
+    parser.add_argument("--reuse", type=float, default=3.0, help="times a sample is seen")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--exclude-nc-nd",
+        action="store_true",
+        help="leave out photos whose licence bars commercial use or derivatives",
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Train one stage."""
+    args = parse()
+    torch.set_num_threads(2)
+    torch.manual_seed(args.seed)
+    run = Run(args)
+    rng = np.random.default_rng([args.seed, run.step])
+    seed = args.seed * 1_000_000 + run.step
+    pool = Pool(args.data, args.size, args.capacity, seed, exclude_nc_nd=args.exclude_nc_nd)
+    run.train(pool, rng)
+    pool.close()
+
+
+if __name__ == "__main__":
+    main()
