@@ -7,7 +7,7 @@ A number is any msgpack int or float, never a bool: JavaScript has one kind of n
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgpack
@@ -63,6 +63,8 @@ FEATURES = ("candidates", "prefetch", "prior_rle")
 
 _MAX_ARRAY_ITEMS = 1024
 _MAX_MAP_ITEMS = 64
+_MAX_CONTAINERS = 2048  # lists and maps in a frame, which a megabyte could hold a million of
+_MAX_FIELD_CHARACTERS = 100  # of a field's name, when it is said back
 
 
 def _number(value: object) -> object:
@@ -360,7 +362,7 @@ class FrameError(WireError):
 
 
 def pack(message: ClientMessage | ServerMessage) -> bytes:
-    """One frame: fields in the order of their definition, absent optionals left out."""
+    """One frame: `type`, then the fields as defined, those without a value left out."""
     frame: bytes = msgpack.packb(_as_map(message), use_bin_type=True)
     return frame
 
@@ -373,7 +375,7 @@ def unpack_client(frame: bytes, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> Cl
             the last two naming the field.
 
     """
-    return _build(CLIENT_MESSAGES, _read_map(frame, max_frame_bytes))
+    return _build(CLIENT_MESSAGES, _read_map(frame, max_frame_bytes), extra="forbid")
 
 
 def unpack_server(frame: bytes) -> ServerMessage:
@@ -383,12 +385,12 @@ def unpack_server(frame: bytes) -> ServerMessage:
         FrameError: as `unpack_client`, but never `unknown_field`.
 
     """
-    return _build(SERVER_MESSAGES, _read_map(frame, MAX_FRAME_BYTES))
+    return _build(SERVER_MESSAGES, _read_map(frame, MAX_FRAME_BYTES), extra="ignore")
 
 
-def _as_map(message: BaseModel) -> dict[str, object]:
+def _as_map(message: ClientMessage | ServerMessage) -> dict[str, object]:
     """Absent and None are the same on the wire, except for `prior`, where nil means "none"."""
-    fields = message.model_dump()
+    fields = {"type": message.type, **message.model_dump()}
     for name in [name for name, value in fields.items() if value is None]:
         if not (name == "prior" and "prior" in message.model_fields_set):
             del fields[name]
@@ -399,10 +401,13 @@ def _read_map(frame: bytes, max_frame_bytes: int) -> dict[str, object]:
     if len(frame) > max_frame_bytes:
         text = f"expected at most {max_frame_bytes} bytes in a frame, got {len(frame)}"
         raise FrameError(WireError("frame_too_big", text), None)
+    bounds = _Bounds()
     try:
         fields = msgpack.unpackb(
             frame,
             use_list=False,
+            list_hook=bounds.take_list,
+            object_pairs_hook=bounds.take_map,
             max_array_len=_MAX_ARRAY_ITEMS,
             max_map_len=_MAX_MAP_ITEMS,
             max_ext_len=0,
@@ -415,18 +420,46 @@ def _read_map(frame: bytes, max_frame_bytes: int) -> dict[str, object]:
     return fields
 
 
+class _Bounds:
+    """Counts the lists and maps of one frame as they are built, and stops at too many."""
+
+    def __init__(self) -> None:
+        self._left = _MAX_CONTAINERS
+
+    def take_list(self, items: tuple[object, ...]) -> tuple[object, ...]:
+        self._take()
+        return items
+
+    def take_map(self, pairs: tuple[tuple[object, object], ...]) -> dict[object, object]:
+        self._take()
+        fields = dict(pairs)
+        if len(fields) < len(pairs):
+            raise ValueError("a key comes twice")
+        return fields
+
+    def _take(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError(f"more than {_MAX_CONTAINERS} lists and maps")
+
+
 def _bad_frame(text: str) -> FrameError:
     return FrameError(WireError("bad_frame", text), None)
 
 
-def _build(messages: Mapping[str, type[_M]], fields: dict[str, object]) -> _M:
+def _build(
+    messages: Mapping[str, type[_M]],
+    fields: dict[str, object],
+    *,
+    extra: Literal["forbid", "ignore"],
+) -> _M:
     kind = fields.get("type")
     message = messages.get(kind) if isinstance(kind, str) else None
     if message is None:
         text = f"expected `type` to be one of {', '.join(messages)}"
         raise FrameError(WireError("unknown_type", text, field="type"), _request_id(fields))
     try:
-        return message.model_validate(fields)
+        return message.model_validate(fields, extra=extra)
     except ValidationError as invalid:
         # The id of `data` belongs to the open, which this frame's fault does not end.
         request_id = None if message is Data else _request_id(fields)
@@ -441,11 +474,18 @@ def _request_id(fields: dict[str, object]) -> int | None:
 
 
 def _first_fault(invalid: ValidationError) -> WireError:
-    fault: Mapping[str, Any] = invalid.errors(include_url=False, include_input=False)[0]
-    # Members of a union appear in the path by their type's name; they mean nothing to a client.
-    path = [str(p) for p in fault["loc"] if isinstance(p, int) or str(p).isidentifier()]
-    path = [p for p in path if p not in {"RleBody", "tuple"}]
-    field = ".".join(path) or None
+    faults: list[Any] = invalid.errors(include_url=False, include_input=False)
+    fault = faults[0]
+    if fault["loc"][0] == "prior":
+        # A union is refused once a member; the member that was meant is the one that got furthest.
+        fault = max(faults, key=lambda fault: (fault["loc"][0] == "prior", len(fault["loc"])))
+    field = _field(fault["loc"])
     if fault["type"] == "extra_forbidden":
         return WireError("unknown_field", "this message has no such field", field=field)
     return WireError("bad_field", str(fault["msg"]).removeprefix("Value error, "), field=field)
+
+
+def _field(path: Sequence[int | str]) -> str | None:
+    # Members of a union appear in the path by their type's name; they mean nothing to a client.
+    parts = [str(part) for part in path if isinstance(part, int) or part.isidentifier()]
+    return ".".join(part for part in parts if part != "RleBody")[:_MAX_FIELD_CHARACTERS] or None

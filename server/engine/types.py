@@ -1,4 +1,4 @@
-"""The engine's vocabulary: what goes in, what comes out. A leaf without torch that anyone may import.
+"""The engine's vocabulary: what goes in, what comes out. A leaf, without torch.
 
 Coordinates are pixels of the opened image after EXIF orientation: x right, y down, (0, 0) the top
 left corner of the top left pixel.

@@ -57,6 +57,10 @@ class Model(Protocol):
         """Longest side in pixels the encoder sees; prompts are scaled to it."""
 
     @property
+    def logits_size(self) -> int:
+        """Side of the low-resolution logits; 256 for every SAM."""
+
+    @property
     def fingerprint(self) -> str:
         """Names the weights and the preprocessing: embeddings of equal fingerprints are equal."""
 

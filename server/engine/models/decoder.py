@@ -15,6 +15,7 @@
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,7 @@ from server.engine.models.prompts import (
 from server.engine.models.simple import Row
 from server.engine.models.upstream import (
     Attention,
+    LayerNorm2d,
     MaskDecoder,
     PromptEncoder,
     Sam,
@@ -54,16 +56,16 @@ class FoldedDecoder:
     def __init__(self, sam: Sam, *, device: torch.device, dtype: torch.dtype) -> None:
         self._device, self._dtype = device, dtype
         self._tokens = _frozen(_TokenEmbedding(sam)).to(device)
-        self._prior = _frozen(_PriorEmbedding(sam.prompt_encoder)).to(device, dtype)
+        self._prior = _frozen(_PriorEmbedding(sam.prompt_encoder)).to(device)
         self._core = _frozen(_Core(sam)).to(device, dtype)
-        no_mask = sam.prompt_encoder.no_mask_embed.weight
+        no_mask: Tensor = sam.prompt_encoder.no_mask_embed.weight
         self._no_mask = no_mask.detach().to(device, torch.float32)
 
     @torch.inference_mode()
     def store(self, features: Tensor) -> Tensor:
         """NxC with the no-mask embedding added: where decoding without a prior begins."""
-        keys = features[0].flatten(1).t().to(self._device, torch.float32)
-        return (keys + self._no_mask).to(self._dtype).contiguous()
+        keys = features[0].flatten(1).t().to(self._device, torch.float32) + self._no_mask
+        return keys.to(self._dtype).contiguous()
 
     @torch.inference_mode()
     def decode(self, rows: Sequence[Row]) -> list[Decoded]:
@@ -91,9 +93,9 @@ class FoldedDecoder:
         }
         if not priors:
             return keys
-        masks = torch.stack(list(priors.values())).to(self._device, self._dtype)
+        masks = torch.stack(list(priors.values())).to(self._device, torch.float32)
         which = torch.tensor(list(priors), device=self._device)
-        return keys.index_add(0, which, self._prior(masks))
+        return keys.index_add(0, which, self._prior(masks).to(self._dtype))
 
 
 def _split(wants: Sequence[Want], logits: Tensor, scores: Tensor) -> list[Decoded]:
@@ -112,10 +114,12 @@ def _frozen(module: nn.Module) -> nn.Module:
 class _TokenEmbedding(nn.Module):
     """The decoder's own tokens, then a row's prompt, in float32 whatever the decoder's dtype."""
 
+    kinds: Tensor
+    output: Tensor
+
     def __init__(self, sam: Sam) -> None:
         super().__init__()
         encoder, decoder = sam.prompt_encoder, sam.mask_decoder
-        height, width = encoder.input_image_size
         points = [embedding.weight for embedding in encoder.point_embeddings]
         nothing = torch.zeros_like(points[0])
         kinds = torch.cat([*points, encoder.not_a_point_embed.weight, nothing])
@@ -124,14 +128,14 @@ class _TokenEmbedding(nn.Module):
         output = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
         if len(output) != OUTPUT_TOKENS:
             raise ValueError(f"expected {OUTPUT_TOKENS} output tokens, got {len(output)}")
-        self.register_buffer("size", torch.tensor([width, height], dtype=torch.float32))
+        self.size: tuple[int, int] = encoder.input_image_size
         self.register_buffer("kinds", kinds.detach().float())
         self.register_buffer("output", output.detach().float())
-        self.places = copy.deepcopy(encoder.pe_layer).float()
+        self.places: Any = copy.deepcopy(encoder.pe_layer).float()
 
     def forward(self, xy: Tensor, kinds: Tensor) -> Tensor:
         """BxPx2 model pixels and BxP kinds to Bx(5+P)xC tokens."""
-        places = self.places._pe_encoding((xy + 0.5) / self.size)
+        places = self.places.forward_with_coords(xy + 0.5, self.size)
         somewhere = (kinds < NOT_A_POINT).unsqueeze(-1)
         prompt = places * somewhere + self.kinds[kinds]
         return torch.cat([self.output.expand(len(xy), -1, -1), prompt], dim=1)
@@ -277,7 +281,7 @@ def _attend(
     return out
 
 
-def _channels_last(norm: nn.Module) -> nn.LayerNorm:
+def _channels_last(norm: LayerNorm2d) -> nn.LayerNorm:
     """Upstream's LayerNorm2d for features whose channels come last."""
     layer_norm = nn.LayerNorm(len(norm.weight), eps=norm.eps)
     layer_norm.load_state_dict(norm.state_dict())

@@ -9,6 +9,7 @@ The result is upstream's `forward` (float32: within 1e-4). In reduced precision 
 `dtype` and the residual stream stays float32, which is what autocast would do.
 """
 
+import math
 import time
 from collections.abc import Callable, Generator, Iterator
 
@@ -32,6 +33,10 @@ STEP_S = 0.02
 
 ATTENTION_COST = 3.0
 """Time of an operation in attention against one in a large matrix product: softmax, biases."""
+
+
+FEWEST_ROWS = 64
+"""Of a large product: fewer would spend their time fetching its weights."""
 
 
 class Speed:
@@ -105,27 +110,30 @@ class SteppedViT:
         if vit.pos_embed is not None:
             vit.pos_embed.data = vit.pos_embed.data.float()
         self._dtype = dtype
-        self._grid = vit.img_size // vit.patch_embed.proj.stride[0]
+        self._grid: int = vit.img_size // vit.patch_embed.proj.stride[0]
         self._speed = Speed(guess=2e10 if device.type == "cpu" else 5e12)
         self._wait = torch.cuda.synchronize if device.type == "cuda" else _already_done
         self._bands = [_RelativeBias(block.attn, self._side(block)) for block in vit.blocks]
         self._total = self._operations()
 
     def _side(self, block: WindowBlock) -> int:
-        return block.window_size or self._grid
+        side: int = block.window_size or self._grid
+        return side
 
     def _operations(self) -> float:
-        rows = self._grid**2
-        total = 2.0 * rows * self._vit.patch_embed.proj.weight.numel()
+        rows: int = self._grid**2
+        total: float = 2.0 * rows * self._vit.patch_embed.proj.weight.numel()
         total += 2.0 * rows * self._vit.neck[2].weight.numel()
         for block in self._vit.blocks:
-            total += rows * (_product_cost(block.attn.qkv) + _product_cost(block.attn.proj))
+            side = self._side(block)
+            seen = (math.ceil(self._grid / side) * side) ** 2
             total += rows * (_product_cost(block.mlp.lin1) + _product_cost(block.mlp.lin2))
-            total += rows * _attention_cost(block.attn, keys=self._side(block) ** 2)
+            total += seen * (_product_cost(block.attn.qkv) + _product_cost(block.attn.proj))
+            total += seen * _attention_cost(block.attn, keys=side**2)
         return total
 
     def steps(self, x: Tensor) -> Generator[float, None, Tensor]:
-        """1x3xSxS normalised pixels to the 1xCxhxw float32 embedding, yielding the fraction done."""
+        """1x3xSxS normalised pixels to a float32 1xCxhxw embedding, yielding the fraction done."""
         pace = Pace(self._speed, self._total, wait=self._wait)
         x = yield from self._embed(pace, x.to(self._dtype))
         for block, bias in zip(self._vit.blocks, self._bands, strict=True):
@@ -152,7 +160,7 @@ class SteppedViT:
     def _attend_windows(
         self, pace: Pace, block: WindowBlock, bias: "_RelativeBias", x: Tensor
     ) -> Generator[float]:
-        """x += attention inside windows; windows past the edge see zeros, as upstream's do."""
+        """Add attention inside windows to x; windows past the edge see zeros, as upstream's do."""
         normed = block.norm1(x).to(self._dtype)
         windows, padded = window_partition(normed, block.window_size)
         mixed = torch.empty_like(windows)
@@ -169,11 +177,11 @@ class SteppedViT:
     def _attend_globally(
         self, pace: Pace, block: WindowBlock, bias: "_RelativeBias", x: Tensor
     ) -> Generator[float]:
-        """x += attention of every position to every other, bands of query rows at a time."""
+        """Add to x the attention of all positions to all, some rows of the grid at a time."""
         attention = block.attn
         rows = x.view(-1, x.shape[-1])
         qkv = rows.new_empty(len(rows), 3 * x.shape[-1], dtype=self._dtype)
-        for some in pace.split(len(rows), _product_cost(attention.qkv), least=16):
+        for some in pace.split(len(rows), _product_cost(attention.qkv), least=FEWEST_ROWS):
             qkv[some] = attention.qkv(block.norm1(rows[some]).to(self._dtype))
             yield from pace.breathe()
         q, k, v = _heads(attention, qkv.unsqueeze(0))
@@ -186,10 +194,10 @@ class SteppedViT:
             yield from pace.breathe()
 
     def _think(self, pace: Pace, block: WindowBlock, x: Tensor) -> Generator[float]:
-        """x += the MLP, rows at a time."""
+        """Add the MLP to x, rows at a time."""
         rows = x.view(-1, x.shape[-1])
         cost = _product_cost(block.mlp.lin1) + _product_cost(block.mlp.lin2)
-        for some in pace.split(len(rows), cost, least=16):
+        for some in pace.split(len(rows), cost, least=FEWEST_ROWS):
             rows[some] += block.mlp(block.norm2(rows[some]).to(self._dtype))
             yield from pace.breathe()
 
@@ -223,16 +231,18 @@ class _RelativeBias:
         """Bxheadsx(band*side)xside*side for the queries of these rows of the grid."""
         if not self._used:
             return None
-        grid = q.unflatten(2, (-1, self._side))
+        batch, heads, _, width = q.shape
+        grid = q.reshape(batch, heads, -1, self._side, width)
         rows = grid @ self._rows[band]
         columns = (grid.transpose(2, 3) @ self._columns).transpose(2, 3)
-        bias = rows.unsqueeze(-1) + columns.unsqueeze(-2)
+        bias: Tensor = rows.unsqueeze(-1) + columns.unsqueeze(-2)
         return bias.flatten(4).flatten(2, 3)
 
 
 def _heads(attention: WindowAttention, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """BxNx3C to queries, keys and values of BxheadsxNxd."""
-    q, k, v = qkv.unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    batch, count, _ = qkv.shape
+    q, k, v = qkv.view(batch, count, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
     return q, k, v
 
 
@@ -243,7 +253,8 @@ def _product_cost(linear: nn.Linear) -> float:
 
 def _attention_cost(attention: WindowAttention, keys: int) -> float:
     """Operations a query, weighed by how slow they are."""
-    return ATTENTION_COST * 4.0 * keys * attention.proj.in_features
+    channels: int = attention.proj.in_features
+    return ATTENTION_COST * 4.0 * keys * channels
 
 
 def _already_done() -> None:

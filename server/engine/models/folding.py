@@ -107,7 +107,8 @@ def spread(convolution: nn.ConvTranspose2d) -> nn.Linear:
     if convolution.kernel_size != (2, 2) or convolution.stride != (2, 2):
         raise ValueError(f"expected kernel and stride of 2, got {convolution}")
     weight = convolution.weight.permute(2, 3, 1, 0).flatten(0, 2)
-    return _linear(weight, convolution.bias.repeat(4))
+    bias = weight.new_zeros(len(weight)) if convolution.bias is None else convolution.bias.repeat(4)
+    return _linear(weight, bias)
 
 
 def _fold_scores(near: nn.Linear, far: nn.Linear, heads: int) -> tuple[nn.Linear, nn.Linear]:

@@ -1,0 +1,271 @@
+"""The engine's face: open an image, ask for a mask, let go. Everything here is on the event loop.
+
+`start` loads and warms the model before the engine is ready; `stop` finishes what runs within a
+deadline. Health is told, not acted on: whoever runs the engine decides what a lost device means.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+from server.engine import masks
+from server.engine.cache import Cache
+from server.engine.jobs import CacheKey, DecodeJob, EncodeJob, OpenImage, ProgressListener
+from server.engine.models.base import Model
+from server.engine.observer import Observer, SilentObserver
+from server.engine.opens import Opens
+from server.engine.queue import DecodeKind, Queue
+from server.engine.types import DecodeRequest, Logits, MaskResult, Prompt, Want
+from server.engine.worker import Worker
+from server.errors import WireError
+from server.geometry import Frame
+from server.rle import Rle
+
+__all__ = ["Engine", "EngineSettings"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """The engine's bounds."""
+
+    cache_bytes: int
+    max_image_pixels: int
+    request_timeout_s: float
+    open_timeout_s: float
+    device_timeout_s: float
+    max_decode_ms: float
+    """A batch holds at most what warm-up measured to fit this."""
+
+
+class Engine:
+    """Serves one model to all sessions of the process.
+
+    Args:
+        load: makes the model; called on a thread, so that the loop stays responsive.
+        settings: the bounds.
+        observer: told what took how long.
+        spare_sessions: called when the device's memory is short and no unused embedding is left:
+            ends sessions that can be spared, and says whether there were any.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Model],
+        settings: EngineSettings,
+        *,
+        observer: Observer | None = None,
+        spare_sessions: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._load = load
+        self._settings = settings
+        self._observer = observer or SilentObserver()
+        self._spare_sessions = spare_sessions
+        self._queue: Queue[DecodeJob, EncodeJob] = Queue()
+        self._live: set[DecodeJob] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._running: _Running | None = None
+        self.cache: Cache[CacheKey] = Cache(settings.cache_bytes)
+        self.lost = asyncio.Event()
+        """Set when the device is gone for good."""
+
+    @property
+    def model(self) -> Model:
+        """The model served; only after `start`."""
+        return self._parts.model
+
+    @property
+    def ready(self) -> bool:
+        """Whether opens and decodes will be answered: warm, and the device answers."""
+        running = self._running
+        return (
+            running is not None
+            and not self.lost.is_set()
+            and running.worker.busy_s < self._settings.device_timeout_s
+        )
+
+    @property
+    def idle(self) -> bool:
+        """Whether no open and no decode is owed an answer."""
+        self._live = {job for job in self._live if not job.ended}
+        return not self._live and (self._running is None or self._running.opens.idle)
+
+    @property
+    def decodes_waiting(self) -> int:
+        """Clicks and hovers in the queue."""
+        return self._queue.decodes_waiting
+
+    async def start(self) -> None:
+        """Load the model, run every shape once, start serving."""
+        model = await asyncio.to_thread(self._load)
+        wake = asyncio.Event()
+        opens = Opens(
+            model,
+            self.cache,
+            self._queue,
+            wake=wake,
+            max_pixels=self._settings.max_image_pixels,
+            observer=self._observer,
+        )
+        worker = Worker(
+            model,
+            self._queue,
+            wake=wake,
+            on_step=opens.on_step,
+            free_memory=self._free_memory,
+            on_lost=self.lost.set,
+            observer=self._observer,
+        )
+        self._queue.max_batch = await worker.on_device(
+            lambda: model.warm_up(self._settings.max_decode_ms)
+        )
+        self._running = _Running(model, worker, opens, wake)
+        self._spawn(worker.run())
+        self._spawn(self._expire_forever())
+
+    async def open(
+        self,
+        principal: str,
+        data: bytes,
+        sha256: str | None,
+        *,
+        prefetch: bool,
+        listener: ProgressListener,
+    ) -> OpenImage:
+        """Open an image: cached, joined or encoded. Cancelling leaves it.
+
+        Raises:
+            WireError: `bad_image`, `too_many_pixels`, `sha256_mismatch`, `overload`, `timeout`,
+                `internal`.
+        """
+        opening = self._parts.opens.open(
+            principal, data, sha256, prefetch=prefetch, listener=listener
+        )
+        try:
+            async with asyncio.timeout(self._settings.open_timeout_s):
+                return await opening
+        except TimeoutError:
+            text = f"the image was not encoded within {self._settings.open_timeout_s:g} s"
+            raise WireError("timeout", text) from None
+
+    async def join(
+        self, principal: str, sha256: str, *, prefetch: bool, listener: ProgressListener
+    ) -> OpenImage | None:
+        """Open by digest; None when the bytes are needed.
+
+        Raises:
+            WireError: as `open`.
+        """
+        return await self._parts.opens.join(principal, sha256, prefetch=prefetch, listener=listener)
+
+    def release(self, image: OpenImage) -> None:
+        """Let go of an open image; it may be evicted from now on."""
+        self.cache.unpin(image.entry)
+
+    def submit(
+        self,
+        session: Hashable,
+        kind: DecodeKind,
+        image: OpenImage,
+        prompt: Prompt,
+        want: Want,
+        prior: Logits | Rle | None,
+        on_started: Callable[[], None],
+        on_done: Callable[[MaskResult | WireError], None],
+    ) -> DecodeJob:
+        """Queue a decode; `on_started` and `on_done` come on the event loop."""
+        ready = None if isinstance(prior, dict) else prior
+        request = DecodeRequest(prompt, want, ready)
+        now = time.monotonic()
+        job = DecodeJob(session, kind, image, request, on_started, on_done, now)
+        self._live.add(job)
+        if isinstance(prior, dict):
+            self._spawn(self._push_with_mask(job, prior))
+        else:
+            self._push(job)
+        return job
+
+    def cancel(self, job: DecodeJob) -> None:
+        """Nobody wants this any more: drop it from the queue, or drop its result."""
+        job.ended = True
+        self._live.discard(job)
+        self._queue.cancel(job.session, job.kind, job)
+
+    async def stop(self, deadline_s: float) -> None:
+        """Finish what is owed, for at most `deadline_s`, then end."""
+        ends_at = time.monotonic() + deadline_s
+        while not self.idle and self.ready and time.monotonic() < ends_at:
+            await asyncio.sleep(0.01)
+        if self._running is not None:
+            self._running.opens.stop()
+            await self._running.worker.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def _parts(self) -> "_Running":
+        if self._running is None:
+            raise WireError("overload", "the model is still loading", retry_after=1.0)
+        return self._running
+
+    def _push(self, job: DecodeJob) -> None:
+        self._queue.push(job.session, job.kind, job)
+        self._parts.wake.set()
+
+    async def _push_with_mask(self, job: DecodeJob, mask: Rle) -> None:
+        """Turn a given mask into logits first; that costs a resize, so not on the loop."""
+        model, frame = self.model, self._frame(job.image)
+        try:
+            logits = await self._parts.worker.off_loop(
+                lambda: masks.logits_of(mask, frame, model.logits_size)
+            )
+        except WireError as refused:
+            job.end(refused)
+            return
+        if not job.ended:
+            job.request = DecodeRequest(job.request.prompt, job.request.want, logits)
+            self._push(job)
+
+    def _frame(self, image: OpenImage) -> Frame:
+        return Frame(image.width, image.height, self.model.input_size)
+
+    def _free_memory(self) -> bool:
+        return self.cache.evict_unused() > 0 or self._spare_sessions()
+
+    async def _expire_forever(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            self.expire(time.monotonic())
+
+    def expire(self, now: float) -> None:
+        """Answer `timeout` to every decode that has waited too long."""
+        limit_s = self._settings.request_timeout_s
+        for job in [job for job in self._live if not job.ended and now - job.queued_at > limit_s]:
+            self._queue.cancel(job.session, job.kind, job)
+            job.end(WireError("timeout", f"no mask within {limit_s:g} s", retry_after=1.0))
+        self._live = {job for job in self._live if not job.ended}
+
+    def _spawn(self, work: "asyncio._CoroutineLike[None]") -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("an engine task ended", exc_info=task.exception())
+            self.lost.set()
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """What exists only once the model is loaded."""
+
+    model: Model
+    worker: Worker
+    opens: Opens
+    wake: asyncio.Event

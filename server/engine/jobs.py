@@ -1,0 +1,109 @@
+"""What the engine works on: a decode that was asked for, and an encode that opens wait for."""
+
+import asyncio
+from collections.abc import Callable, Generator, Hashable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from server.engine.cache import Entry
+from server.engine.models.base import Embedding
+from server.engine.queue import DecodeKind
+from server.engine.types import DecodeRequest, MaskResult
+from server.errors import WireError
+
+__all__ = ["CacheKey", "DecodeJob", "EncodeJob", "OpenImage", "ProgressListener", "Waiter"]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheKey:
+    """Who may use an embedding, of which bytes, made by what."""
+
+    principal: str
+    sha256: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenImage:
+    """An encoded image in use; pinned until `Engine.release`."""
+
+    entry: Entry[CacheKey]
+    cached: bool
+    """Whether nothing had to be encoded for it."""
+    wait_ms: float = 0.0
+    decode_ms: float = 0.0
+    encode_ms: float = 0.0
+
+    @property
+    def width(self) -> int:
+        """In pixels, after EXIF orientation."""
+        return self.entry.embedding.width
+
+    @property
+    def height(self) -> int:
+        """In pixels, after EXIF orientation."""
+        return self.entry.embedding.height
+
+    @property
+    def sha256(self) -> str:
+        """Of the compressed bytes, in hex."""
+        return self.entry.key.sha256
+
+
+class ProgressListener(Protocol):
+    """Is told how an open comes forward, on the event loop."""
+
+    def __call__(self, stage: str, fraction: float, ahead: int | None = None) -> None:
+        """`stage` is "waiting" (with `ahead`), "decode" or "encode"; `fraction` 0..1."""
+
+
+@dataclass(slots=True, eq=False)
+class DecodeJob:
+    """One decode, from the queue to its outcome. Callbacks come on the event loop."""
+
+    session: Hashable
+    kind: DecodeKind
+    image: OpenImage
+    request: DecodeRequest
+    on_started: Callable[[], None]
+    on_done: Callable[[MaskResult | WireError], None]
+    queued_at: float
+    queue_ms: float = 0.0
+    ended: bool = False
+
+    def end(self, outcome: MaskResult | WireError) -> None:
+        """Tell the outcome, once; nothing is told to whoever cancelled."""
+        if not self.ended:
+            self.ended = True
+            self.on_done(outcome)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Waiter:
+    """One open that waits for an encode."""
+
+    outcome: asyncio.Future[OpenImage]
+    listener: ProgressListener
+
+
+@dataclass(slots=True, eq=False)
+class EncodeJob:
+    """One encode, shared by every open of the same bytes by the same principal."""
+
+    key: CacheKey
+    data: bytes
+    """The compressed image; pixels are made only when it is this job's turn."""
+    queued_at: float
+    waiters: list[Waiter] = field(default_factory=list)
+    steps: Generator[float, None, Embedding] | None = None
+    """The encode under way; None until the pixels are read."""
+    reading: bool = False
+    retried: bool = False
+    wait_ms: float = 0.0
+    decode_ms: float = 0.0
+    encode_ms: float = 0.0
+
+    def tell(self, stage: str, fraction: float, ahead: int | None = None) -> None:
+        """Let every waiter know how far it is."""
+        for waiter in list(self.waiters):
+            waiter.listener(stage, fraction, ahead)

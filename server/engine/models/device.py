@@ -1,0 +1,134 @@
+"""Which device, which numbers, how many threads; and torch's failures in the engine's words.
+
+`translating` wraps whatever runs on the device. Its `except` block only takes notes: a traceback
+keeps the frames of the failed call alive and every tensor in them, so the engine could free
+nothing. Our error is raised after the block is left, without a link to torch's.
+"""
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import torch
+
+from server.engine.models.base import DeviceLostError, OutOfMemoryError
+
+__all__ = ["DTYPES", "choose_device", "choose_dtype", "choose_threads", "translating"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Linux: how much processor a container may use, in microseconds of each period."""
+
+OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "_STATUS_ALLOC_FAILED",
+)
+"""How torch says it where it raises a plain RuntimeError."""
+
+DEVICE_LOST = ("CUDA error", "CUBLAS_STATUS_", "CUDNN_STATUS_")
+"""After any of these every later call on the device fails as well."""
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called `name`; "auto" is the first GPU, or the CPU where there is none.
+
+    Raises:
+        ValueError: there is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"unknown device {name!r}: try auto, cpu or cuda") from None
+    if device.type not in {"cpu", "cuda"}:
+        raise ValueError(f"device {name!r} is not supported: try auto, cpu or cuda")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"no device {name!r} here: torch sees {torch.cuda.device_count()} GPUs")
+    return device
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The numbers called `name`; "auto" is bfloat16 where the device multiplies it natively.
+
+    Raises:
+        ValueError: the name is unknown, or means nothing on this device.
+    """
+    if name == "auto":
+        native = device.type == "cuda" or _cpu_multiplies_bfloat16()
+        return torch.bfloat16 if native else torch.float32
+    if name not in DTYPES:
+        raise ValueError(f"unknown dtype {name!r}: expected auto, {', '.join(DTYPES)}")
+    if name == "float16" and device.type == "cpu":
+        raise ValueError("float16 is slower than float32 on a CPU: try bfloat16 or float32")
+    return DTYPES[name]
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    # torch offers no public question; without an answer float32 is always right.
+    asks = (
+        getattr(torch.cpu, name, None)
+        for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    )
+    return any(ask() for ask in asks if ask is not None)
+
+
+def choose_threads(wanted: int | None = None) -> int:
+    """Set torch's threads, before any work starts, and say how many: by default one a core.
+
+    A container's quota counts too: 64 threads on a share of two cores are far slower than two.
+    """
+    threads = wanted or min(len(os.sched_getaffinity(0)), _quota_of_cpus(CPU_QUOTA))
+    torch.set_num_threads(threads)
+    return threads
+
+
+def _quota_of_cpus(path: Path) -> int:
+    unlimited = os.cpu_count() or 1
+    if not path.exists():
+        return unlimited
+    quota, period = path.read_text().split()
+    return unlimited if quota == "max" else max(1, int(quota) // int(period))
+
+
+def translating(call: Callable[P, T]) -> Callable[P, T]:
+    """`call`, raising OutOfMemoryError and DeviceLostError for torch's own.
+
+    Other errors pass as they are.
+    """
+
+    @functools.wraps(call)
+    def translated(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return call(*args, **kwargs)
+        except (RuntimeError, MemoryError) as error:
+            failure = _translate(error)
+            if failure is None:
+                raise
+        if isinstance(failure, OutOfMemoryError):
+            torch.cuda.empty_cache()  # does nothing where there is no GPU
+        raise failure
+
+    return translated
+
+
+def _translate(error: Exception) -> OutOfMemoryError | DeviceLostError | None:
+    text = str(error)
+    memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    if memory or any(sign in text for sign in OUT_OF_MEMORY):
+        return OutOfMemoryError(text)
+    if any(sign in text for sign in DEVICE_LOST):
+        return DeviceLostError(text)
+    return None

@@ -1,0 +1,105 @@
+"""Fetching a large file once: resumed after a cut, checked against its digest, seen while it runs.
+
+A download lies beside its destination as `NAME.part` until it is whole and right; only then does
+it get its name, in one step. So a file under its own name is always the true one, and a broken
+connection costs what was missing and no more.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+__all__ = ["DownloadError", "RemoteFile", "digest", "fetch"]
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes had and the bytes in all."""
+
+CHUNK_BYTES = 1 << 20
+
+ATTEMPTS = 5
+"""How often a connection may break without one new byte."""
+
+
+class DownloadError(Exception):
+    """The file could not be had, or is not the file it should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file elsewhere, and how to know it."""
+
+    url: str
+    size: int
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """The last part of the address."""
+        return self.url.rsplit("/", 1)[-1]
+
+
+def fetch(file: RemoteFile, folder: Path, progress: Progress) -> Path:
+    """The file's path in `folder`, downloaded first where it is not there yet.
+
+    Raises:
+        DownloadError: the server refused, broke off too often, or sent something else.
+    """
+    path = folder / file.name
+    if path.exists():
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    _complete(file, part, progress)
+    found = digest(part)
+    if found != file.sha256:
+        part.unlink()
+        raise DownloadError(f"{file.url} has the sha256 {found}, expected {file.sha256}")
+    part.rename(path)
+    return path
+
+
+def _complete(file: RemoteFile, part: Path, progress: Progress) -> None:
+    """Extend `part` until it has the file's size."""
+    fruitless = 0
+    while (had := _size(part)) < file.size:
+        try:
+            _extend(file, part, progress)
+        except httpx.TransportError as error:
+            fruitless = 0 if _size(part) > had else fruitless + 1
+            if fruitless == ATTEMPTS:
+                raise DownloadError(f"{file.url} broke off {ATTEMPTS} times: {error}") from error
+    if had > file.size:
+        part.unlink()
+        raise DownloadError(f"{file.url} is longer than the expected {file.size} bytes")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _extend(file: RemoteFile, part: Path, progress: Progress) -> None:
+    """Append what is missing, as far as the connection lasts."""
+    had = _size(part)
+    headers = {"Range": f"bytes={had}-", "Accept-Encoding": "identity"} if had else {}
+    with httpx.stream("GET", file.url, headers=headers, follow_redirects=True) as response:
+        if response.status_code not in {httpx.codes.OK, httpx.codes.PARTIAL_CONTENT}:
+            raise DownloadError(f"{file.url} answered {response.status_code}")
+        if response.status_code == httpx.codes.OK:
+            had = 0  # the server knows no ranges and begins again
+        with part.open("r+b" if had else "wb") as output:
+            output.seek(had)
+            for chunk in response.iter_bytes(CHUNK_BYTES):
+                output.write(chunk)
+                had += len(chunk)
+                progress(had, file.size)
+                if had > file.size:
+                    return
+
+
+def digest(path: Path) -> str:
+    """The file's sha256 in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,199 @@
+"""Any segment-anything model, of any size, behind the engine's contract.
+
+An image is resized exactly as SamPredictor does it (Pillow's antialiased bilinear, which no cv2
+resize equals), normalised, padded, encoded in steps, and stored in the form the decoder starts
+from. A decode is one call of the batched decoder.
+"""
+
+import contextlib
+import time
+from collections.abc import Generator, Sequence
+from itertools import product
+from statistics import median
+from typing import Protocol, cast
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from server.engine.models.base import Decoded, Embedding, OutOfMemoryError
+from server.engine.models.decoder import FoldedDecoder
+from server.engine.models.device import translating
+from server.engine.models.encoder import SteppedViT
+from server.engine.models.prompts import LENGTHS, OUTPUT_TOKENS
+from server.engine.models.tiny import TinyEncoder
+from server.engine.models.upstream import ImageEncoderViT, Sam
+from server.engine.types import DecodeRequest, Logits, Prompt, RgbImage, Want
+from server.geometry import Frame
+
+__all__ = ["SamModel", "resize_in_steps"]
+
+LARGEST_BATCH = 64
+"""Beyond it a GPU gains nothing, and a batch that fails costs more."""
+
+BAND_PIXELS = 1 << 20
+"""Of an image, resized in a few milliseconds."""
+
+
+class SteppingEncoder(Protocol):
+    """An image encoder that can be left between steps."""
+
+    def steps(self, x: Tensor) -> Generator[float, None, Tensor]:
+        """1x3xSxS normalised pixels to a 1xCxhxw embedding, yielding the fraction done."""
+
+
+class SamModel:
+    """A loaded SAM, ready to serve. Takes `sam` over: it is moved and converted in place."""
+
+    def __init__(
+        self,
+        sam: Sam,
+        *,
+        name: str,
+        fingerprint: str,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self._name, self._device, self._dtype = name, device, dtype
+        self._fingerprint = f"{fingerprint}-{str(dtype).removeprefix('torch.')}"
+        self._blank = torch.zeros(
+            1, sam.prompt_encoder.embed_dim, *sam.prompt_encoder.image_embedding_size
+        )
+        self._mean, self._std = sam.pixel_mean.to(device), sam.pixel_std.to(device)
+        self._input_size: int = sam.image_encoder.img_size
+        self._decoder = FoldedDecoder(sam, device=device, dtype=dtype)
+        self._encoder = _in_steps(sam.image_encoder, device, dtype)
+
+    @property
+    def name(self) -> str:
+        """As the catalog calls it."""
+        return self._name
+
+    @property
+    def input_size(self) -> int:
+        """Side in pixels of the square the encoder sees."""
+        return self._input_size
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the weights and the numbers they are computed in."""
+        return self._fingerprint
+
+    def encode(self, image: RgbImage) -> Generator[float, None, Embedding]:
+        """Encode HxWx3 RGB in steps of about 25 ms, yielding the fraction done."""
+        with contextlib.closing(self._encode(image)) as steps:
+            while True:
+                try:
+                    fraction = _advance(steps)
+                except StopIteration as end:
+                    embedding: Embedding = end.value
+                    return embedding
+                yield fraction
+
+    def _encode(self, image: RgbImage) -> Generator[float, None, Embedding]:
+        height, width = image.shape[:2]
+        resized = yield from resize_in_steps(image, Frame(width, height, self._input_size))
+        pixels = self._normalised(resized).to(self._dtype)
+        yield 0.0
+        encoded = yield from self._encoder.steps(pixels)
+        features = self._decoder.store(encoded)
+        return Embedding(features, width, height, features.nbytes)
+
+    def _normalised(self, image: RgbImage) -> Tensor:
+        pixels = torch.from_numpy(image).to(self._device).permute(2, 0, 1).unsqueeze(0)
+        pixels = (pixels - self._mean) / self._std
+        height, width = pixels.shape[-2:]
+        return F.pad(pixels, (0, self._input_size - width, 0, self._input_size - height))
+
+    @translating
+    def decode(self, batch: Sequence[tuple[Embedding, DecodeRequest]]) -> list[Decoded]:
+        """Decode prompts of different images in one call."""
+        return self._decoder.decode(
+            [
+                (
+                    cast("Tensor", embedding.features),
+                    Frame(embedding.width, embedding.height, self._input_size),
+                    request,
+                )
+                for embedding, request in batch
+            ]
+        )
+
+    def warm_up(self, max_decode_ms: float) -> int:
+        """Run every shape once; return the largest batch that decodes within `max_decode_ms`."""
+        if self._device.type == "cuda":
+            blank = np.zeros((self._input_size, self._input_size, 3), dtype=np.uint8)
+            for _ in self.encode(blank):
+                pass
+        for length, want, prior in product(LENGTHS, _WANTS, (False, True)):
+            self.decode([self._rehearsal(length, want, prior=prior)])
+        largest = 1
+        while largest < LARGEST_BATCH and self._decode_ms(2 * largest) <= max_decode_ms:
+            largest *= 2
+        return largest
+
+    def _rehearsal(
+        self, length: int, want: Want, *, prior: bool
+    ) -> tuple[Embedding, DecodeRequest]:
+        """A request whose tokens fill a row of this length, on a blank image."""
+        embedding = Embedding(self._decoder.store(self._blank), 1, 1, 0)
+        prompt = Prompt(points=((0.0, 0.0, 1),) * (length - OUTPUT_TOKENS - 1))
+        side = 4 * self._blank.shape[-1]
+        logits: Logits | None = np.zeros((side, side), dtype=np.float16) if prior else None
+        return embedding, DecodeRequest(prompt, want, logits)
+
+    def _decode_ms(self, batch: int) -> float:
+        """Median time of a batch of single clicks; infinite where it finds no room."""
+        requests = [self._rehearsal(LENGTHS[0], "best", prior=False)] * batch
+        times = []
+        for _ in range(4):
+            start = time.perf_counter()
+            try:
+                self.decode(requests)
+            except OutOfMemoryError:
+                return float("inf")
+            times.append(1e3 * (time.perf_counter() - start))
+        return median(times[1:])
+
+
+_WANTS: tuple[Want, ...] = ("best", "all")
+"""One mask or three: the shapes a decode can have."""
+
+
+@translating
+def _advance(steps: Generator[float, None, Embedding]) -> float:
+    # Entered anew for every step: what runs between two steps must not inherit it.
+    with torch.inference_mode():
+        return next(steps)
+
+
+def _in_steps(encoder: nn.Module, device: torch.device, dtype: torch.dtype) -> SteppingEncoder:
+    if isinstance(encoder, ImageEncoderViT):
+        return SteppedViT(encoder, device=device, dtype=dtype)
+    if isinstance(encoder, TinyEncoder):
+        return encoder.eval().requires_grad_(requires_grad=False).to(device, dtype)
+    raise TypeError(f"no way to run a {type(encoder).__name__} in steps")
+
+
+def resize_in_steps(image: RgbImage, frame: Frame) -> Generator[float, None, RgbImage]:
+    """Pillow's bilinear resize of `image` to the model's size, bit for bit, in short steps.
+
+    Pillow resizes rows first and rounds to bytes before it resizes columns, so each of its two
+    passes may be cut into bands.
+    """
+    image = yield from _resize_rows(image, frame.model_width)
+    turned = yield from _resize_rows(image.transpose(1, 0, 2), frame.model_height)
+    return np.ascontiguousarray(turned.transpose(1, 0, 2))
+
+
+def _resize_rows(image: RgbImage, width: int) -> Generator[float, None, RgbImage]:
+    """Every row to this width."""
+    bands = []
+    height = max(1, BAND_PIXELS // image.shape[1])
+    for top in range(0, len(image), height):
+        band = Image.fromarray(np.ascontiguousarray(image[top : top + height]))
+        bands.append(np.asarray(band.resize((width, band.height), Image.Resampling.BILINEAR)))
+        yield 0.0
+    return np.concatenate(bands)

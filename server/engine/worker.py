@@ -1,0 +1,260 @@
+"""The loop that owns the device: one thread runs the model, a coroutine feeds it from the queue.
+
+The device is reserved first and the batch closed last: only when the thread is free does the queue
+say what goes next, so whatever arrived meanwhile shares the batch. Masks are finished on a second
+thread while the device goes on. Nothing here decides who goes first (`queue.py`) or what an open
+means (`opens.py`); what it owns is failure: a batch that fails is retried one by one, so that one
+bad prompt fails alone; out of memory is answered with freed memory and half the batch; a lost
+device ends the engine.
+"""
+
+import asyncio
+import gc
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from server.engine import masks
+from server.engine.jobs import DecodeJob, EncodeJob
+from server.engine.models.base import (
+    Decoded,
+    DeviceLostError,
+    Embedding,
+    Model,
+    OutOfMemoryError,
+)
+from server.engine.observer import Observer
+from server.engine.queue import Batch, EncodeStep, Queue
+from server.engine.types import MaskResult, Timings
+from server.errors import WireError
+from server.geometry import Frame
+
+__all__ = ["Worker"]
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+class Worker:
+    """Runs what the queue says on one device thread, until stopped.
+
+    Args:
+        model: used on the device thread only.
+        queue: used on the event loop only.
+        wake: set by whoever queues something or makes it ready.
+        on_step: told after each encode step: the job, and its embedding, an error or the fraction.
+        free_memory: frees what it can; whether anything came free.
+        on_lost: the device is gone for good.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        queue: Queue[DecodeJob, EncodeJob],
+        *,
+        wake: asyncio.Event,
+        on_step: Callable[[EncodeJob, Embedding | WireError | float], None],
+        free_memory: Callable[[], bool],
+        on_lost: Callable[[], None],
+        observer: Observer,
+    ) -> None:
+        self._model = model
+        self._queue = queue
+        self._on_step = on_step
+        self._free_memory = free_memory
+        self._on_lost = on_lost
+        self._observer = observer
+        self._device = ThreadPoolExecutor(1, thread_name_prefix="device")
+        self._post = ThreadPoolExecutor(1, thread_name_prefix="masks")
+        self._wake = wake
+        self._busy_since: float | None = None
+        self._finishing: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    @property
+    def busy_s(self) -> float:
+        """How long the device thread has been at its present piece of work; 0 when free."""
+        return 0.0 if self._busy_since is None else time.monotonic() - self._busy_since
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs on either thread."""
+        return self._busy_since is None and not self._finishing
+
+    async def on_device(self, work: Callable[[], _T]) -> _T:
+        """Run `work` on the device thread."""
+        self._busy_since = time.monotonic()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._device, work)
+        finally:
+            self._busy_since = None
+
+    async def off_loop(self, work: Callable[[], _T]) -> _T:
+        """Run `work` on the post-processing thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._post, work)
+
+    async def run(self) -> None:
+        """Feed the device until `stop`."""
+        while not self._stopping:
+            self._wake.clear()
+            work = self._queue.next(encode_ready=self._encode_is_ready())
+            if isinstance(work, Batch):
+                await self._decode(work.jobs)
+            elif isinstance(work, EncodeStep):
+                await self._step(work.encode)
+            else:
+                await self._wake.wait()
+
+    async def stop(self) -> None:
+        """Let the threads end; what still runs on them is not waited for."""
+        self._stopping = True
+        self._wake.set()
+        self._device.shutdown(wait=False, cancel_futures=True)
+        self._post.shutdown(wait=False, cancel_futures=True)
+
+    def _encode_is_ready(self) -> bool:
+        return bool(self._queue.encodes) and self._queue.encodes[0].steps is not None
+
+    async def _decode(self, jobs: Sequence[DecodeJob]) -> None:
+        now = time.monotonic()
+        jobs = [job for job in jobs if not job.ended]
+        for job in jobs:
+            job.queue_ms = (now - job.queued_at) * 1e3
+            job.on_started()
+        await self._decode_or_split(jobs)
+
+    async def _decode_or_split(self, jobs: Sequence[DecodeJob]) -> None:
+        """Decode as one batch; if that fails, find out who is to blame."""
+        jobs = [job for job in jobs if not job.ended]
+        if not jobs:
+            return
+        started_at = time.monotonic()
+        decoded = await self._attempt(lambda: self._decode_batch(jobs))
+        if isinstance(decoded, OutOfMemoryError):
+            await self._decode_with_less(jobs)
+        elif isinstance(decoded, DeviceLostError):
+            self._fail(jobs, _restarting())
+            self._on_lost()
+        elif isinstance(decoded, Exception):
+            await self._decode_one_by_one(jobs, decoded)
+        else:
+            decode_ms = (time.monotonic() - started_at) * 1e3
+            self._observer.decoded([job.queue_ms for job in jobs], decode_ms)
+            for job, answer in zip(jobs, decoded, strict=True):
+                self._finish(job, answer, decode_ms, len(jobs))
+
+    def _decode_batch(self, jobs: Sequence[DecodeJob]) -> list[Decoded]:
+        return self._model.decode([(job.image.entry.embedding, job.request) for job in jobs])
+
+    async def _decode_with_less(self, jobs: Sequence[DecodeJob]) -> None:
+        """Out of memory: free what nobody uses, then halve; a lone prompt gets one more try."""
+        freed = self._free_memory()
+        half = (len(jobs) + 1) // 2
+        if half < len(jobs):
+            await self._decode_or_split(jobs[:half])
+            await self._decode_or_split(jobs[half:])
+        elif freed:
+            await self._decode_or_split(jobs)
+        else:
+            self._fail(jobs, _overload())
+
+    async def _decode_one_by_one(self, jobs: Sequence[DecodeJob], error: Exception) -> None:
+        if len(jobs) > 1:
+            _log.warning("a batch of %d failed, retrying one by one: %r", len(jobs), error)
+            for job in jobs:
+                await self._decode_or_split([job])
+            return
+        _log.error("a decode failed", exc_info=error)
+        self._fail(jobs, WireError("internal", "this prompt could not be decoded"))
+
+    async def _attempt(self, work: Callable[[], _T]) -> _T | Exception:
+        """Run on the device; an exception is returned without its traceback.
+
+        A traceback keeps every frame's tensors alive, and with them the memory a retry needs.
+        """
+        try:
+            return await self.on_device(work)
+        # Whatever a model raises must fail one request, not the loop that serves all.
+        except Exception as error:  # noqa: BLE001
+            failure = error.with_traceback(None)
+        failure.__context__ = failure.__cause__ = None
+        if isinstance(failure, OutOfMemoryError):
+            gc.collect()
+        return failure
+
+    def _finish(self, job: DecodeJob, decoded: Decoded, decode_ms: float, batch: int) -> None:
+        task = asyncio.create_task(self._postprocess(job, decoded, decode_ms, batch))
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)
+
+    async def _postprocess(
+        self, job: DecodeJob, decoded: Decoded, decode_ms: float, batch: int
+    ) -> None:
+        image = job.image
+        frame = Frame(image.width, image.height, self._model.input_size)
+
+        def work() -> MaskResult | None:
+            if job.ended:  # the client left while the device was at it
+                return None
+            started_at = time.monotonic()
+            found, logits = masks.finish(decoded, frame)
+            post_ms = (time.monotonic() - started_at) * 1e3
+            return MaskResult(found, logits, Timings(job.queue_ms, decode_ms, post_ms, batch))
+
+        try:
+            result = await self.off_loop(work)
+        except WireError as refused:
+            job.end(refused)
+        # A fault of ours in one mask must not end the loop that serves all.
+        except Exception:  # noqa: BLE001
+            _log.exception("post-processing failed")
+            job.end(WireError("internal", "this mask could not be finished"))
+        else:
+            if result is not None:
+                self._observer.postprocessed(result.timings.post_ms)
+                job.end(result)
+
+    async def _step(self, job: EncodeJob) -> None:
+        started_at = time.monotonic()
+        outcome = await self._attempt(lambda: self._advance(job))
+        if isinstance(outcome, OutOfMemoryError):
+            # The generator is spent; only a new one can try again, and only if memory came free.
+            job.steps = None
+            retry = self._free_memory() and not job.retried
+            job.retried = True
+            self._on_step(job, 0.0 if retry else _overload())
+        elif isinstance(outcome, DeviceLostError):
+            self._on_step(job, _restarting())
+            self._on_lost()
+        elif isinstance(outcome, Exception):
+            _log.error("an encode failed", exc_info=outcome)
+            self._on_step(job, WireError("internal", "this image could not be encoded"))
+        else:
+            job.encode_ms += (time.monotonic() - started_at) * 1e3
+            self._on_step(job, outcome)
+
+    @staticmethod
+    def _advance(job: EncodeJob) -> Embedding | float:
+        """One step: the fraction done, or the embedding."""
+        if job.steps is None:
+            return 0.0
+        try:
+            return next(job.steps)
+        except StopIteration as done:
+            embedding: Embedding = done.value
+            return embedding
+
+    @staticmethod
+    def _fail(jobs: Sequence[DecodeJob], error: WireError) -> None:
+        for job in jobs:
+            job.end(error)
+
+
+def _overload() -> WireError:
+    return WireError("overload", "the device has no memory for this now", retry_after=1.0)
+
+
+def _restarting() -> WireError:
+    return WireError("restarting", "the device was lost; the server restarts")
