@@ -1,0 +1,1 @@
+export function messagesSource(schema: unknown): Promise<string>;
