@@ -46,6 +46,8 @@ class Reply:
     """Send this message."""
 
     message: ServerMessage
+    hover: bool = False
+    """Whether it answers a hover, so that a newer one may take its place while it waits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,10 @@ Rules of this file:
 - One click an object at a time: the next is formed once the last one's logits are stored, because
   they may be its prior. A hover waits for its object's click too, so that it shows what a click
   would give; a click never waits for a hover, which leaves nothing behind.
-- Every click gets one terminal reply. A reply to a hover settles all earlier hovers.
+- Every click gets one terminal reply. A reply to a hover settles all earlier hovers, so of those
+  only the newest is kept, and none leaves after a newer one.
 - Replies of one object leave in the order of their ids: one that is ready early is held back.
+- A hover over the rate waits in the hover slot until the rate allows it: the last one is answered.
 """
 
 from collections.abc import Callable
@@ -31,6 +33,7 @@ class _Ask:
     """A segment without its terminal reply."""
 
     message: Segment
+    held: bool = False
     submitted: bool = False
     prior_id: int | None = None
 
@@ -62,14 +65,22 @@ class _Clicks:
 
 @dataclass(frozen=True, slots=True)
 class _Settled:
-    """A terminal reply that may still have to wait for earlier ones of its object."""
+    """A segment with its terminal reply, which may still have to wait for earlier ones."""
 
-    object: int
+    message: Segment
     reply: MaskReply | Error | Superseded
 
     @property
     def id(self) -> int:
-        return self.reply.id or 0
+        return self.message.id
+
+    @property
+    def object(self) -> int:
+        return self.message.object
+
+    @property
+    def is_hover(self) -> bool:
+        return self.message.kind == "hover"
 
 
 class Objects:
@@ -88,25 +99,49 @@ class Objects:
         self._hover: _Ask | None = None
         self._hovers_running: list[_Ask] = []
         self._settled: list[_Settled] = []
+        self._hovers_settled_to = 0
 
     @property
     def idle(self) -> bool:
         """Whether nothing waits or runs."""
         return not self._unanswered()
 
-    def ask(self, message: Segment) -> list[Effect]:
-        """Take a new segment; before the image is open it waits."""
-        try:
+    @property
+    def hover_is_held(self) -> bool:
+        """Whether a hover waits for `allow_hover`."""
+        return self._hover is not None and self._hover.held
+
+    def ask(self, message: Segment, *, held: bool = False) -> list[Effect]:
+        """Take a new segment; before the image is open it waits, `held` for `allow_hover` too.
+
+        Raises:
+            WireError: it cannot be answered; nothing has changed.
+        """
+        if not held:
             self._check(message)
-        except WireError as refused:
-            self._settle(_Ask(message), Error.of(refused, message.id))
-            return self._flush()
-        if message.kind == "hover":
-            effects = self._withdraw_hover()
-            self._hover = _Ask(message)
-        else:
-            effects = self._place_click(message)
+        if message.kind == "click":
+            return self._place_click(message) + self._advance()
+        effects = self._withdraw_hover()
+        self._hover = _Ask(message, held)
         return effects + self._advance()
+
+    def refuse(self, message: Segment, error: WireError) -> list[Effect]:
+        """Answer a segment that `ask` did not take, in its turn."""
+        effects = self._withdraw_hover() if message.kind == "hover" else []
+        self._settle(message, Error.of(error, message.id))
+        return effects + self._flush()
+
+    def allow_hover(self) -> list[Effect]:
+        """Let the held hover go."""
+        hover = self._hover
+        if hover is None:
+            return []
+        hover.held = False
+        try:
+            self._check(hover.message)
+        except WireError as refused:
+            return self._drop(hover, Error.of(refused, hover.id)) + self._flush()
+        return self._advance()
 
     def opened(self, image: ImageHandle) -> list[Effect]:
         """The image is there: check and form what waited for it."""
@@ -135,25 +170,27 @@ class Objects:
         if ask is None:
             return []
         self._discard(ask)
-        self._settle(ask, self._answer(ask, outcome))
+        self._settle(ask.message, self._answer(ask, outcome))
         return self._advance()
 
     def cancel(self, target: int) -> list[Effect]:
         """Supersede the request `target`, waiting or running; unknown ones are no matter."""
-        return self._drop_where(lambda ask: ask.id == target) + self._advance()
+        effects: list[Effect] = []
+        for ask in self._unanswered():
+            if ask.id == target:
+                effects += self._drop(ask, Superseded(id=target))
+        return effects + self._advance()
 
     def release(self, number: int) -> list[Effect]:
         """Forget the object; what concerns it is superseded."""
-        effects = self._drop_where(lambda ask: ask.object == number)
         self._memory.forget(number)
-        return effects + self._flush()
+        return self._end(lambda segment: segment.object == number)
 
     def clear(self, by: int | None) -> list[Effect]:
         """The image goes: supersede everything, remember nothing."""
-        effects = self._drop_where(lambda _: True, by)
         self._memory.clear()
         self._image = None
-        return effects + self._flush()
+        return self._end(lambda _: True, by)
 
     def refuse_all(self, error: WireError) -> list[Effect]:
         """The open failed: answer everything that waited for it."""
@@ -182,8 +219,9 @@ class Objects:
         for clicks in list(self._clicks.values()):
             if clicks.waiting is not None and clicks.running is None:
                 effects += self._submit(clicks.waiting)
-        if self._hover is not None and self._hover.object not in self._clicks:
-            effects += self._submit(self._hover)
+        hover = self._hover
+        if hover is not None and not hover.held and hover.object not in self._clicks:
+            effects += self._submit(hover)
         return effects + self._flush()
 
     def _submit(self, ask: _Ask) -> list[Effect]:
@@ -212,12 +250,14 @@ class Objects:
     def _answer(self, ask: _Ask, outcome: MaskResult | WireError) -> MaskReply | Error:
         if isinstance(outcome, WireError):
             return Error.of(outcome, ask.id)
-        if ask.message.kind == "click":
-            self._memory.add(ask.object, ask.id, prompt_of(ask.message), outcome.logits)
-        if sum(len(mask.counts) for mask in outcome.masks) > MAX_FRAME_BYTES - _ENVELOPE_BYTES:
+        reply = mask_reply(ask.message, ask.prior_id, outcome)
+        sent = (reply, *(reply.candidates or ()))  # the best goes twice
+        if sum(len(mask.rle.counts) for mask in sent) > MAX_FRAME_BYTES - _ENVELOPE_BYTES:
             text = "the mask is too ragged for one frame; add points, or segment a part of it"
             return Error.of(WireError("mask_too_complex", text), ask.id)
-        return mask_reply(ask.message, ask.prior_id, outcome)
+        if ask.message.kind == "click":
+            self._memory.add(ask.object, ask.id, prompt_of(ask.message), outcome.logits)
+        return reply
 
     def _check(self, message: Segment) -> None:
         """Refuse early what could not be answered, so that it supersedes nothing."""
@@ -242,30 +282,54 @@ class Objects:
             text = f"{len(waiting)} clicks already wait; wait for a reply"
             raise WireError("busy", text, retry_after=0.1)
 
-    def _drop_where(self, concerns: Callable[[_Ask], bool], by: int | None = None) -> list[Effect]:
+    def _end(
+        self, concerns: Callable[[_Ask | _Settled], bool], by: int | None = None
+    ) -> list[Effect]:
+        """Supersede what is unanswered, and the masks that were held back."""
         effects: list[Effect] = []
-        for ask in [ask for ask in self._unanswered() if concerns(ask)]:
+        for ask in filter(concerns, self._unanswered()):
             effects += self._drop(ask, Superseded(id=ask.id, by=by))
-        return effects
+        self._settled = [
+            _Settled(settled.message, Superseded(id=settled.id, by=by))
+            if concerns(settled) and isinstance(settled.reply, MaskReply)
+            else settled
+            for settled in self._settled
+        ]
+        return effects + self._flush()
 
     def _drop(self, ask: _Ask, reply: Error | Superseded) -> list[Effect]:
         """Give up an unanswered ask, with its terminal reply."""
         self._discard(ask)
-        self._settle(ask, reply)
+        self._settle(ask.message, reply)
         return [Withdraw(ask.id)] if ask.submitted else []
 
-    def _settle(self, ask: _Ask, reply: MaskReply | Error | Superseded) -> None:
-        self._settled.append(_Settled(ask.object, reply))
+    def _settle(self, message: Segment, reply: MaskReply | Error | Superseded) -> None:
+        settled = _Settled(message, reply)
+        if settled.is_hover:
+            newer = [s for s in self._settled if not s.is_hover or s.id > settled.id]
+            self._settled = newer
+        self._settled.append(settled)
 
     def _flush(self) -> list[Effect]:
         """Let go every reply that no unanswered earlier request of its object holds back."""
-        first_open: dict[int, int] = {}
+        earliest: dict[int, int] = {}
         for ask in self._unanswered():
-            first_open[ask.object] = min(ask.id, first_open.get(ask.object, ask.id))
-        self._settled.sort(key=lambda settled: settled.id)
-        ready = [s for s in self._settled if s.id < first_open.get(s.object, s.id + 1)]
-        self._settled = [s for s in self._settled if s not in ready]
-        return [Reply(settled.reply) for settled in ready]
+            earliest[ask.object] = min(ask.id, earliest.get(ask.object, ask.id))
+        ready: list[_Settled] = []
+        held_back: list[_Settled] = []
+        for settled in sorted(self._settled, key=lambda settled: settled.id):
+            waits = earliest.get(settled.object, settled.id) < settled.id
+            (held_back if waits else ready).append(settled)
+        self._settled = held_back
+        return [Reply(s.reply, s.is_hover) for s in ready if self._is_news(s)]
+
+    def _is_news(self, settled: _Settled) -> bool:
+        """Whether no newer hover's reply has settled this already."""
+        if not settled.is_hover:
+            return True
+        is_newest = settled.id > self._hovers_settled_to
+        self._hovers_settled_to = max(settled.id, self._hovers_settled_to)
+        return is_newest
 
     def _discard(self, ask: _Ask) -> None:
         """Remove the ask from wherever it waits or runs."""

@@ -10,13 +10,12 @@ caller carries out the effects in order.
                           +-----failed-----+-------close------+
 
 An `open` in any state but Greeting replaces the image. A prefetch is an open on the side: it
-changes neither the state nor the image.
+changes neither the state nor the image. Any state ends with the connection; what comes after that
+is ignored.
 """
 
 import enum
-import hmac
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import ClassVar
 
 from server.engine.types import MaskResult
@@ -30,8 +29,6 @@ from server.protocol import (
     Error,
     FrameError,
     Hello,
-    Limits,
-    ModelInfo,
     Open,
     Opened,
     OpenTimings,
@@ -40,7 +37,6 @@ from server.protocol import (
     Segment,
     Send,
     Superseded,
-    Welcome,
 )
 from server.sessions.effects import (
     Abandon,
@@ -54,7 +50,8 @@ from server.sessions.effects import (
 )
 from server.sessions.memory import Memory
 from server.sessions.objects import Objects
-from server.sessions.rate import TokenBucket
+from server.sessions.rate import Manners
+from server.sessions.rules import SessionRules
 from server.sessions.uploads import Upload, UploadBudget
 
 __all__ = ["Session", "SessionRules", "State"]
@@ -67,26 +64,7 @@ class State(enum.IntEnum):
     EMPTY = 1
     OPENING = 2
     OPEN = 3
-
-
-@dataclass(frozen=True, slots=True)
-class SessionRules:
-    """What is the same for every session of a server."""
-
-    protocol: str
-    server: str
-    model: ModelInfo
-    limits: Limits
-    features: tuple[str, ...]
-    tokens: tuple[str, ...]
-    """Any of these is accepted in `hello`; none = no token needed."""
-    hello_timeout_s: float
-    upload_timeout_s: float
-    min_upload_bytes_per_s: float
-    segment_burst: float
-    messages_per_s: float
-    max_errors_per_min: float
-    kept_logits: int
+    ENDED = 4
 
 
 class Session:
@@ -117,10 +95,7 @@ class Session:
         self._objects = Objects(
             max_waiting_clicks=rules.limits.max_waiting_clicks, memory=self._memory
         )
-        self._rate = TokenBucket(rules.limits.segments_per_s, rules.segment_burst, now)
-        self._flood = TokenBucket(rules.messages_per_s, 2 * rules.messages_per_s, now)
-        self._late_hover: Segment | None = None
-        self._patience = TokenBucket(rules.max_errors_per_min / 60, rules.max_errors_per_min, now)
+        self._manners = Manners(rules, now)
 
     @property
     def remembered_bytes(self) -> int:
@@ -130,24 +105,38 @@ class Session:
     @property
     def at_work(self) -> bool:
         """Whether an image is being opened or a mask is owed."""
-        return self._opening is not None or self._prefetch is not None or not self._objects.idle
+        return bool(self._unfinished()) or not self._objects.idle
+
+    @property
+    def hover_is_late(self) -> bool:
+        """Whether a hover over the rate waits: `tick` soon, so that it is answered."""
+        return self._objects.hover_is_held
 
     def receive(self, message: ClientMessage, now: float) -> list[Effect]:
         """Take a valid message."""
-        if not self._flood.take(now):
-            return [Hangup("abuse", f"more than {self._rules.messages_per_s:g} messages a second")]
+        if self.state is State.ENDED:
+            return []
+        if not self._manners.allow_message(now):
+            return self.hang_up("abuse", f"over {self._rules.messages_per_s:g} messages a second")
         self.last_active_at = now
+        if isinstance(message, Open | Segment | Close):
+            if message.id <= self._last_id:
+                text = f"expected an id above {self._last_id}, got {message.id}"
+                return self.refuse(WireError("bad_id", text, field="id"), now)
+            self._last_id = message.id
         handle = self.TRANSITIONS[type(message)][self.state]
         return handle(self, message, now)
 
     def refuse(self, error: WireError, now: float) -> list[Effect]:
         """Answer a frame that was no message; too many of them end the connection."""
+        if self.state is State.ENDED:
+            return []
         if error.spec.close_code is not None:
-            return [Hangup(error.code, error.message)]
-        if not self._patience.take(now):
-            return [Hangup("abuse", "too many frames in error")]
+            return self.hang_up(error.code, error.message)
         if self.state is State.GREETING:
-            return [Hangup("hello_required", "expected `hello` first")]
+            return self.hang_up("hello_required", "expected `hello` first")
+        if not self._manners.allow_error(now):
+            return self.hang_up("abuse", "too many requests in error")
         request_id = error.request_id if isinstance(error, FrameError) else None
         if request_id is not None and request_id <= self._last_id:
             request_id = None
@@ -155,39 +144,38 @@ class Session:
         return [Reply(Error.of(error, request_id))]
 
     def tick(self, now: float) -> list[Effect]:
-        """Let time pass: a late hello, a stalled upload, an idle session."""
-        if self.state is State.GREETING:
-            if now - self._born_at >= self._rules.hello_timeout_s:
-                text = f"expected `hello` within {self._rules.hello_timeout_s:g} s"
-                return [Hangup("hello_required", text)]
+        """Let time pass: a late hello, a late hover, a stalled upload, an idle session."""
+        if self.state is State.ENDED:
             return []
-        effects = self._ask_late_hover(now)
-        rules = self._rules
-        for upload in (self._opening, self._prefetch):
-            if upload is not None and upload.is_stalled(
-                now, rules.upload_timeout_s, rules.min_upload_bytes_per_s
-            ):
-                text = f"expected `data` at least every {rules.upload_timeout_s:g} s, and faster"
-                effects += self._fail(upload, WireError("upload_stalled", text))
+        if self.state is State.GREETING:
+            return self._await_hello(now)
+        effects: list[Effect] = []
+        if self._objects.hover_is_held and self._manners.allow_segment("hover", now):
+            effects += self._objects.allow_hover()
+        effects += self._end_stalled(now)
+        if self._opening is not None:
+            self.last_active_at = now  # whoever waits for an image is not idle
         idle_for = now - self.last_active_at
-        if idle_for >= self._rules.limits.idle_timeout_s and self._opening is None:
-            effects.append(Hangup("idle", f"no message for {idle_for:.0f} s"))
+        if idle_for >= self._rules.limits.idle_timeout_s:
+            effects += self.hang_up("idle", f"no message for {idle_for:.0f} s")
         return effects
 
+    def hang_up(self, error: str, reason: str) -> list[Effect]:
+        """Let go of everything, at once, and close the connection."""
+        return [] if self.state is State.ENDED else [*self.end(), Hangup(error, reason)]
+
     def end(self) -> list[Effect]:
-        """The connection is gone: let go of everything."""
-        return [
-            effect
-            for effect in self._let_go(by=None) + self._drop_prefetch(by=None)
-            if not isinstance(effect, Reply)
-        ]
+        """The connection is gone: let go of everything; nothing is answered any more."""
+        let_go = self._let_go(by=None) + self._drop_prefetch(by=None)
+        self.state = State.ENDED
+        return [effect for effect in let_go if not isinstance(effect, Reply)]
 
     def on_missing(self, open_id: int, now: float) -> list[Effect]:
         """The image of a `Fetch` is neither cached nor on its way: ask for its bytes."""
         upload = self._upload(open_id)
         if upload is None:
             return []
-        return self._start_upload(upload, now, [Reply(Send(id=open_id))])
+        return self._start_upload(upload, now) or [Reply(Send(id=open_id))]
 
     def on_progress(
         self, open_id: int, stage: str, fraction: float, ahead: int | None = None
@@ -238,55 +226,45 @@ class Session:
     # What each message does; `TRANSITIONS` says when.
 
     def _greet(self, message: Hello, _now: float) -> list[Effect]:
-        if not self._knows(message.token):
-            return [Hangup("unauthorized", "expected a valid `token` in `hello`")]
+        if not self._rules.accepts(message.token):
+            return self.hang_up("unauthorized", "expected a valid `token` in `hello`")
         self.token = message.token
         self.state = State.EMPTY
-        rules = self._rules
-        welcome = Welcome(
-            session=self.id,
-            protocol=rules.protocol,
-            server=rules.server,
-            model=rules.model,
-            limits=rules.limits,
-            features=rules.features,
-        )
-        return [Reply(welcome)]
+        return [Reply(self._rules.welcome(self.id))]
 
     def _demand_hello(self, message: ClientMessage, _now: float) -> list[Effect]:
-        return [Hangup("hello_required", f"expected `hello` first, got `{message.type}`")]
+        return self.hang_up("hello_required", f"expected `hello` first, got `{message.type}`")
 
     def _hello_again(self, _message: Hello, now: float) -> list[Effect]:
         return self.refuse(WireError("bad_frame", "`hello` comes once, and first"), now)
 
     def _open(self, message: Open, now: float) -> list[Effect]:
-        if not self._is_new(message.id):
-            return self._refuse_id(message.id, now)
-        effects: list[Effect] = []
         upload = Upload(
             message.id, message.size, message.sha256, message.prefetch, self._uploads, now
         )
         if message.prefetch:
-            effects += self._drop_prefetch(by=message.id)
+            effects = self._drop_prefetch(by=message.id)
             self._prefetch = upload
         else:
-            effects += self._let_go(by=message.id)
+            effects = self._let_go(by=message.id)
             self._opening = upload
             self.state = State.OPENING
-        if message.size > self._rules.limits.max_image_bytes:
-            text = f"expected at most {self._rules.limits.max_image_bytes} bytes"
-            error = WireError("image_too_large", text, field="size")
-            return effects + self._end_failed(upload, error)
-        if message.sha256 is not None:
-            return [*effects, Fetch(message.id, message.sha256, message.prefetch)]
-        return self._start_upload(upload, now, effects)
+        return effects + self._begin(upload, now)
 
-    def _start_upload(self, upload: Upload, now: float, effects: list[Effect]) -> list[Effect]:
+    def _begin(self, upload: Upload, now: float) -> list[Effect]:
+        if upload.size > self._rules.limits.max_image_bytes:
+            text = f"expected at most {self._rules.limits.max_image_bytes} bytes"
+            return self._end_failed(upload, WireError("image_too_large", text, field="size"))
+        if upload.sha256 is not None:
+            return [Fetch(upload.id, upload.sha256, upload.prefetch)]
+        return self._start_upload(upload, now)
+
+    def _start_upload(self, upload: Upload, now: float) -> list[Effect]:
         try:
             upload.start(now)
         except WireError as refused:
             return self._end_failed(upload, refused)
-        return effects
+        return []
 
     def _take_data(self, message: Data, now: float) -> list[Effect]:
         upload = self._upload(message.id)
@@ -309,69 +287,57 @@ class Session:
         return effects
 
     def _segment(self, message: Segment, now: float) -> list[Effect]:
-        if not self._is_new(message.id):
-            return self._refuse_id(message.id, now)
-        if self._rate.take(now):
-            self._late_hover = None if message.kind == "hover" else self._late_hover
-            return self._objects.ask(message)
-        if message.kind == "hover":
-            self._late_hover = message
-            return []
-        if not self._patience.take(now):
-            return [Hangup("abuse", "kept sending over the rate")]
-        text = f"expected at most {self._rules.limits.segments_per_s:g} segments a second"
-        return [Reply(Error.of(WireError("rate_limited", text, retry_after=1.0), message.id))]
+        in_time = self._manners.allow_segment(message.kind, now)
+        try:
+            if not in_time and message.kind == "click":
+                raise self._over_rate()
+            return self._objects.ask(message, held=not in_time)
+        except WireError as refused:
+            if message.kind == "click" and not self._manners.allow_error(now):
+                return self.hang_up("abuse", "too many clicks in error, or over the rate")
+            return self._objects.refuse(message, refused)
 
-    def _ask_late_hover(self, now: float) -> list[Effect]:
-        """A hover over the rate is passed over in silence, but the last one is still answered."""
-        hover = self._late_hover
-        if hover is None or self.state is not State.OPEN or not self._rate.take(now):
-            return []
-        self._late_hover = None
-        return self._objects.ask(hover)
-
-    def _refuse_segment(self, message: Segment, now: float) -> list[Effect]:
-        if not self._is_new(message.id):
-            return self._refuse_id(message.id, now)
+    def _refuse_segment(self, message: Segment, _now: float) -> list[Effect]:
         return [Reply(Error.of(_not_open(), message.id))]
 
     def _cancel(self, message: Cancel, _now: float) -> list[Effect]:
-        for upload in (self._opening, self._prefetch):
-            if upload is not None and upload.id == message.target:
-                superseded = Reply(Superseded(id=upload.id))
-                refused = self._objects.refuse_all(_not_open()) if upload is self._opening else []
-                return [*self._abandon(upload), superseded, *refused]
-        return self._objects.cancel(message.target)
+        upload = self._upload(message.target)
+        if upload is None:
+            return self._objects.cancel(message.target)
+        refused = self._objects.refuse_all(_not_open()) if upload is self._opening else []
+        return [*self._abandon(upload), Reply(Superseded(id=upload.id)), *refused]
 
     def _release(self, message: Release, _now: float) -> list[Effect]:
         return self._objects.release(message.object)
 
-    def _close(self, message: Close, now: float) -> list[Effect]:
-        if not self._is_new(message.id):
-            return self._refuse_id(message.id, now)
+    def _close(self, message: Close, _now: float) -> list[Effect]:
         return [*self._let_go(by=message.id), Reply(Done(id=message.id))]
 
     # The pieces they share.
 
-    def _knows(self, token: str | None) -> bool:
-        """Compare with every token in constant time, whichever matches."""
-        given = (token or "").encode()
-        known = [hmac.compare_digest(given, accepted.encode()) for accepted in self._rules.tokens]
-        return any(known) or not self._rules.tokens
+    def _await_hello(self, now: float) -> list[Effect]:
+        timeout_s = self._rules.hello_timeout_s
+        if now - self._born_at < timeout_s:
+            return []
+        return self.hang_up("hello_required", f"expected `hello` within {timeout_s:g} s")
 
-    def _is_new(self, request_id: int) -> bool:
-        if request_id <= self._last_id:
-            return False
-        self._last_id = request_id
-        return True
+    def _end_stalled(self, now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        for upload in self._unfinished():
+            if upload.is_stalled(now, self._rules):
+                text = f"expected `data` every {self._rules.upload_timeout_s:g} s, and not in drops"
+                effects += self._fail(upload, WireError("upload_stalled", text))
+        return effects
 
-    def _refuse_id(self, request_id: int, now: float) -> list[Effect]:
-        text = f"expected an id above {self._last_id}, got {request_id}"
-        return self.refuse(WireError("bad_id", text, field="id"), now)
+    def _over_rate(self) -> WireError:
+        text = f"expected at most {self._rules.limits.segments_per_s:g} segments a second"
+        return WireError("rate_limited", text, retry_after=1.0)
 
     def _upload(self, open_id: int) -> Upload | None:
-        uploads = (self._opening, self._prefetch)
-        return next((u for u in uploads if u is not None and u.id == open_id), None)
+        return next((upload for upload in self._unfinished() if upload.id == open_id), None)
+
+    def _unfinished(self) -> list[Upload]:
+        return [upload for upload in (self._opening, self._prefetch) if upload is not None]
 
     def _let_go(self, by: int | None) -> list[Effect]:
         """Leave Opening or Open for Empty: unfinished work is superseded, the image unpinned."""
@@ -382,8 +348,7 @@ class Session:
         if self._image is not None:
             effects.append(Free(self._image))
         self._image = None
-        self._late_hover = None
-        self.state = State.EMPTY if self.state is not State.GREETING else self.state
+        self.state = State.EMPTY
         return effects
 
     def _drop_prefetch(self, by: int | None) -> list[Effect]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from server.errors import WireError
+from server.sessions.rules import SessionRules
 
 __all__ = ["Upload", "UploadBudget"]
 
@@ -43,8 +44,7 @@ class Upload:
     """When it last came forward; monotonic seconds."""
     started_at: float = 0.0
     receiving: bool = False
-    received: int = 0
-    _chunks: list[bytes] = field(default_factory=list)
+    _buffer: bytearray = field(default_factory=bytearray)  # a list of tiny chunks would cost more
     _reserved: int = 0
     _reported: float = 0.0
 
@@ -59,10 +59,10 @@ class Upload:
         self.receiving = True
         self.started_at = self.last_at = now
 
-    def is_stalled(self, now: float, timeout_s: float, min_bytes_per_s: float) -> bool:
+    def is_stalled(self, now: float, rules: SessionRules) -> bool:
         """Whether data stopped coming, or trickles."""
-        allowed_s = timeout_s + self.received / min_bytes_per_s
-        stopped = now - self.last_at >= timeout_s
+        allowed_s = rules.upload_timeout_s + len(self._buffer) / rules.min_upload_bytes_per_s
+        stopped = now - self.last_at >= rules.upload_timeout_s
         return self.receiving and (stopped or now - self.started_at >= allowed_s)
 
     def add(self, chunk: bytes, now: float) -> None:
@@ -71,21 +71,21 @@ class Upload:
         Raises:
             WireError: `bad_data` when they go beyond the size announced.
         """
-        if self.received + len(chunk) > self.size:
-            text = f"expected {self.size} bytes in all, got at least {self.received + len(chunk)}"
+        received = len(self._buffer) + len(chunk)
+        if received > self.size:
+            text = f"expected {self.size} bytes in all, got at least {received}"
             raise WireError("bad_data", text, field="bytes")
-        self._chunks.append(chunk)
-        self.received += len(chunk)
+        self._buffer += chunk
         self.last_at = now
 
     @property
     def complete(self) -> bool:
         """Whether every byte is there."""
-        return self.received == self.size
+        return len(self._buffer) == self.size
 
     def news(self) -> float | None:
         """The fraction received, each time it has grown by a twentieth."""
-        fraction = self.received / self.size
+        fraction = len(self._buffer) / self.size
         if fraction < 1.0 and fraction - self._reported < 0.05:
             return None
         self._reported = fraction
@@ -93,8 +93,8 @@ class Upload:
 
     def take_bytes(self) -> bytes:
         """Hand over the whole image; the budget stays taken until `end`."""
-        data = b"".join(self._chunks)
-        self._chunks.clear()
+        data = bytes(self._buffer)
+        self._buffer.clear()
         self.receiving = False
         return data
 
@@ -102,5 +102,5 @@ class Upload:
         """Give back the room; harmless when repeated."""
         self.budget.give(self._reserved)
         self._reserved = 0
-        self._chunks.clear()
+        self._buffer.clear()
         self.receiving = False
