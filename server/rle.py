@@ -2,8 +2,8 @@
 
 COCO's RLE counts runs down the columns, starting with background; the runs are written as
 LEB128-like characters of 6 bits, each from the fourth on as the difference to the one before the
-last (cocoapi, `common/maskApi.c`). pycocotools trusts what it is given, so bytes from outside pass
-`check_counts` first.
+last (cocoapi, `common/maskApi.c`). pycocotools trusts what it is given: `decode` reads the runs
+itself, and other bytes from outside pass `check_counts` first.
 """
 
 from typing import TypedDict
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 __all__ = ["BinaryMask", "Rle", "area", "bbox", "check_counts", "decode", "encode", "polygons"]
+
+_MAX_PIXELS = 2**32 - 1
 
 BinaryMask = NDArray[np.bool_]
 """Height x width."""
@@ -39,25 +41,20 @@ def decode(rle: Rle) -> BinaryMask:
         ValueError: the counts are malformed or do not fill the size.
 
     """
-    check_counts(rle)
-    height, width = rle["size"]
-    mask: NDArray[np.uint8] = coco.decode({"size": [height, width], "counts": rle["counts"]})
-    return mask.view(np.bool_)
+    runs = _checked_runs(rle)
+    inside = np.arange(runs.size) % 2 == 1
+    return np.repeat(inside, runs).reshape(rle["size"], order="F")
 
 
 def check_counts(rle: Rle) -> None:
     """Refuse counts that pycocotools could not read safely.
 
     Raises:
-        ValueError: a stray byte, an unfinished number, a negative run, or a wrong total.
+        ValueError: a stray byte, an unfinished number, a negative run, a wrong total, or a size
+            beyond pycocotools' 32 bits.
 
     """
-    runs = _runs(rle["counts"])
-    if runs.size and int(runs.min()) < 0:
-        raise ValueError("a run of negative length")
-    height, width = rle["size"]
-    if int(runs.sum()) != height * width:
-        raise ValueError(f"runs cover {int(runs.sum())} pixels instead of {height} x {width}")
+    _checked_runs(rle)
 
 
 def bbox(rle: Rle) -> tuple[float, float, float, float]:
@@ -86,6 +83,20 @@ def polygons(mask: BinaryMask) -> list[list[NDArray[np.int32]]]:
         ring = rings[index].reshape(-1, 2).astype(np.int32)
         parts.setdefault(int(index) if parent < 0 else parent, []).append(ring)
     return list(parts.values())
+
+
+def _checked_runs(rle: Rle) -> NDArray[np.int64]:
+    height, width = rle["size"]
+    pixels = height * width
+    if pixels > _MAX_PIXELS:
+        raise ValueError(f"{height} x {width} is more than COCO's 32 bits count")
+    runs = _runs(rle["counts"])
+    if runs.size and int(runs.min()) < 0:
+        raise ValueError("a run of negative length")
+    # Single runs first: with each in bounds the sum cannot overflow.
+    if (runs.size and int(runs.max()) > pixels) or int(runs.sum()) != pixels:
+        raise ValueError(f"the runs do not cover {height} x {width} pixels")
+    return runs
 
 
 def _runs(counts: bytes) -> NDArray[np.int64]:

@@ -5,10 +5,12 @@ from typing import Any
 import msgpack
 import pytest
 
+from server import rle
 from server.protocol import (
     CLIENT_MESSAGES,
     SERVER_MESSAGES,
     FrameError,
+    MaskReply,
     pack,
     unpack_client,
     unpack_server,
@@ -71,6 +73,17 @@ def test_the_server_sends_exactly_these_bytes(case: dict[str, Any]) -> None:
 def test_a_servers_frame_may_be_written_otherwise(case: dict[str, Any]) -> None:
     for variant in case["variants"].values():
         assert pack(unpack_server(bytes.fromhex(variant))).hex() == case["hex"]
+
+
+@pytest.mark.parametrize("case", [case for case in cases("server.json") if "mask" in str(case.id)])
+def test_a_golden_mask_has_the_area_and_box_it_says(case: Any) -> None:
+    reply = unpack_server(bytes.fromhex(case["hex"]))
+
+    assert isinstance(reply, MaskReply)
+    for mask in (reply, *(reply.candidates or ())):
+        packed = rle.Rle(size=mask.rle.size, counts=mask.rle.counts)
+        assert rle.encode(rle.decode(packed)) == packed
+        assert (rle.area(packed), rle.bbox(packed)) == (mask.area, mask.bbox)
 
 
 @pytest.mark.parametrize("case", cases("refused.json"))

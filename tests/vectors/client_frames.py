@@ -46,7 +46,7 @@ CLIENT_FRAMES: dict[str, dict[str, Any]] = {
     "segment from a mask": {
         "type": "segment",
         "id": 10,
-        "prior": {"size": [480, 640], "counts": b"`PT9"},
+        "prior": {"size": [480, 640], "counts": b"PP\\9"},
     },
     "segment from a mask of a map in another order": {
         "type": "segment",

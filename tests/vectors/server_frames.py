@@ -8,7 +8,7 @@ MAX_ID = 2**53 - 1
 DIGEST = "fedcba9876543210" * 4
 TIMINGS = {"queue_ms": 0.25, "decode_ms": 14.5, "post_ms": 1.0, "batch": 1}
 SMALL = {
-    "rle": {"size": [3, 4], "counts": b"415"},  # the pixels x 1, y 1-2
+    "rle": {"size": [3, 4], "counts": b"426"},  # the pixels x 1, y 1-2
     "bbox": [1.0, 1.0, 1.0, 2.0],
     "area": 2,
     "score": 0.75,

@@ -1,0 +1,290 @@
+import math
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from server.errors import WireError
+from server.protocol import (
+    CLIENT_MESSAGES,
+    MAX_DATA_BYTES,
+    MAX_FRAME_BYTES,
+    MAX_ID,
+    SERVER_MESSAGES,
+    ClientMessage,
+    Close,
+    Data,
+    Error,
+    FrameError,
+    Hello,
+    MaskBody,
+    MaskReply,
+    Open,
+    Progress,
+    Release,
+    RleBody,
+    Segment,
+    SegmentTimings,
+    ServerMessage,
+    Superseded,
+    pack,
+    unpack_client,
+    unpack_server,
+)
+
+READERS = pytest.mark.parametrize("read", [unpack_client, unpack_server])
+
+ids = st.integers(1, MAX_ID)
+sizes = st.integers(0, 2**32)
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+scores = st.floats(0, 1)
+rles = st.builds(RleBody, size=st.tuples(sizes, sizes), counts=st.binary(max_size=40))
+timings = st.builds(
+    SegmentTimings, queue_ms=numbers, decode_ms=numbers, post_ms=numbers, batch=sizes
+)
+boxes = st.tuples(numbers, numbers, numbers, numbers)
+bodies = {"rle": rles, "bbox": boxes, "area": sizes, "score": scores}
+
+segments = st.builds(
+    Segment,
+    id=ids,
+    object=st.integers(0, MAX_ID),
+    points=st.lists(st.tuples(numbers, numbers, st.integers(0, 1)), max_size=64).map(tuple),
+    box=st.none() | boxes,
+    kind=st.sampled_from(["click", "hover"]),
+    candidates=st.booleans(),
+) | st.builds(Segment, id=ids, prior=st.none() | rles | st.tuples(ids, st.integers(0, 2)))
+client_messages = (
+    segments
+    | st.builds(Hello, token=st.none() | st.text(max_size=40), client=st.none())
+    | st.builds(Open, id=ids, size=ids, sha256=st.none() | st.just("0f" * 32))
+    | st.builds(Data, id=ids, bytes=st.binary(min_size=1, max_size=600))
+    | st.builds(Close, id=ids)
+    | st.builds(Release, object=sizes)
+)
+server_messages = (
+    st.builds(
+        MaskReply,
+        **bodies,
+        id=ids,
+        object=sizes,
+        prior=st.none() | ids,
+        candidates=st.none() | st.lists(st.builds(MaskBody, **bodies), max_size=3).map(tuple),
+        timings=timings,
+    )
+    | st.builds(
+        Progress,
+        id=ids,
+        stage=st.sampled_from(["upload", "waiting"]),
+        fraction=scores,
+        ahead=st.none() | sizes,
+    )
+    | st.builds(Superseded, id=ids, by=st.none() | ids)
+    | st.builds(
+        Error,
+        id=st.none() | ids,
+        code=st.text(max_size=9),
+        message=st.text(),
+        field=st.none() | st.text(),
+        fault=st.sampled_from(["client", "server", "overload"]),
+        retry_after=st.none() | scores,
+    )
+)
+wild = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=9)
+    | st.binary(max_size=9),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=12,
+)  # fmt: skip
+names = st.sampled_from(
+    sorted({field for kind in CLIENT_MESSAGES.values() for field in kind.model_fields})
+)
+
+
+def error_of(read: Any, frame: bytes) -> FrameError | None:
+    try:
+        read(frame)
+    except FrameError as refused:
+        return refused
+    return None
+
+
+def refusal(frame: bytes) -> FrameError:
+    with pytest.raises(FrameError) as caught:
+        unpack_client(frame)
+    return caught.value
+
+
+def packed(**fields: Any) -> bytes:
+    frame: bytes = msgpack.packb(fields, use_bin_type=True)
+    return frame
+
+
+@READERS
+@given(frame=st.binary(max_size=200))
+def test_bytes_of_any_kind_are_read_or_refused(read: Any, frame: bytes) -> None:
+    error = error_of(read, frame)
+
+    assert error is None or unpack_server(pack(Error.of(error, error.request_id)))
+
+
+@READERS
+@given(
+    kind=st.sampled_from([*CLIENT_MESSAGES, *SERVER_MESSAGES]),
+    fields=st.dictionaries(names | st.text(max_size=5), wild | st.just(1), max_size=8),
+)
+def test_fields_of_any_kind_are_read_or_refused(
+    read: Any, kind: str, fields: dict[str, Any]
+) -> None:
+    error = error_of(read, packed(**{**fields, "type": kind}))
+
+    assert error is None or error.code in {"bad_field", "unknown_field", "unknown_type"}
+
+
+@given(client_messages)
+def test_what_a_client_packs_a_server_unpacks(message: ClientMessage) -> None:
+    assert unpack_client(pack(message)) == message
+
+
+@given(server_messages)
+def test_what_a_server_packs_a_client_unpacks(message: ServerMessage) -> None:
+    assert unpack_server(pack(message)) == message
+
+
+@given(segments)
+def test_a_prior_left_out_stays_left_out(message: Segment) -> None:
+    assert unpack_client(pack(message)).model_fields_set >= {"prior"} & message.model_fields_set
+    assert ("prior" in msgpack.unpackb(pack(message))) is ("prior" in message.model_fields_set)
+
+
+@given(client_messages)
+def test_a_frame_cut_short_anywhere_is_refused(message: ClientMessage) -> None:
+    frame = pack(message)
+
+    for end in range(len(frame)):
+        assert refusal(frame[:end]).code == "bad_frame"
+
+
+@given(server_messages, st.text(min_size=1, max_size=9), wild)
+def test_a_client_ignores_fields_of_a_newer_server(
+    message: ServerMessage, name: str, value: Any
+) -> None:
+    fields = msgpack.unpackb(pack(message))
+    newer = {f"{name}?": value, **fields}
+    if "rle" in fields:
+        newer["rle"] = {**fields["rle"], f"{name}?": value}
+
+    assert unpack_server(msgpack.packb(newer)) == message
+
+
+@pytest.mark.parametrize("depth", [10, 400, 600, 5_000, 100_000, 1_000_000])
+@pytest.mark.parametrize("opener", [b"\x91", b"\x81\xa1a"], ids=["lists", "maps"])
+def test_containers_of_any_depth_are_refused(depth: int, opener: bytes) -> None:
+    deep = opener * min(depth, (MAX_FRAME_BYTES - 20) // len(opener))
+
+    assert refusal(b"\x81\xa5token" + deep + b"\xc0").code in {"bad_frame", "unknown_type"}
+
+
+@pytest.mark.parametrize("empty", [b"\x80", b"\x90"], ids=["maps", "lists"])
+def test_a_frame_of_a_million_containers_is_refused_before_they_are_built(empty: bytes) -> None:
+    row = b"\xdc\x03\xf0" + empty * 1008
+    frame = b"\x83\xa4type\xa5close\xa2id\x05\xa1x\xdc\x04\x00" + row * 1024
+
+    error = refusal(frame)
+
+    assert error.code == "bad_frame"
+    assert "2048 lists and maps" in error.message
+
+
+def test_a_frame_at_the_bound_is_read_and_one_byte_more_is_refused() -> None:
+    frame = pack(Segment(id=1, prior=RleBody(size=(1, 1), counts=b"0" * 1000)))
+
+    assert unpack_client(frame, max_frame_bytes=len(frame))
+    with pytest.raises(FrameError) as refused:
+        unpack_client(frame, max_frame_bytes=len(frame) - 1)
+    assert refused.value.code == "frame_too_big"
+
+
+def test_a_frame_over_a_mebibyte_is_refused() -> None:
+    assert refusal(bytes(MAX_FRAME_BYTES + 1)).code == "frame_too_big"
+
+
+def test_data_holds_256_kib_and_no_more() -> None:
+    assert unpack_client(packed(type="data", id=1, bytes=bytes(MAX_DATA_BYTES)))
+
+    error = refusal(packed(type="data", id=1, bytes=bytes(MAX_DATA_BYTES + 1)))
+
+    assert (error.code, error.field, error.request_id) == ("bad_field", "bytes", None)
+
+
+def test_an_error_never_says_back_more_than_a_part_of_a_fields_name() -> None:
+    error = refusal(packed(type="close", id=1, **{"n" * 1_000_000: 1}))
+
+    assert len(pack(Error.of(error, 1))) < 300
+
+
+def test_a_refusal_says_which_request_it_would_have_been() -> None:
+    assert refusal(packed(type="segment", id=9, box=1)).request_id == 9
+    assert refusal(packed(type="segment", id=9.0, box=1)).request_id == 9
+    assert refusal(packed(type="segment", id=9.5)).request_id is None
+
+
+def test_numbers_keep_their_value_but_not_their_form() -> None:
+    message = unpack_client(packed(type="segment", id=7.0, points=[[1, 2.5, 1.0]]))
+
+    assert message == Segment(id=7, points=((1.0, 2.5, 1),))
+    assert isinstance(message, Segment)
+    assert [type(value) for value in message.points[0]] == [float, float, int]
+
+
+@pytest.mark.parametrize("value", [True, math.nan, math.inf, "1", None, [1]])
+def test_what_is_no_number_is_refused(value: Any) -> None:
+    assert refusal(packed(type="segment", id=1, box=[0, 0, value, 1])).field == "box.2"
+
+
+def test_prior_knows_automatic_from_none() -> None:
+    automatic = unpack_client(packed(type="segment", id=1))
+    none = unpack_client(packed(type="segment", id=1, prior=None))
+
+    assert isinstance(automatic, Segment)
+    assert isinstance(none, Segment)
+    assert automatic.prior_is_automatic
+    assert not none.prior_is_automatic
+
+
+def test_a_mask_without_a_prior_says_so() -> None:
+    timings = SegmentTimings(queue_ms=0, decode_ms=0, post_ms=0, batch=1)
+    rle = RleBody(size=(1, 1), counts=b"1")
+    reply = MaskReply(
+        id=1, object=0, prior=None, rle=rle, bbox=(0, 0, 0, 0), area=0, score=0, timings=timings
+    )
+
+    assert msgpack.unpackb(pack(reply))["prior"] is None
+
+
+def test_type_is_the_first_field_of_every_frame() -> None:
+    assert pack(Close(id=1)) == b"\x82\xa4type\xa5close\xa2id\x01"
+
+
+def test_an_errors_message_is_made_of_the_error() -> None:
+    error = WireError("busy", "wait", field="id", retry_after=1.5)
+
+    assert Error.of(error, 4) == Error(
+        id=4, code="busy", message="wait", field="id", fault="overload", retry_after=1.5
+    )
+    assert Error.of(error).id is None
+
+
+def test_a_message_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        Close(id=1).id = 2
+
+
+@pytest.mark.parametrize("messages", [CLIENT_MESSAGES, SERVER_MESSAGES], ids=["client", "server"])
+def test_the_registries_name_each_message_by_its_type(messages: dict[str, Any]) -> None:
+    assert {kind: message.model_fields["type"].default for kind, message in messages.items()} == {
+        kind: kind for kind in messages
+    }
