@@ -197,7 +197,8 @@ class Engine:
     async def stop(self, deadline_s: float) -> None:
         """Finish what is owed, for at most `deadline_s`, then end."""
         ends_at = time.monotonic() + deadline_s
-        while not self.idle and self.ready and time.monotonic() < ends_at:
+        # Once in a process's life, and for many reasons to wait: polling is simplest.
+        while not self.idle and self.ready and time.monotonic() < ends_at:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         if self._running is not None:
             self._running.opens.stop()

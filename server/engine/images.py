@@ -9,14 +9,33 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps
+
+# Importing a plugin registers its format; only these are ever tried.
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageOps,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
 from server.engine.types import RgbImage
 from server.errors import WireError
 
 __all__ = ["FORMATS", "Header", "decode", "read_header"]
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+_PLUGINS = (
+    JpegImagePlugin.JpegImageFile,
+    PngImagePlugin.PngImageFile,
+    WebPImagePlugin.WebPImageFile,
+    BmpImagePlugin.BmpImageFile,
+    GifImagePlugin.GifImageFile,
+    TiffImagePlugin.TiffImageFile,
+)
+FORMATS = tuple(plugin.format for plugin in _PLUGINS)
 
 _ORIENTATION = 0x0112
 _SIDEWAYS = {5, 6, 7, 8}

@@ -1,0 +1,92 @@
+"""Runs the application under uvicorn: the socket, the signals, the exit code.
+
+uvicorn closes WebSockets the moment a signal comes; samwire first lets running work finish. So the
+first SIGTERM or SIGINT starts the drain and only its end stops the server; a second one stops at
+once. The process ends with 0 after a drain, with 1 when the model or the device failed.
+"""
+
+import asyncio
+import logging
+import socket
+from types import FrameType
+
+import uvicorn
+
+from server.app import App
+from server.config import Settings
+from server.protocol import MAX_FRAME_BYTES
+
+__all__ = ["PortTakenError", "bind", "run"]
+
+_log = logging.getLogger(__name__)
+_GOODBYE_S = 3  # for close frames to be answered
+
+
+class PortTakenError(Exception):
+    """Somebody else listens where we should."""
+
+
+def bind(settings: Settings) -> socket.socket:
+    """Listen before anything slow is done.
+
+    Raises:
+        PortTakenError: the address is in use, or is not ours.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as refused:
+        listener.close()
+        text = f"cannot listen on {settings.host}:{settings.port}: {refused.strerror}"
+        raise PortTakenError(f"{text}; choose another with --port or SAMWIRE_PORT") from refused
+    return listener
+
+
+def run(app: App, listener: socket.socket) -> int:
+    """Serve until a signal or a failure; returns the exit code."""
+    config = uvicorn.Config(
+        app.starlette,
+        ws="websockets-sansio",
+        ws_max_size=MAX_FRAME_BYTES,
+        ws_per_message_deflate=False,  # masks are dense already; inflating is an attack surface
+        access_log=False,  # it would print query strings, tokens and all
+        log_config=None,
+        timeout_graceful_shutdown=_GOODBYE_S,
+    )
+    server = _Server(config, app)
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(server.serve(sockets=[listener]))
+    if app.failure is not None:
+        _log.error("cannot serve: %s", app.failure)
+    return 1 if app.failed.is_set() else 0
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, stopping only when the application has drained."""
+
+    def __init__(self, config: uvicorn.Config, app: App) -> None:
+        super().__init__(config)
+        self._app = app
+        self._stop_asked = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Serve until told to stop, or until the application fails; then drain."""
+        serving = asyncio.create_task(super().main_loop())
+        asked = asyncio.create_task(self._stop_asked.wait())
+        failed = asyncio.create_task(self._app.failed.wait())
+        await asyncio.wait({serving, asked, failed}, return_when=asyncio.FIRST_COMPLETED)
+        draining = asyncio.create_task(self._app.drain())
+        await asyncio.wait({serving, draining}, return_when=asyncio.FIRST_COMPLETED)
+        self.should_exit = True
+        for task in (asked, failed, draining):
+            task.cancel()
+        await serving
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """First signal: drain. Second: stop now."""
+        del sig, frame  # uvicorn would raise them again at the end, and the exit code be theirs
+        if self._stop_asked.is_set():
+            self.should_exit = self.force_exit = True
+        self._stop_asked.set()
