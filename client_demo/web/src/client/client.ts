@@ -44,6 +44,8 @@ export class SamwireClient {
   readonly #hovers: Latest<HoverRequest, MaskReply | Superseded>;
   #lastId = 0;
   #image: Opening | null = null;
+  /** A picture on its way to being opened: fetched, digested. */
+  #coming: Promise<Picture> | null = null;
   readonly #prefetches = new Set<Opening>();
   #onlineWaiters: { resolve: () => void; reject: (error: SamwireError) => void }[] = [];
 
@@ -75,8 +77,13 @@ export class SamwireClient {
 
   /** Open an image in place of the last one; a string is a URL of the page's own. */
   async open(source: Blob | URL | string, onProgress?: OnProgress): Promise<Opened> {
-    const opening = this.#replaceImage(await pictureOf(source), onProgress);
-    const opened = await opening.result;
+    this.#leaveImage();
+    const coming = pictureOf(source);
+    this.#coming = coming;
+    const picture = await coming.catch((error) => this.#missed(coming, error));
+    if (this.#coming !== coming) throw superseded();
+    this.#coming = null;
+    const opened = await this.#start(picture, onProgress).result;
     return opened!; // only a prefetch is done without
   }
 
@@ -108,7 +115,7 @@ export class SamwireClient {
 
   /** What a click would give. Null when a newer hover, or none at all, took its place. */
   async hover(request: HoverRequest): Promise<MaskReply | null> {
-    if (this.state.status !== "online") return null;
+    if (this.state.status !== "online" || this.#coming) return null;
     const reply = await this.#hovers.push(request);
     return reply?.type === "mask" ? reply : null;
   }
@@ -126,9 +133,7 @@ export class SamwireClient {
 
   /** Free the image on the server; the connection stays. */
   async close(): Promise<void> {
-    this.#image?.fail(superseded());
-    this.#image = null;
-    this.#memory.clear();
+    this.#leaveImage();
     const id = this.#nextId();
     if (this.#connection.send({ type: "close", id })) await this.#requests.wait(id, "close");
   }
@@ -139,6 +144,7 @@ export class SamwireClient {
   }
 
   async #click(request: SegmentRequest): Promise<MaskReply | Superseded> {
+    await this.#coming?.catch(() => {}); // what is asked after an open is about its image
     await this.#online();
     const reply = await this.#segment(request, "click", request.signal);
     if (reply.type === "mask") this.#memory.remember(request.object ?? 0, request, reply);
@@ -170,9 +176,20 @@ export class SamwireClient {
     this.#requests.abandon(target);
   }
 
-  #replaceImage(picture: Picture, onProgress?: OnProgress): Opening {
+  #leaveImage(): void {
     this.#image?.fail(superseded());
+    this.#image = null;
+    this.#coming = null;
+    this.#hovers.drop();
     this.#memory.clear();
+  }
+
+  #missed(coming: Promise<Picture>, error: unknown): never {
+    if (this.#coming === coming) this.#coming = null;
+    throw error;
+  }
+
+  #start(picture: Picture, onProgress?: OnProgress): Opening {
     const opening = new Opening(picture, false, onProgress);
     this.#image = opening;
     if (this.state.status === "online") opening.start(this.#connection, this.#nextId());

@@ -17,7 +17,7 @@ export interface Runs extends Size {
 
 /** COCO's own layout, as it travels on the wire: `size` is height, width. */
 export interface Rle {
-  readonly size: readonly [number, number];
+  readonly size: [number, number];
   readonly counts: Uint8Array;
 }
 

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { decode } from "@msgpack/msgpack";
 import { describe, expect, test } from "vitest";
 import type { ClientMessage } from "../../../src/client/messages.ts";
@@ -10,14 +10,13 @@ interface Vector {
   direction: "client" | "server";
   hex: string;
   fields: Record<string, unknown>;
+  /** Other bytes that mean the same. */
+  variants: Record<string, string>;
 }
 
 const folder = new URL("../../../../../tests/vectors/", import.meta.url);
-const files = existsSync(folder)
-  ? readdirSync(folder).filter((name) => name.endsWith(".json"))
-  : [];
-const vectors = files
-  .flatMap((name) => JSON.parse(readFileSync(new URL(name, folder), "utf8")) as Vector[])
+const vectors = ["client", "server"]
+  .flatMap((name) => JSON.parse(readFileSync(new URL(`${name}.json`, folder), "utf8")) as Vector[])
   .map((vector) => ({ ...vector, fields: revive(vector.fields) as Record<string, unknown> }));
 
 /** `{"$hex": "..."}` stands for bytes. */
@@ -28,7 +27,10 @@ function revive(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, revive(inner)]));
 }
 
-const fromHex = (hex: string) => new Uint8Array(Buffer.from(hex, "hex"));
+function fromHex(hex: string): Uint8Array {
+  return new Uint8Array(Buffer.from(hex, "hex"));
+}
+
 /** Bytes compare as bytes, whatever kind of array holds them. */
 const plain = (value: unknown) =>
   JSON.parse(
@@ -44,8 +46,10 @@ describe("golden frames", () => {
 
   test.each(vectors.filter(({ direction }) => direction === "server"))(
     "of the server unpack to their fields: $name",
-    ({ hex, fields }) => {
-      expect(plain(unpack(fromHex(hex)))).toEqual(plain(fields));
+    ({ hex, fields, variants }) => {
+      for (const frame of [hex, ...Object.values(variants)]) {
+        expect(plain(unpack(fromHex(frame)))).toEqual(plain(fields));
+      }
     },
   );
 

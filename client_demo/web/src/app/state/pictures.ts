@@ -1,0 +1,52 @@
+/** Changes to the list of pictures and to the one on the stage: state in, state out. */
+import * as history from "./history.ts";
+import { EMPTY_HISTORY, EMPTY_SCENE, type Picture, type Scene, type State } from "./model.ts";
+
+export function currentPicture(state: State): Picture | null {
+  return state.pictures.find(({ key }) => key === state.current) ?? null;
+}
+
+export function currentScene(state: State): Scene {
+  return currentPicture(state)?.history.present ?? EMPTY_SCENE;
+}
+
+export function changePicture(state: State, key: string, change: Partial<Picture>): State {
+  const pictures = state.pictures.map((one) => (one.key === key ? { ...one, ...change } : one));
+  return { ...state, pictures };
+}
+
+export function addPicture(state: State, key: string, name: string): State {
+  const fresh: Picture = {
+    key,
+    name,
+    size: null,
+    status: { kind: "closed" },
+    history: EMPTY_HISTORY,
+  };
+  return { ...state, pictures: [...state.pictures, fresh] };
+}
+
+/** Without a picture; its neighbour takes the stage if it was there. */
+export function removePicture(state: State, key: string): State {
+  const index = state.pictures.findIndex((one) => one.key === key);
+  const pictures = state.pictures.filter((one) => one.key !== key);
+  const neighbour = pictures[Math.min(index, pictures.length - 1)]?.key ?? null;
+  return { ...state, pictures, current: state.current === key ? neighbour : state.current };
+}
+
+export type Step = "commit" | "amend";
+
+/** The current picture's scene, changed as a step of its own or not. */
+export function changeScene(state: State, step: Step, change: (scene: Scene) => Scene): State {
+  const picture = currentPicture(state);
+  if (!picture) return state;
+  const scene = change(picture.history.present);
+  if (scene === picture.history.present) return state;
+  return changePicture(state, picture.key, { history: history[step](picture.history, scene) });
+}
+
+/** A class name joins the list, at its end when it is new. */
+export function learnClass(state: State, label: string): State {
+  const known = !label || state.classes.includes(label);
+  return known ? state : { ...state, classes: [...state.classes, label] };
+}

@@ -1,0 +1,43 @@
+/** How long masks take, and where the time goes. */
+import type { MaskReply } from "../../client/index.ts";
+import { Store } from "../state/store.ts";
+
+export interface LatencyReading {
+  readonly lastMs: number;
+  readonly medianMs: number;
+  readonly p95Ms: number;
+  readonly queueMs: number;
+  readonly decodeMs: number;
+  readonly networkMs: number;
+  readonly count: number;
+}
+
+const WINDOW = 100;
+
+export class Latency {
+  readonly reading = new Store<LatencyReading | null>(null);
+  readonly #recent: number[] = [];
+  #count = 0;
+
+  add(totalMs: number, { timings }: Pick<MaskReply, "timings">): void {
+    this.#recent.push(totalMs);
+    if (this.#recent.length > WINDOW) this.#recent.shift();
+    this.#count += 1;
+    const served = timings.queue_ms + timings.decode_ms + timings.post_ms;
+    this.reading.set({
+      lastMs: totalMs,
+      medianMs: percentile(this.#recent, 0.5),
+      p95Ms: percentile(this.#recent, 0.95),
+      queueMs: timings.queue_ms,
+      decodeMs: timings.decode_ms + timings.post_ms,
+      networkMs: Math.max(0, totalMs - served),
+      count: this.#count,
+    });
+  }
+}
+
+/** The smallest value that at least `share` of them do not exceed. */
+export function percentile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? 0;
+}
