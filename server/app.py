@@ -247,7 +247,7 @@ class App:
 
     def _spare_sessions(self) -> bool:
         """Memory is short: close the session that can best be spared, if there is one."""
-        victim = self._registry.victim(time.monotonic())
+        victim = self._registry.evict(time.monotonic())
         if victim is None:
             return False
         self._connections[victim.id].hang_up("idle", "its memory was needed")

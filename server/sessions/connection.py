@@ -96,7 +96,7 @@ class Connection:
 
     def hang_up(self, error: str, reason: str) -> None:
         """Close, once what waits in the outbox has been sent."""
-        self._carry_out([Hangup(error, reason)])
+        self._carry_out(self.session.hang_up(error, reason))
 
     def announce_drain(self, deadline_s: float) -> None:
         """Tell the client that the server is stopping."""
@@ -159,8 +159,8 @@ class Connection:
     def _carry_out(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
             match effect:
-                case Reply(message):
-                    self._send(message)
+                case Reply(message, hover):
+                    self._send(message, hover=hover)
                 case Submit():
                     self._submit(effect)
                 case Withdraw(ticket):
@@ -176,10 +176,10 @@ class Connection:
                 case Hangup():
                     self._begin_hangup(effect)
 
-    def _send(self, message: ServerMessage) -> None:
+    def _send(self, message: ServerMessage, *, hover: bool) -> None:
         if isinstance(message, Error):
             self._metrics.refused(message.code)
-        self._outbox.push(message)
+        self._outbox.push(message, hover=hover)
         if self._outbox.overfull:
             self._begin_hangup(Hangup("slow_reader", "replies were not read"))
         self._to_send.set()
