@@ -116,7 +116,7 @@ def _load(name: str, path: Path) -> Sam:
 def _load_tiny(path: Path) -> Sam:
     try:
         return load_tiny(path)
-    except (SafetensorError, KeyError, RuntimeError) as error:
+    except (SafetensorError, KeyError, RuntimeError, TypeError) as error:
         raise CheckpointError(f"{path} is not the weights of samwire's tiny model") from error
 
 
@@ -124,7 +124,9 @@ def _load_official(name: str, path: Path) -> Sam:
     state = _read_state(path)
     looks_like = _recognise(state)
     if looks_like != name:
-        raise CheckpointError(f"{path} is not {name}: it looks like {looks_like or 'another model'}")
+        raise CheckpointError(
+            f"{path} is not {name}: it looks like {looks_like or 'another model'}"
+        )
     with torch.device("meta"):
         sam = sam_model_registry[name]()
     try:

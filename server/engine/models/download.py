@@ -17,8 +17,6 @@ __all__ = ["DownloadError", "RemoteFile", "digest", "fetch"]
 Progress = Callable[[int, int], None]
 """Called with the bytes had and the bytes in all."""
 
-CHUNK_BYTES = 1 << 20
-
 ATTEMPTS = 5
 """How often a connection may break without one new byte."""
 
@@ -83,7 +81,9 @@ def _size(path: Path) -> int:
 def _extend(file: RemoteFile, part: Path, progress: Progress) -> None:
     """Append what is missing, as far as the connection lasts."""
     had = _size(part)
-    headers = {"Range": f"bytes={had}-", "Accept-Encoding": "identity"} if had else {}
+    headers = {"Accept-Encoding": "identity"}
+    if had:
+        headers["Range"] = f"bytes={had}-"
     with httpx.stream("GET", file.url, headers=headers, follow_redirects=True) as response:
         if response.status_code not in {httpx.codes.OK, httpx.codes.PARTIAL_CONTENT}:
             raise DownloadError(f"{file.url} answered {response.status_code}")
@@ -91,7 +91,8 @@ def _extend(file: RemoteFile, part: Path, progress: Progress) -> None:
             had = 0  # the server knows no ranges and begins again
         with part.open("r+b" if had else "wb") as output:
             output.seek(had)
-            for chunk in response.iter_bytes(CHUNK_BYTES):
+            # Raw: httpx would gather larger pieces and lose them when the connection breaks.
+            for chunk in response.iter_raw():
                 output.write(chunk)
                 had += len(chunk)
                 progress(had, file.size)

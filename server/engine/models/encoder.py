@@ -79,8 +79,8 @@ class Pace:
         while start < rows:
             fitting = max(least, int((self._budget - self._spent) / cost))
             count = _power_of_two_within(min(fitting, rows - start))
-            yield slice(start, start + count)
             self._spent += count * cost
+            yield slice(start, start + count)
             start += count
 
     def breathe(self) -> Generator[float]:

@@ -33,6 +33,7 @@ from segment_anything.modeling.image_encoder import (
     window_unpartition,
 )
 from segment_anything.modeling.transformer import Attention, TwoWayAttentionBlock
+from segment_anything.utils.transforms import ResizeLongestSide
 
 __all__ = [
     "Attention",
@@ -41,6 +42,7 @@ __all__ = [
     "MLPBlock",
     "MaskDecoder",
     "PromptEncoder",
+    "ResizeLongestSide",
     "Sam",
     "SamPredictor",
     "TwoWayAttentionBlock",

@@ -116,7 +116,9 @@ def test_up_to_64_points_and_a_box_decode_as_upstream_decodes_them(
     tiny: Pair, count: int, *, boxed: bool
 ) -> None:
     places = np.random.default_rng(count).uniform(0, 480, size=(count, 2))
-    clicks: tuple[Point, ...] = tuple((float(x), float(y), i % 2) for i, (x, y) in enumerate(places))
+    clicks: tuple[Point, ...] = tuple(
+        (float(x), float(y), i % 2) for i, (x, y) in enumerate(places)
+    )
     request = DecodeRequest(Prompt(clicks, (1, 2, 300, 400) if boxed else None), "best")
     [expected] = tiny.by_simple([2], [request])
     [found] = tiny.by_folded([2], [request])

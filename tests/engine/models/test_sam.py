@@ -1,0 +1,153 @@
+"""A served model against SamPredictor, on the same weights and a whole image."""
+
+import copy
+from collections.abc import Generator
+from typing import TypeVar
+
+import numpy as np
+import pytest
+import torch
+
+from server.engine.models.base import Embedding
+from server.engine.models.sam import SamModel, resize_beside
+from server.engine.models.upstream import ResizeLongestSide, Sam, SamPredictor
+from server.engine.types import DecodeRequest, Prompt, RgbImage, Want
+from server.geometry import Frame
+
+CPU = torch.device("cpu")
+
+T = TypeVar("T")
+
+
+def served(sam: Sam, dtype: torch.dtype = torch.float32) -> SamModel:
+    return SamModel(copy.deepcopy(sam), name="any", fingerprint="f", device=CPU, dtype=dtype)
+
+
+def finish(steps: Generator[float, None, T]) -> T:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
+
+def predictor_of(sam: Sam, image: RgbImage) -> SamPredictor:
+    predictor = SamPredictor(sam)
+    predictor.set_image(image)
+    return predictor
+
+
+@pytest.mark.parametrize("want", ["single", "all", "best"])
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        Prompt(points=((120, 60, 1),)),
+        Prompt(points=((120, 60, 1), (7, 9, 0), (200.5, 170.25, 1))),
+        Prompt(points=((120, 60, 0),), box=(10, 20, 200, 150)),
+    ],
+    ids=["a click", "three clicks", "a box and a click"],
+)
+def test_masks_logits_and_scores_equal_those_of_sam_predictor(
+    sam: Sam, photo: RgbImage, prompt: Prompt, want: Want
+) -> None:
+    predictor = predictor_of(sam, photo)
+    masks, scores, logits = predictor.predict(
+        point_coords=np.array([point[:2] for point in prompt.points]),
+        point_labels=np.array([point[2] for point in prompt.points]),
+        box=None if prompt.box is None else np.array(prompt.box),
+        multimask_output=want != "single",
+    )
+    order = np.argsort(-scores, kind="stable")[: 3 if want == "all" else 1]
+    model = served(sam)
+    [decoded] = model.decode([(finish(model.encode(photo)), DecodeRequest(prompt, want))])
+    np.testing.assert_allclose(decoded.logits, logits[order], atol=1e-4)
+    np.testing.assert_allclose(decoded.scores, scores[order], atol=1e-4)
+    resized = sam.postprocess_masks(
+        torch.from_numpy(decoded.logits)[None], predictor.input_size, photo.shape[:2]
+    )
+    differing = (resized[0].numpy() > 0) != masks[order]
+    assert differing.mean() < 1e-4
+
+
+def test_logits_given_back_as_a_prior_refine_as_sam_predictor_refines(
+    sam: Sam, photo: RgbImage
+) -> None:
+    predictor, model = predictor_of(sam, photo), served(sam)
+    embedding = finish(model.encode(photo))
+    first = DecodeRequest(Prompt(points=((120, 60, 1),)), "best")
+    prior = model.decode([(embedding, first)])[0].logits[0].astype(np.float16)
+    second = DecodeRequest(Prompt(points=((120, 60, 1), (30, 30, 0))), "single", prior)
+    [refined] = model.decode([(embedding, second)])
+    _, scores, logits = predictor.predict(
+        point_coords=np.array([[120, 60], [30, 30]]),
+        point_labels=np.array([1, 0]),
+        mask_input=prior[None].astype(np.float32),
+        multimask_output=False,
+    )
+    np.testing.assert_allclose(refined.logits, logits, atol=1e-4)
+    np.testing.assert_allclose(refined.scores, scores, atol=1e-4)
+
+
+def test_images_of_different_sizes_share_a_batch(sam: Sam, photo: RgbImage) -> None:
+    model = served(sam)
+    images = [photo, photo[:, :100], photo[20:70]]
+    request = DecodeRequest(Prompt(points=((40, 30, 1),)), "best")
+    embeddings = [finish(model.encode(image)) for image in images]
+    together = model.decode([(embedding, request) for embedding in embeddings])
+    for decoded, embedding in zip(together, embeddings, strict=True):
+        [alone] = model.decode([(embedding, request)])
+        np.testing.assert_allclose(decoded.logits, alone.logits, atol=1e-4)
+
+
+def test_an_embedding_names_the_images_size_and_its_own(sam: Sam, photo: RgbImage) -> None:
+    model = served(sam, torch.bfloat16)
+    embedding = finish(model.encode(photo))
+    grid, channels = sam.prompt_encoder.image_embedding_size, sam.prompt_encoder.embed_dim
+    assert (embedding.width, embedding.height) == (240, 180)
+    assert embedding.nbytes == 2 * channels * grid[0] * grid[1]
+
+
+def test_float32_embeddings_stay_exact_and_reduced_ones_take_half(
+    tiny_sam: Sam, photo: RgbImage
+) -> None:
+    full, half = (
+        finish(served(tiny_sam, dtype).encode(photo)).nbytes
+        for dtype in (torch.float32, torch.bfloat16)
+    )
+    assert full == 2 * half
+
+
+def test_the_fingerprint_tells_numbers_apart(tiny_sam: Sam) -> None:
+    full, half = served(tiny_sam), served(tiny_sam, torch.bfloat16)
+    assert full.fingerprint != half.fingerprint
+    assert full.fingerprint == served(tiny_sam).fingerprint
+
+
+def test_encoding_yields_growing_fractions_and_may_be_abandoned(sam: Sam, photo: RgbImage) -> None:
+    model = served(sam)
+    fractions = list(model.encode(photo))
+    assert fractions == sorted(fractions)
+    assert 0 <= fractions[0] <= fractions[-1] <= 1
+    steps = model.encode(photo)
+    next(steps)
+    steps.close()
+    assert isinstance(finish(model.encode(photo)), Embedding)
+
+
+def test_nothing_of_a_step_is_left_on_between_steps(tiny_sam: Sam, photo: RgbImage) -> None:
+    for _ in served(tiny_sam).encode(photo):
+        assert not torch.is_inference_mode_enabled()
+
+
+def test_warming_up_finds_a_batch_between_one_and_the_largest(tiny_sam: Sam) -> None:
+    model = served(tiny_sam)
+    assert model.warm_up(max_decode_ms=0.0) == 1
+    assert model.warm_up(max_decode_ms=1e6) == 64
+
+
+def test_a_large_image_is_resized_as_sam_predictor_does_while_other_work_may_run() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (1700, 2300, 3), dtype=np.uint8)
+    steps = resize_beside(image, Frame(2300, 1700, 512))
+    assert next(steps) == 0.0
+    np.testing.assert_array_equal(finish(steps), ResizeLongestSide(512).apply_image(image))
