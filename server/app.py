@@ -80,7 +80,9 @@ class App:
         self.failed = asyncio.Event()
         """Set when the process cannot serve any longer; `failure` says why, if anything does."""
         self.starlette = Starlette(routes=self._routes(), lifespan=self._lifespan)
-        self._registry = Registry(settings.max_sessions, spare_after_s=settings.spare_after_s)
+        self._registry: Registry[Session] = Registry(
+            settings.max_sessions, spare_after_s=settings.spare_after_s
+        )
         self._connections: dict[str, Connection] = {}
         self._uploads = UploadBudget(settings.max_uploads_bytes)
         self._add_gauges()
@@ -155,7 +157,8 @@ class App:
             await self._refuse(socket, *refusal)
             return
         session = Session(secrets.token_urlsafe(12), self._rules(), self._uploads, time.monotonic())
-        admission = self._registry.admit(session, time.monotonic())
+        address = socket.client.host if socket.client else ""
+        admission = self._registry.admit(session, time.monotonic(), address=address)
         if admission.victim is not None:
             self._connections[admission.victim.id].hang_up("idle", "the place was needed")
         if not admission.admitted:

@@ -3,7 +3,8 @@
 Rules of this file:
 - click > hover > encode > prefetch; after two decode batches in a row one waiting encode step runs,
   so that opens always progress.
-- Round robin over sessions inside a class: who was served last goes last.
+- Round robin over sessions inside a class: who was served last goes last. A session keeps its turn
+  when a newer prompt takes an older one's place: else a restless pointer would never be served.
 - Clicks form a batch, hovers fill its free places; a batch is closed when the device is free for
   it, so a lone click never waits for company.
 - Encodes run one at a time, first come first served; a prefetch under way lets an open go first.
@@ -43,6 +44,7 @@ class _Lane(Generic[Job]):
     """Jobs of one kind, taken round robin over their sessions, in order within each."""
 
     def __init__(self) -> None:
+        # Without jobs a session stays here until its turn would come, in case it pushes again.
         self._sessions: OrderedDict[Hashable, deque[Job]] = OrderedDict()
 
     def push(self, session: Hashable, job: Job) -> None:
@@ -53,14 +55,14 @@ class _Lane(Generic[Job]):
         if jobs is None or job not in jobs:
             return False
         jobs.remove(job)
-        if not jobs:
-            del self._sessions[session]
         return True
 
     def take(self, count: int) -> list[Job]:
         taken: list[Job] = []
         while self._sessions and len(taken) < count:
             session, jobs = self._sessions.popitem(last=False)
+            if not jobs:
+                continue
             taken.append(jobs.popleft())
             if jobs:
                 self._sessions[session] = jobs
