@@ -5,7 +5,7 @@ import functools
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -47,6 +47,7 @@ def serve(
     from server.serve import PortTakenError, bind, run
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it narrates its own start and stop
     settings = _settings(
         host=host, port=port, model=model, checkpoint=checkpoint, device=device, dtype=dtype
     )
@@ -62,7 +63,8 @@ def serve(
 def _settings(**given: object) -> Settings:
     """The environment's settings, with what the command line says on top."""
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
+        chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        return Settings(**chosen)
     except ValidationError as invalid:
         faults = [f"{fault['loc'][0]}: {fault['msg']}" for fault in invalid.errors()]
         raise _stop("bad setting: " + "; ".join(faults)) from None

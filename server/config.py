@@ -57,6 +57,9 @@ class Settings(BaseSettings):
         1024 * _MIB, description="Compressed images that may be on their way in, all together."
     )
     max_sessions: _Positive = Field(256, description="Connections served at once.")
+    max_sessions_per_address: _NotNegative = Field(
+        0, description="Of these, how many one address may hold; 0 = all."
+    )
     max_image_bytes: _Positive = Field(32 * _MIB, description="One compressed image.")
     max_image_pixels: _Positive = Field(
         40_000_000, description="One image, read from its header before any pixel is decoded."

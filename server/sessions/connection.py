@@ -35,6 +35,7 @@ from server.sessions.effects import (
     Free,
     Hangup,
     Load,
+    LogitsHandle,
     Reply,
     Submit,
     Withdraw,
@@ -193,16 +194,13 @@ class Connection:
 
     def _submit(self, ask: Submit) -> None:
         ticket = ask.ticket
-        prior = ask.prior
-        if isinstance(prior, RleBody):
-            prior = Rle(size=prior.size, counts=prior.counts)
         self._jobs[ticket] = self._engine.submit(
             self.session.id,
             ask.kind,
             cast("OpenImage", ask.image),
             ask.prompt,
             ask.want,
-            cast("Logits | Rle | None", prior),
+            _engine_prior(ask.prior),
             on_started=lambda: self.session.on_started(ticket),
             on_done=lambda outcome: self._on_result(ticket, outcome),
         )
@@ -287,3 +285,9 @@ class Connection:
     def _principal(self) -> str:
         """Embeddings are shared by those who hold the same token."""
         return hashlib.sha256((self.session.token or "").encode()).hexdigest()
+
+
+def _engine_prior(prior: LogitsHandle | RleBody | None) -> Logits | Rle | None:
+    if isinstance(prior, RleBody):
+        return Rle(size=prior.size, counts=prior.counts)
+    return cast("Logits | None", prior)
