@@ -5,6 +5,7 @@
   exact. (Upstream's "not a point" is no padding: it is seen, and moves the mask.)
 - Attention between tokens and image is folded (`folding`) while tokens are few; from
   `FOLD_BELOW` on, projecting the image as upstream does is cheaper.
+- Tokens stay float32; `dtype` is what the image is computed in.
 - Embeddings are stored as NxC with the constant no-mask embedding added; a prior adds the
   difference. The dense positional encoding is computed once.
 - The IoU head speaks before any mask is made, so only wanted masks are. The features they are cut
@@ -44,8 +45,11 @@ from server.engine.types import Want
 __all__ = ["FoldedDecoder"]
 
 FOLD_BELOW = 32
-"""Tokens from which on folding costs more than it saves: a folded product with N positions is
-N x C x (T x heads), a projected one N x C x C/2 and N x T x C/2."""
+"""Tokens from which on folding costs more than it saves: a folded product with N positions takes
+N x C x (heads * T), a projected one N x C x C/2 and then N x T x C/2."""
+
+CACHED_BYTES = 1 << 20
+"""Of upscaled features made at a time on a CPU: they should not leave its cache."""
 
 MASKS: dict[Want, int] = {"single": 1, "best": 1, "all": 3}
 
@@ -57,7 +61,7 @@ class FoldedDecoder:
         self._device, self._dtype = device, dtype
         self._tokens = _frozen(_TokenEmbedding(sam)).to(device)
         self._prior = _frozen(_PriorEmbedding(sam.prompt_encoder)).to(device)
-        self._core = _frozen(_Core(sam)).to(device, dtype)
+        self._core = _frozen(_Core(sam, dtype)).to(device)
         no_mask: Tensor = sam.prompt_encoder.no_mask_embed.weight
         self._no_mask = no_mask.detach().to(device, torch.float32)
 
@@ -76,7 +80,7 @@ class FoldedDecoder:
         xy = torch.from_numpy(tokens.xy).to(self._device)
         logits, scores = self._core(
             self._keys(rows),
-            self._tokens(xy, kinds).to(self._dtype),
+            self._tokens(xy, kinds),
             kinds == PADDING,
             torch.tensor([want == "single" for want in wants], device=self._device),
             max(MASKS[want] for want in wants),
@@ -112,7 +116,7 @@ def _frozen(module: nn.Module) -> nn.Module:
 
 
 class _TokenEmbedding(nn.Module):
-    """The decoder's own tokens, then a row's prompt, in float32 whatever the decoder's dtype."""
+    """The decoder's own tokens, then a row's prompt."""
 
     kinds: Tensor
     output: Tensor
@@ -156,22 +160,23 @@ class _PriorEmbedding(nn.Module):
 
 
 class _Core(nn.Module):
-    """The two-way transformer, the heads, and the masks."""
+    """The two-way transformer, the heads, and the masks. Tokens float32, the image in `dtype`."""
 
     positions: Tensor
 
-    def __init__(self, sam: Sam) -> None:
+    def __init__(self, sam: Sam, dtype: torch.dtype) -> None:
         super().__init__()
         decoder: MaskDecoder = sam.mask_decoder
         transformer = decoder.transformer
         self.grid = sam.prompt_encoder.image_embedding_size
         places = sam.prompt_encoder.get_dense_pe().flatten(2).transpose(1, 2)
-        self.register_buffer("positions", places.detach().contiguous())
-        self.layers = nn.ModuleList(_Layer(layer) for layer in transformer.layers)
+        self.register_buffer("positions", places.detach().to(dtype).contiguous())
+        self.layers = nn.ModuleList(_Layer(block, dtype) for block in transformer.layers)
         self.final = Read(transformer.final_attn_token_to_image)
         self.norm = copy.deepcopy(transformer.norm_final_attn)
         self.iou_head = copy.deepcopy(decoder.iou_prediction_head)
         self.mask_heads = copy.deepcopy(decoder.output_hypernetworks_mlps)
+        self.channels_a_position: int = 16 * decoder.output_upscaling[3].out_channels
         grow, norm, activation, grow_again, activation_again = decoder.output_upscaling
         self.grow = nn.Sequential(
             spread(grow),
@@ -181,7 +186,7 @@ class _Core(nn.Module):
             spread(grow_again),
             nn.Unflatten(-1, (4, grow_again.out_channels)),
             copy.deepcopy(activation_again),
-        )
+        ).to(dtype)
 
     def forward(
         self, keys: Tensor, tokens: Tensor, padding: Tensor, single: Tensor, masks: int
@@ -202,12 +207,12 @@ class _Core(nn.Module):
         heads = zip(self.mask_heads, read[:, 1:].unbind(1), strict=True)
         filters = torch.stack([head(token) for head, token in heads], dim=1)
         filters = filters.gather(1, chosen.unsqueeze(-1).expand(-1, -1, filters.shape[-1]))
-        return self._masks(keys, filters), scores.gather(1, chosen)
+        return self._masks(keys, filters.to(keys.dtype)), scores.gather(1, chosen)
 
     def _transform(self, keys: Tensor, tokens: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
         """The decoder's own tokens after the last attention, and the image's features."""
         start = tokens
-        hidden = torch.zeros_like(padding, dtype=keys.dtype).masked_fill(padding, -torch.inf)
+        hidden = torch.zeros_like(padding, dtype=tokens.dtype).masked_fill(padding, -torch.inf)
         for layer in self.layers:
             tokens, keys = layer(tokens, start, hidden, keys, keys + self.positions)
         read, start = tokens[:, :OUTPUT_TOKENS], start[:, :OUTPUT_TOKENS]
@@ -217,24 +222,37 @@ class _Core(nn.Module):
     def _masks(self, keys: Tensor, filters: Tensor) -> Tensor:
         """Cut BxMxC' filters' masks out of the features, in picture order."""
         height, width = self.grid
-        features = self.grow(keys).flatten(1, 3)
-        blocks = torch.bmm(features, filters.transpose(1, 2))
+        columns = filters.transpose(1, 2)
+        parts = torch.split(keys, self._positions_at_a_time(keys), dim=1)
+        cut = [torch.bmm(self.grow(part).flatten(1, 3), columns) for part in parts]
         # Block order: row, column, then row and column in the 2x2 of the first spread, then of
         # the second. Picture order: all the rows, then all the columns.
-        blocks = blocks.view(-1, height, width, 2, 2, 2, 2, filters.shape[1])
+        blocks = torch.cat(cut, dim=1).view(-1, height, width, 2, 2, 2, 2, filters.shape[1])
         return blocks.permute(0, 7, 1, 3, 5, 2, 4, 6).reshape(
             -1, filters.shape[1], 4 * height, 4 * width
         )
+
+    def _positions_at_a_time(self, keys: Tensor) -> int:
+        batch, count, _ = keys.shape
+        if keys.is_cuda:
+            return count
+        return max(64, CACHED_BYTES // (batch * self.channels_a_position * keys.itemsize))
 
 
 class _Layer(nn.Module):
     """Upstream's `TwoWayAttentionBlock`, folded where that pays."""
 
-    def __init__(self, block: TwoWayAttentionBlock) -> None:
+    def __init__(self, block: TwoWayAttentionBlock, dtype: torch.dtype) -> None:
         super().__init__()
         self.read = Read(block.cross_attn_token_to_image)
         self.write = Write(block.cross_attn_image_to_token)
         self.block = copy.deepcopy(block)
+        for of_the_image in (
+            self.block.cross_attn_token_to_image,
+            self.block.cross_attn_image_to_token,
+            self.block.norm4,
+        ):
+            of_the_image.to(dtype)
 
     def forward(
         self, tokens: Tensor, start: Tensor, hidden: Tensor, keys: Tensor, placed: Tensor
@@ -245,21 +263,11 @@ class _Layer(nn.Module):
         is keys + positions.
         """
         block = self.block
-        folded = tokens.shape[1] < FOLD_BELOW
         tokens = block.norm1(self._mix(tokens, start, hidden))
-        sought = tokens + start
-        if folded:
-            tokens = tokens + self.read(sought, placed, keys)
-        else:
-            tokens = tokens + _attend(block.cross_attn_token_to_image, sought, placed, keys)
-        tokens = block.norm2(tokens)
+        tokens = block.norm2(tokens + self._read(tokens + start, placed, keys))
         tokens = block.norm3(tokens + block.mlp(tokens))
-        sought = tokens + start
-        if folded:
-            keys = self.write(tokens, sought, hidden, placed, keys)
-        else:
-            keys = keys + _attend(block.cross_attn_image_to_token, placed, sought, tokens, hidden)
-        return tokens, block.norm4(keys)
+        keys = block.norm4(self._write(tokens, tokens + start, hidden, placed, keys))
+        return tokens, keys
 
     def _mix(self, tokens: Tensor, start: Tensor, hidden: Tensor) -> Tensor:
         """Tokens attending to tokens."""
@@ -267,6 +275,25 @@ class _Layer(nn.Module):
             return _attend(self.block.self_attn, tokens, tokens, tokens, hidden)
         sought = tokens + start
         return tokens + _attend(self.block.self_attn, sought, sought, tokens, hidden)
+
+    def _read(self, sought: Tensor, placed: Tensor, keys: Tensor) -> Tensor:
+        """What the tokens gain from the image."""
+        if sought.shape[1] < FOLD_BELOW:
+            gained: Tensor = self.read(sought, placed, keys)
+            return gained
+        attention = self.block.cross_attn_token_to_image
+        return _attend(attention, sought.to(keys.dtype), placed, keys).to(sought.dtype)
+
+    def _write(
+        self, tokens: Tensor, sought: Tensor, hidden: Tensor, placed: Tensor, keys: Tensor
+    ) -> Tensor:
+        """The image after it took what it looked for in the tokens."""
+        if tokens.shape[1] < FOLD_BELOW:
+            written: Tensor = self.write(tokens, sought, hidden, placed, keys)
+            return written
+        tokens, sought, hidden = (x.to(keys.dtype) for x in (tokens, sought, hidden))
+        attention = self.block.cross_attn_image_to_token
+        return keys + _attend(attention, placed, sought, tokens, hidden)
 
 
 def _attend(

@@ -1,37 +1,41 @@
-"""The algebra of the folded decoder: upstream's weights in, fewer and smaller products out.
+"""Attention between few tokens and a large image without projecting the image.
 
-Upstream projects the image for every attention between tokens and image. Tokens are few (T: 8 to
-16), image positions many (N: 4096), so it is cheaper to push the tokens through the transposed
-projections and to meet the image unprojected. Exact, whatever the weights.
+Upstream projects the image for every attention between tokens and image: keys and values of
+N x C/2 for N = 4096 positions, over and over. Tokens are few (T: 8 to 16), and matrix products may
+be regrouped: push the tokens through the transposed projection, and meet the image as it is. Exact
+for any weights.
 
 Notation: tokens t, image features K (N x C), positions P (N x C), heads h of width d, projections
 W (out x in) with biases b, transposes '.
 
-**Tokens read the image** (`Read`). Upstream: queries W_q t + b_q, keys W_k (K + P) + b_k, values
-W_v K + b_v: two products of N x C x C/2. Folded:
+**Tokens read the image** (`Read`). Upstream's score of a token and a position, then ours:
 
-    score_h = (W_q,h t + b_q,h) . (W_k,h (K + P) + b_k,h) / sqrt(d)
-            = (A_h t + a_h) . (K + P) + const       A_h = W_k,h' W_q,h / sqrt(d)
-    out     = sum_h W_o,h (W_v,h K' softmax(score_h) + b_v,h) + b_o
-            = sum_h V_h (K' softmax(score_h)) + v   V_h = W_o,h W_v,h
+    q_h . (W_k,h (K + P) + b_k,h) / sqrt(d)  =  (W_k,h' q_h / sqrt(d)) . (K + P) + const
 
-The constant is the token's, not the position's: softmax over positions drops it, and b_k with it.
-Softmax sums to one, so b_v passes unweighted: v = W_o b_v + b_o.
+The constant is the token's, the same at every position: softmax over positions drops it, and b_k
+with it. What head h reads is
 
-**Tokens write to the image** (`Write`): upstream's image-to-token attention, roles exchanged. Now
-softmax runs over tokens, so a token's constant counts:
+    (W_v,h K' + b_v,h) softmax(score_h)      =  W_v,h (K' softmax(score_h)) + b_v,h
 
-    score_h = (A_h t + a_h) . (K + P) + (c_h . t + e_h)      A_h = W_q,h' W_k,h / sqrt(d)
-    K      += sum_h softmax(score_h)' (V_h t + v_h)          V_h = W_o,h W_v,h
+since a softmax sums to one; so b_v joins the output's bias: W_o b_v + b_o.
 
-with v_h = W_o,h b_v,h + b_o / heads: each head's weights sum to one, so the shares of b_o add up.
+**Tokens write to the image** (`Write`): upstream's image-to-token attention, the roles exchanged.
+Now softmax runs over tokens, so a token's constant counts:
 
-Rows of the score matrix are ordered (token, head), as the linear leaves them: no head is ever
-transposed. One attention is a linear on tokens, a product with K + P, a softmax, a product with
-(or into) K, a linear on tokens.
+    (W_q,h (K + P) + b_q,h) . k_h / sqrt(d)  =  (W_q,h' k_h / sqrt(d)) . (K + P) + c_h
+    c_h = b_q,h . k_h / sqrt(d)
+    K  += sum_h softmax(score_h)' (v_h W_o,h') + b_o
+
+and b_o is shared out among the heads' values: each head's weights sum to one.
+
+Either way the image enters two products, of N x C x (heads * T) each, where upstream makes two of
+N x C x C/2 before it attends. Rows of scores are ordered (head, token).
 
 **Transposed convolutions** of kernel = stride = 2 touch each input once (`spread`): a linear map
-from C channels to 2 x 2 x C'. Products of weights are formed in float64 and rounded once.
+from C channels to 2 x 2 x C'.
+
+Tokens stay float32 whatever the image is computed in: they are few, small float32 products are the
+faster ones on a CPU, and masks keep more of their accuracy.
 """
 
 import math
@@ -49,19 +53,26 @@ class Read(nn.Module):
 
     def __init__(self, attention: Attention) -> None:
         super().__init__()
-        self.score, _ = _fold_scores(attention.q_proj, attention.k_proj, attention.num_heads)
-        v, o = _double(attention.v_proj), _double(attention.out_proj)
-        # C x (heads * C): what each head read from the image, turned into what a token gains.
-        weight = torch.cat(_fold_values(attention), dim=1)
-        self.gain = _linear(weight, o.weight @ v.bias + o.bias)
+        self.heads: int = attention.num_heads
+        self.query = _scaled(attention.q_proj, self.heads)
+        self.key = nn.Parameter(_split(attention.k_proj.weight, self.heads))
+        self.value = nn.Parameter(_split(attention.v_proj.weight, self.heads).transpose(1, 2))
+        out = attention.out_proj
+        self.out = _linear(out.weight, out.bias + out.weight @ attention.v_proj.bias)
 
-    def forward(self, tokens: Tensor, placed: Tensor, keys: Tensor) -> Tensor:
-        """What BxTxC tokens gain from BxNxC keys, found by `placed` = keys + positions."""
-        batch, count, channels = tokens.shape
-        rows = self.score(tokens).view(batch, -1, channels)
-        weights = torch.bmm(rows, placed.transpose(1, 2)).softmax(dim=-1)
-        read = torch.bmm(weights, keys).view(batch, count, -1)
-        gained: Tensor = self.gain(read)
+    def forward(self, sought: Tensor, placed: Tensor, keys: Tensor) -> Tensor:
+        """What BxTxC tokens gain from the image.
+
+        Args:
+            sought: BxTxC, the tokens with their own positions.
+            placed: BxNxC, keys + positions.
+            keys: BxNxC.
+        """
+        batch = len(sought)
+        rows = _rows(torch.bmm(_by_head(self.query(sought), self.heads), self.key), batch)
+        scores = torch.bmm(rows.to(keys.dtype), placed.transpose(1, 2))
+        read = torch.bmm(scores.softmax(dim=-1), keys).to(sought.dtype)
+        gained: Tensor = self.out(_joined(torch.bmm(_unrows(read, self.heads), self.value), batch))
         return gained
 
 
@@ -70,16 +81,14 @@ class Write(nn.Module):
 
     def __init__(self, attention: Attention) -> None:
         super().__init__()
-        self.heads = attention.num_heads
-        self.score, self.constant = _fold_scores(
-            attention.k_proj, attention.q_proj, attention.num_heads
-        )
-        v, o = _double(attention.v_proj), _double(attention.out_proj)
-        # (heads * C) x C: what a token adds to the positions that look at it, head by head.
-        weight = torch.cat(_fold_values(attention), dim=0)
-        shares = _by_head(o.weight, self.heads, dim=1) @ v.bias.view(self.heads, -1, 1)
-        bias = (shares.squeeze(-1) + o.bias / self.heads).flatten()
-        self.value = _linear(weight, bias)
+        self.heads: int = attention.num_heads
+        self.key = _scaled(attention.k_proj, self.heads)
+        self.query = nn.Parameter(_split(attention.q_proj.weight, self.heads))
+        self.constant = nn.Parameter(attention.q_proj.bias.view(self.heads, -1, 1))
+        self.value = _linear(attention.v_proj.weight, attention.v_proj.bias)
+        out = attention.out_proj
+        self.out = nn.Parameter(_split(out.weight.t(), self.heads))
+        self.share = nn.Parameter(out.bias / self.heads)
 
     def forward(
         self, tokens: Tensor, sought: Tensor, hidden: Tensor, placed: Tensor, keys: Tensor
@@ -88,18 +97,20 @@ class Write(nn.Module):
 
         Args:
             tokens: BxTxC.
-            sought: BxTxC, the tokens as they are looked for: with their own positions.
+            sought: BxTxC, the tokens with their own positions.
             hidden: BxT, -inf for a token nobody may see, else 0.
             placed: BxNxC, keys + positions.
             keys: BxNxC.
         """
-        batch, count, channels = tokens.shape
-        rows = self.score(sought).view(batch, -1, channels)
-        scores = torch.bmm(rows, placed.transpose(1, 2)).view(batch, count, self.heads, -1)
-        scores += (self.constant(sought) + hidden.unsqueeze(-1)).unsqueeze(-1)
-        weights = scores.softmax(dim=1).view(batch, count * self.heads, -1)
-        values = self.value(tokens).view(batch, -1, channels)
-        return torch.baddbmm(keys, weights.transpose(1, 2), values)
+        batch, count, _ = tokens.shape
+        found = _by_head(self.key(sought), self.heads)
+        rows = _rows(torch.bmm(found, self.query), batch).to(keys.dtype)
+        constants = _rows(torch.bmm(found, self.constant), batch)
+        constants = constants + hidden.repeat(1, self.heads).unsqueeze(-1)
+        scores = torch.bmm(rows, placed.transpose(1, 2)).add_(constants.to(keys.dtype))
+        weights = scores.view(batch, self.heads, count, -1).softmax(dim=2).view_as(scores)
+        values = torch.bmm(_by_head(self.value(tokens), self.heads), self.out) + self.share
+        return torch.baddbmm(keys, weights.transpose(1, 2), _rows(values, batch).to(keys.dtype))
 
 
 def spread(convolution: nn.ConvTranspose2d) -> nn.Linear:
@@ -111,42 +122,40 @@ def spread(convolution: nn.ConvTranspose2d) -> nn.Linear:
     return _linear(weight, bias)
 
 
-def _fold_scores(near: nn.Linear, far: nn.Linear, heads: int) -> tuple[nn.Linear, nn.Linear]:
-    """Fold the image's projection `far` into the tokens' `near`.
-
-    Returns the map from tokens to (heads * C) score rows, and that to each head's constant.
-    """
-    near, far = _double(near), _double(far)
-    width = near.out_features // heads
-    near_weight = _by_head(near.weight, heads, dim=0) / math.sqrt(width)
-    near_bias = near.bias.view(heads, width, 1) / math.sqrt(width)
-    far_weight = _by_head(far.weight, heads, dim=0).transpose(1, 2)
-    far_bias = far.bias.view(heads, 1, width)
-    rows = _linear((far_weight @ near_weight).flatten(0, 1), (far_weight @ near_bias).flatten())
-    constant = _linear((far_bias @ near_weight).squeeze(1), (far_bias @ near_bias).flatten())
-    return rows, constant
+def _by_head(x: Tensor, heads: int) -> Tensor:
+    """BxTx(heads*d) to headsx(B*T)xd."""
+    return x.view(-1, heads, x.shape[-1] // heads).transpose(0, 1)
 
 
-def _fold_values(attention: Attention) -> list[Tensor]:
-    """W_o,h W_v,h (C x C) of each head."""
-    outputs = _by_head(_double(attention.out_proj).weight, attention.num_heads, dim=1)
-    values = _by_head(_double(attention.v_proj).weight, attention.num_heads, dim=0)
-    return list(outputs @ values)
+def _joined(x: Tensor, batch: int) -> Tensor:
+    """Heads x(B*T)xd to BxTx(heads*d)."""
+    return x.transpose(0, 1).reshape(batch, -1, len(x) * x.shape[-1])
 
 
-def _by_head(weight: Tensor, heads: int, dim: int) -> Tensor:
-    """Split one dimension of a matrix into heads, heads first."""
-    return torch.stack(weight.chunk(heads, dim=dim))
+def _rows(x: Tensor, batch: int) -> Tensor:
+    """Heads x(B*T)xC to Bx(heads*T)xC; without a copy where B is 1."""
+    heads, _, channels = x.shape
+    return x.view(heads, batch, -1, channels).transpose(0, 1).reshape(batch, -1, channels)
 
 
-def _double(linear: nn.Linear) -> nn.Linear:
-    double = nn.Linear(linear.in_features, linear.out_features, dtype=torch.float64)
-    double.load_state_dict(linear.state_dict())
-    return double
+def _unrows(x: Tensor, heads: int) -> Tensor:
+    """Bx(heads*T)xC to headsx(B*T)xC."""
+    batch, _, channels = x.shape
+    return x.view(batch, heads, -1, channels).transpose(0, 1).reshape(heads, -1, channels)
+
+
+def _split(weight: Tensor, heads: int) -> Tensor:
+    """A (heads*d)xC matrix as headsxdxC."""
+    return weight.reshape(heads, -1, weight.shape[1])
+
+
+def _scaled(projection: nn.Linear, heads: int) -> nn.Linear:
+    """The projection with the scores' 1/sqrt(d) in it."""
+    scale = 1 / math.sqrt(projection.out_features // heads)
+    return _linear(projection.weight * scale, projection.bias * scale)
 
 
 def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
-    """A linear map of these weights, in float32."""
     linear = nn.Linear(weight.shape[1], weight.shape[0])
     with torch.no_grad():
         linear.weight.copy_(weight)

@@ -24,8 +24,9 @@ KINDS = 6
 OUTPUT_TOKENS = 5
 """The decoder's own tokens before the prompt's: one for the IoUs, four for the masks."""
 
-LENGTHS = (8, 16, 32, 72)
-"""Tokens a row may have, the decoder's own included: few lengths are few shapes to prepare."""
+LENGTHS = (7, 8, 12, 16, 32, 72)
+"""Tokens a row may have, the decoder's own included: few, so that every shape can be prepared, and
+exact for what is asked most: one click or one box (7), two clicks or a click in a box (8)."""
 
 
 @dataclass(frozen=True, slots=True)

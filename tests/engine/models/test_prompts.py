@@ -31,19 +31,19 @@ def test_a_box_follows_the_points_and_needs_no_end() -> None:
 
 
 def test_no_prompt_at_all_is_only_padding() -> None:
-    assert stack_prompts([(FRAME, Prompt())]).kinds.tolist() == [[PADDING] * 3]
+    assert stack_prompts([(FRAME, Prompt())]).kinds.tolist() == [[PADDING] * 2]
 
 
 def test_shorter_rows_are_padded_to_the_length_the_longest_needs() -> None:
     many = Prompt(points=((1.0, 1.0, 1),) * 4)
     tokens = stack_prompts([(FRAME, Prompt(box=(2, 4, 6, 8))), (Frame(10, 10, 1024), many)])
-    assert tokens.kinds.shape == (2, 11)
-    assert tokens.kinds[0].tolist() == [CORNER_MIN, CORNER_MAX] + [PADDING] * 9
+    assert tokens.kinds.shape == (2, 7)
+    assert tokens.kinds[0].tolist() == [CORNER_MIN, CORNER_MAX] + [PADDING] * 5
 
 
 @pytest.mark.parametrize(
     ("points", "length"),
-    [(0, 3), (2, 3), (3, 11), (10, 11), (11, 27), (26, 27), (27, 67), (66, 67)],
+    [(0, 2), (1, 2), (2, 3), (3, 7), (6, 7), (7, 11), (10, 11), (11, 27), (27, 67), (66, 67)],
 )
 def test_rows_have_few_lengths(points: int, length: int) -> None:
     tokens = stack_prompts([(FRAME, Prompt(points=((1.0, 1.0, 1),) * points))])
