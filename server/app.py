@@ -242,9 +242,8 @@ class App:
     async def _tick_forever(self) -> None:
         while True:
             await asyncio.sleep(_TICK_S)
-            now = time.monotonic()
             for connection in list(self._connections.values()):
-                connection.tick(now)
+                connection.tick()
             self.engine.cache.other_bytes = self._registry.remembered_bytes
             self.engine.cache.shrink()
 

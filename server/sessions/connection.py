@@ -47,6 +47,7 @@ __all__ = ["Connection"]
 
 _log = logging.getLogger(__name__)
 _CLOSE_TIMEOUT_S = 2.0
+_LATE_HOVER_S = 0.02
 
 
 class Connection:
@@ -77,6 +78,7 @@ class Connection:
         self._hangup: Hangup | None = None
         self._jobs: dict[int, DecodeJob] = {}
         self._opens: dict[int, asyncio.Task[None]] = {}
+        self._late_tick: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
         """Serve until either side ends it; afterwards nothing of the session is left."""
@@ -86,14 +88,16 @@ class Connection:
             await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._carry_out(self.session.end())
+            if self._late_tick is not None:
+                self._late_tick.cancel()
             for task in (reader, writer, *self._opens.values()):
                 task.cancel()
             await asyncio.gather(reader, writer, *self._opens.values(), return_exceptions=True)
             await self._close()
 
-    def tick(self, now: float) -> None:
+    def tick(self) -> None:
         """Let the session know the time."""
-        self._carry_out(self.session.tick(now))
+        self._carry_out(self.session.tick(time.monotonic()))
 
     def hang_up(self, error: str, reason: str) -> None:
         """Close, once what waits in the outbox has been sent."""
@@ -116,6 +120,7 @@ class Connection:
                 self.hang_up("text_frame", "expected a binary frame")
             else:
                 self._carry_out(self._take(frame))
+                self._see_to_late_hover()
         await asyncio.Event().wait()  # the writer closes; reading on would only feed it more
 
     def _take(self, frame: bytes) -> list[Effect]:
@@ -127,6 +132,16 @@ class Connection:
         self._metrics.received(message.type, len(frame))
         return self.session.receive(message, now)
 
+    def _see_to_late_hover(self) -> None:
+        """A hover over the rate waits for time to pass, and no message may come to tell."""
+        if self._late_tick is None and self.session.hover_is_late:
+            self._late_tick = asyncio.get_running_loop().call_later(_LATE_HOVER_S, self._tick_late)
+
+    def _tick_late(self) -> None:
+        self._late_tick = None
+        self.tick()
+        self._see_to_late_hover()
+
     async def _write(self) -> None:
         while True:
             await self._to_send.wait()
@@ -137,7 +152,7 @@ class Connection:
                     async with asyncio.timeout(self._send_timeout_s):
                         await self._socket.send_bytes(frame)
                 except TimeoutError:
-                    self._hangup = Hangup("slow_reader", "a frame was not read in time")
+                    self.hang_up("slow_reader", "a frame was not read in time")
                     return
                 except (WebSocketDisconnect, RuntimeError):
                     return
@@ -182,7 +197,7 @@ class Connection:
             self._metrics.refused(message.code)
         self._outbox.push(message, hover=hover)
         if self._outbox.overfull:
-            self._begin_hangup(Hangup("slow_reader", "replies were not read"))
+            self.hang_up("slow_reader", "replies were not read")
         self._to_send.set()
 
     def _begin_hangup(self, hangup: Hangup) -> None:
