@@ -1,5 +1,5 @@
 /** Changes to the list of pictures and to the one on the stage: state in, state out. */
-import * as history from "./history.ts";
+import { amend, commit } from "./history.ts";
 import { EMPTY_HISTORY, EMPTY_SCENE, type Picture, type Scene, type State } from "./model.ts";
 
 export function currentPicture(state: State): Picture | null {
@@ -42,7 +42,8 @@ export function changeScene(state: State, step: Step, change: (scene: Scene) => 
   if (!picture) return state;
   const scene = change(picture.history.present);
   if (scene === picture.history.present) return state;
-  return changePicture(state, picture.key, { history: history[step](picture.history, scene) });
+  const record = step === "commit" ? commit : amend;
+  return changePicture(state, picture.key, { history: record(picture.history, scene) });
 }
 
 /** A class name joins the list, at its end when it is new. */

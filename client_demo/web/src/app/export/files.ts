@@ -1,0 +1,123 @@
+/** Every kind of export, as files; several travel in one zip. */
+import { zipSync } from "fflate";
+import { fromRle, type MaskWorker } from "../../client/index.ts";
+import { paintRows } from "../../client/rle/raster.ts";
+import { toCoco } from "./coco.ts";
+import { toGeoJson } from "./geojson.ts";
+import { encodePng, type Rgb } from "./png.ts";
+import {
+  type ExportObject,
+  jsonFile,
+  type OutFile,
+  type Subject,
+  stem,
+  UNNAMED,
+} from "./subject.ts";
+
+export type ExportKind = "coco" | "masks" | "indexed" | "cutouts" | "polygons";
+
+export interface ExportContext {
+  readonly worker: MaskWorker;
+  readonly classes: readonly string[];
+}
+
+type Exporter = (subjects: readonly Subject[], context: ExportContext) => Promise<OutFile[]>;
+
+const PNG = "image/png";
+
+export const EXPORTERS: Record<ExportKind, Exporter> = {
+  coco: async (subjects, { classes }) => [
+    jsonFile(
+      `${subjects.length === 1 ? stem(subjects[0]!.name) : "samwire"}.coco.json`,
+      toCoco(subjects, classes),
+    ),
+  ],
+  masks: async (subjects) => subjects.flatMap(maskFiles),
+  indexed: async (subjects) => subjects.map(indexedFile),
+  cutouts: async (subjects) => (await Promise.all(subjects.map(cutoutFiles))).flat(),
+  polygons: (subjects, { worker }) =>
+    Promise.all(
+      subjects.map(async (subject) =>
+        jsonFile(
+          `${stem(subject.name)}.geojson`,
+          await toGeoJson(subject, ({ rle }) => worker.run("polygons", rle)),
+        ),
+      ),
+    ),
+};
+
+/** One file as it is, several as a zip; PNGs are compressed already. */
+export function bundle(files: readonly OutFile[], kind: ExportKind): OutFile {
+  if (files.length === 1) return files[0]!;
+  const entries = files.map(({ name, bytes, type }) => [
+    name,
+    [bytes, { level: type === PNG ? 0 : 6 }],
+  ]);
+  const bytes = zipSync(Object.fromEntries(entries)) as Uint8Array<ArrayBuffer>;
+  return { name: `samwire-${kind}.zip`, bytes, type: "application/zip" };
+}
+
+function fileName(subject: Subject, object: ExportObject, suffix = ""): string {
+  const number = String(subject.objects.indexOf(object) + 1).padStart(2, "0");
+  return `${stem(subject.name)}-${number}-${stem(object.label || UNNAMED)}${suffix}.png`;
+}
+
+function maskFiles(subject: Subject): OutFile[] {
+  return subject.objects.map((object) => {
+    const rows = new Uint8Array(subject.width * subject.height);
+    paintRows(fromRle(object.rle), rows, 255);
+    return { name: fileName(subject, object), bytes: encodePng(subject, rows), type: PNG };
+  });
+}
+
+/** Later objects lie on top; index 0 is nothing, index n the nth object. */
+function indexedFile(subject: Subject): OutFile {
+  const rows = new Uint8Array(subject.width * subject.height);
+  const shown = subject.objects.slice(0, 255);
+  for (const [index, { rle }] of shown.entries()) paintRows(fromRle(rle), rows, index + 1);
+  const palette: Rgb[] = [[0, 0, 0], ...shown.map(({ color }) => rgb(color))];
+  return {
+    name: `${stem(subject.name)}.index.png`,
+    bytes: encodePng(subject, rows, palette),
+    type: PNG,
+  };
+}
+
+async function cutoutFiles(subject: Subject): Promise<OutFile[]> {
+  const picture = await createImageBitmap(subject.blob);
+  const files: OutFile[] = [];
+  for (const object of subject.objects) {
+    if (object.area > 0) files.push(await cutout(subject, object, picture));
+  }
+  picture.close();
+  return files;
+}
+
+/** The object's own pixels, cropped to its box, everything else transparent. */
+async function cutout(
+  subject: Subject,
+  object: ExportObject,
+  picture: ImageBitmap,
+): Promise<OutFile> {
+  const [x, y, width, height] = object.bbox;
+  const canvas = new OffscreenCanvas(width, height);
+  const context = canvas.getContext("2d")!;
+  context.drawImage(picture, -x, -y, subject.width, subject.height);
+  const pixels = context.getImageData(0, 0, width, height);
+  const rows = new Uint8Array(subject.width * subject.height);
+  paintRows(fromRle(object.rle), rows, 255);
+  for (let row = 0; row < height; row++) {
+    for (let column = 0; column < width; column++) {
+      pixels.data[(row * width + column) * 4 + 3] = rows[(y + row) * subject.width + x + column]!;
+    }
+  }
+  context.putImageData(pixels, 0, 0);
+  const blob = await canvas.convertToBlob({ type: PNG });
+  const bytes = new Uint8Array(await blob.arrayBuffer());
+  return { name: fileName(subject, object, "-cutout"), bytes, type: PNG };
+}
+
+function rgb(color: string): Rgb {
+  const value = Number.parseInt(color.slice(1), 16);
+  return [value >> 16, (value >> 8) & 255, value & 255];
+}

@@ -1,0 +1,76 @@
+/** The browser's own store: pictures with their objects, and what the user prefers. */
+import { type DBSchema, type IDBPDatabase, openDB } from "idb";
+import type { Rle } from "../../client/index.ts";
+import type { Extent } from "../geometry/points.ts";
+import type { Drawn, State } from "../state/model.ts";
+
+/** A shape without what can be computed from it again. */
+export interface StoredShape {
+  readonly rle: Rle;
+  readonly score: number | null;
+}
+
+export type StoredObject = Omit<Drawn, "revision"> & { readonly shapes: readonly StoredShape[] };
+
+export interface StoredPicture {
+  readonly key: string;
+  readonly workspace: string;
+  /** Place in the strip. */
+  readonly order: number;
+  readonly name: string;
+  readonly size: Extent | null;
+  readonly objects: readonly StoredObject[];
+  readonly active: number | null;
+  readonly nextId: number;
+}
+
+export type StoredSettings = Pick<
+  State,
+  "current" | "classes" | "brushRadius" | "opacity" | "look"
+> & { readonly workspace: string };
+
+interface Schema extends DBSchema {
+  blobs: { key: string; value: { key: string; bytes: ArrayBuffer; type: string } };
+  pictures: { key: string; value: StoredPicture; indexes: { workspace: string } };
+  settings: { key: string; value: StoredSettings };
+}
+
+export type Database = IDBPDatabase<Schema>;
+
+const VERSION = 1;
+
+export function openDatabase(name = "samwire"): Promise<Database> {
+  return openDB<Schema>(name, VERSION, {
+    upgrade(database) {
+      database.createObjectStore("blobs", { keyPath: "key" });
+      const pictures = database.createObjectStore("pictures", { keyPath: "key" });
+      pictures.createIndex("workspace", "workspace");
+      database.createObjectStore("settings", { keyPath: "workspace" });
+    },
+  });
+}
+
+export interface Loaded {
+  readonly pictures: readonly { picture: StoredPicture; blob: Blob }[];
+  readonly settings: StoredSettings | null;
+}
+
+export async function load(database: Database, workspace: string): Promise<Loaded> {
+  const stored = await database.getAllFromIndex("pictures", "workspace", workspace);
+  const pictures: { picture: StoredPicture; blob: Blob }[] = [];
+  for (const picture of stored.sort((a, b) => a.order - b.order)) {
+    const found = await database.get("blobs", picture.key);
+    if (found) pictures.push({ picture, blob: new Blob([found.bytes], { type: found.type }) });
+  }
+  return { pictures, settings: (await database.get("settings", workspace)) ?? null };
+}
+
+/** Bytes rather than the Blob itself: a File on a disk may be gone by tomorrow. */
+export async function saveBlob(database: Database, key: string, blob: Blob): Promise<void> {
+  if ((await database.count("blobs", key)) > 0) return;
+  await database.put("blobs", { key, bytes: await blob.arrayBuffer(), type: blob.type });
+}
+
+export async function removePicture(database: Database, key: string): Promise<void> {
+  await Promise.all([database.delete("pictures", key), database.delete("blobs", key)]);
+}

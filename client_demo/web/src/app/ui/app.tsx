@@ -1,0 +1,53 @@
+/** The page's frame. */
+import type { JSX } from "preact";
+import { useLayoutEffect, useRef } from "preact/hooks";
+import { ContextBar } from "./context-bar.tsx";
+import { type Desk, DeskContext, useDesk } from "./desk.ts";
+import { Header } from "./header.tsx";
+import { ClassList } from "./name-input.tsx";
+import { DropTarget, NoticeList, Progress, Welcome } from "./overlays.tsx";
+import { Panel } from "./panel.tsx";
+import { Sheets } from "./sheets.tsx";
+import { StatusBar } from "./status.tsx";
+import { Strip } from "./strip.tsx";
+import { useStore } from "./use-store.ts";
+
+export function App({ desk }: { desk: Desk }): JSX.Element {
+  return (
+    <DeskContext.Provider value={desk}>
+      <Frame />
+    </DeskContext.Provider>
+  );
+}
+
+function Frame(): JSX.Element {
+  const { pictures } = useStore(useDesk().context.state);
+  return (
+    <div class="app" data-empty={pictures.length === 0}>
+      <Header />
+      <Strip />
+      <main class="work">
+        <StageHost />
+        <Welcome />
+        <Progress />
+        <ContextBar />
+        <DropTarget />
+        <NoticeList />
+      </main>
+      <Panel />
+      <StatusBar />
+      <Sheets />
+      <ClassList />
+    </div>
+  );
+}
+
+/** The stage draws itself; it only needs a place. */
+function StageHost(): JSX.Element {
+  const { stage } = useDesk();
+  const host = useRef<HTMLDivElement>(null);
+  useLayoutEffect(() => {
+    host.current?.append(stage.root);
+  }, [stage]);
+  return <div class="stage-host" ref={host} />;
+}

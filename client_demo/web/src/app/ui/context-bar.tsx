@@ -1,0 +1,130 @@
+/** What can be done with the object at hand, near it; and a hint when there is none. */
+import type { JSX } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+import type { Drawn } from "../state/model.ts";
+import { currentPicture, currentScene } from "../state/pictures.ts";
+import { activeObject } from "../state/scene.ts";
+import { useDesk } from "./desk.ts";
+import { Icon, IconButton } from "./icons.tsx";
+import { NameInput } from "./name-input.tsx";
+import { useStore } from "./use-store.ts";
+
+export function ContextBar(): JSX.Element | null {
+  const { context } = useDesk();
+  useStore(context.masksVersion);
+  const state = useStore(context.state);
+  const object = activeObject(currentScene(state));
+  const brushes = state.tool === "brush" || state.tool === "eraser";
+  if (!currentPicture(state)?.size) return null;
+  return (
+    <div class="context">
+      {brushes && <BrushSize />}
+      {object ? <ObjectBar object={object} /> : !brushes && <Hint />}
+    </div>
+  );
+}
+
+function ObjectBar({ object }: { object: Drawn }): JSX.Element {
+  const { actions, context } = useDesk();
+  const { mark } = context.state.get();
+  return (
+    <section class="card object-bar" aria-label="Current object">
+      <span class="swatch" ref={(node) => node?.style.setProperty("--color", object.color)} />
+      <NameInput object={object} id="object-name" onEnter={() => actions.keep()} />
+      <Candidates object={object} />
+      {mark && (
+        <button type="button" class="button" onClick={() => actions.removeMark(mark)}>
+          Remove {"point" in mark ? "point" : "box"}
+        </button>
+      )}
+      <IconButton
+        icon="trash"
+        label="Delete object"
+        hint="Del"
+        onClick={() => actions.remove(object.id)}
+      />
+      <button
+        type="button"
+        class="button primary keep"
+        title="Enter"
+        onClick={() => actions.keep()}
+      >
+        <Icon name="check" />
+        Keep
+      </button>
+    </section>
+  );
+}
+
+function Candidates({ object }: { object: Drawn }): JSX.Element | null {
+  const { context, actions } = useDesk();
+  const entry = context.book.get(object.revision);
+  const count = entry?.shapes.length ?? 0;
+  const score = entry?.shapes[object.chosen]?.score;
+  if (entry?.status === "pending")
+    return <span class="spinner" role="status" aria-label="Working" />;
+  if (score === null || score === undefined) return null;
+  const quality = <span class="score">{Math.round(score * 100)} %</span>;
+  if (count < 2)
+    return (
+      <span class="candidates" title="How sure the model is">
+        {quality}
+      </span>
+    );
+  return (
+    <fieldset class="candidates" aria-label="Candidates">
+      <IconButton icon="left" label="Previous candidate" onClick={() => actions.cycle(-1)} />
+      <span aria-live="polite" title="Candidate, and how sure the model is (Tab)">
+        <b>
+          {object.chosen + 1}/{count}
+        </b>{" "}
+        {quality}
+      </span>
+      <IconButton icon="right" label="Next candidate" hint="Tab" onClick={() => actions.cycle(1)} />
+    </fieldset>
+  );
+}
+
+function BrushSize(): JSX.Element {
+  const { context } = useDesk();
+  const { brushRadius } = context.state.get();
+  const input = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    if (input.current) input.current.value = String(Math.log2(brushRadius));
+  }, [brushRadius]);
+  return (
+    <label class="card brush-size">
+      Size
+      <input
+        ref={input}
+        type="range"
+        min="0"
+        max="8"
+        step="0.05"
+        aria-label="Brush size"
+        onInput={({ currentTarget }) => {
+          const radius = 2 ** Number(currentTarget.value);
+          context.state.update((now) => ({ ...now, brushRadius: radius }));
+        }}
+      />
+      <output>{Math.round(brushRadius * 2)} px</output>
+    </label>
+  );
+}
+
+function Hint(): JSX.Element | null {
+  const { context } = useDesk();
+  const state = useStore(context.state);
+  const picture = currentPicture(state);
+  if (picture?.status.kind === "failed" || state.tool === "hand") return null;
+  const touch = matchMedia("(hover: none)").matches;
+  const verb = touch ? "Tap" : "Click";
+  const count = currentScene(state).objects.length;
+  const text =
+    state.tool === "select"
+      ? `${verb} an object to edit it`
+      : count === 0
+        ? `${verb} an object, or drag a box around it`
+        : `${verb} the next object, or export`;
+  return <p class="hint">{text}</p>;
+}

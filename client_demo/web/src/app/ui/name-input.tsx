@@ -1,0 +1,58 @@
+/** A class name: typed anew or taken from the list that grows with each. */
+import type { JSX } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+import type { Drawn } from "../state/model.ts";
+import { useDesk } from "./desk.ts";
+import { useStore } from "./use-store.ts";
+
+interface NameInputProps {
+  readonly object: Drawn;
+  readonly id?: string;
+  readonly onEnter?: () => void;
+}
+
+export function NameInput({ object, id, onEnter }: NameInputProps): JSX.Element {
+  const { actions, stage } = useDesk();
+  const input = useRef<HTMLInputElement>(null);
+  // The user's typing is theirs until it is done; only another name or object replaces it.
+  useEffect(() => {
+    if (input.current) input.current.value = object.label;
+  }, [object.id, object.label]);
+  const save = () => {
+    const label = input.current?.value ?? "";
+    if (label.trim() !== object.label) actions.name(object.id, label);
+  };
+  return (
+    <input
+      ref={input}
+      id={id}
+      class="name"
+      list="classes"
+      placeholder="Name it"
+      aria-label={`Name of object ${object.id}`}
+      autocomplete="off"
+      maxLength={80}
+      onChange={save}
+      onKeyDown={(event) => {
+        if (event.key === "Escape") event.currentTarget.blur();
+        if (event.key !== "Enter") return;
+        save();
+        event.currentTarget.blur();
+        onEnter?.();
+        if (onEnter) stage.root.focus();
+      }}
+    />
+  );
+}
+
+/** The names there are, for every such input. */
+export function ClassList(): JSX.Element {
+  const { classes } = useStore(useDesk().context.state);
+  return (
+    <datalist id="classes">
+      {classes.map((name) => (
+        <option key={name} value={name} />
+      ))}
+    </datalist>
+  );
+}

@@ -1,0 +1,115 @@
+/** What lies over the stage: the way in, progress, failures, notices. */
+import type { JSX } from "preact";
+import type { PictureStatus } from "../state/model.ts";
+import { currentPicture } from "../state/pictures.ts";
+import { SAMPLES, sampleUrl } from "../work/intake.ts";
+import { useDesk } from "./desk.ts";
+import { Icon, IconButton } from "./icons.tsx";
+import { useStore } from "./use-store.ts";
+
+export function Welcome(): JSX.Element | null {
+  const { context, intake } = useDesk();
+  const { pictures } = useStore(context.state);
+  if (pictures.length > 0) return null;
+  return (
+    <div class="welcome">
+      <div class="welcome-text">
+        <h2>Point at anything. It is selected.</h2>
+        <p>Drop a photo anywhere on this page, or paste one.</p>
+        <div class="welcome-buttons">
+          <button type="button" class="button primary" onClick={() => intake.pick()}>
+            Choose photos
+          </button>
+          <button type="button" class="button camera" onClick={() => intake.photograph()}>
+            <Icon name="camera" /> Take a photo
+          </button>
+        </div>
+      </div>
+      <div class="samples">
+        <p>Or try one of these</p>
+        <ul>
+          {SAMPLES.map((sample) => (
+            <li key={sample.file}>
+              <button type="button" onClick={() => void intake.openSample(sample)}>
+                <img src={sampleUrl(sample, true)} alt="" width="320" height="240" />
+                <span>{sample.title}</span>
+              </button>
+            </li>
+          ))}
+        </ul>
+      </div>
+    </div>
+  );
+}
+
+export function DropTarget(): JSX.Element | null {
+  const dragging = useStore(useDesk().intake.dragging);
+  return dragging ? (
+    <div class="drop-target">
+      <p>Drop to open</p>
+    </div>
+  ) : null;
+}
+
+const STAGES: Record<string, string> = {
+  connect: "Connecting",
+  upload: "Uploading",
+  waiting: "Waiting for a free place",
+  download: "Fetching",
+  decode: "Reading the picture",
+  encode: "Looking at the picture",
+};
+
+export function Progress(): JSX.Element | null {
+  const { context, gallery } = useDesk();
+  const picture = currentPicture(useStore(context.state));
+  const status = picture?.status;
+  if (status?.kind === "failed") {
+    return (
+      <div class="card failure" role="alert">
+        <p>{status.message}</p>
+        <div class="failure-buttons">
+          <button type="button" class="button" onClick={() => gallery.retry()}>
+            Try again
+          </button>
+          <button type="button" class="button quiet" onClick={() => gallery.remove(picture!.key)}>
+            Remove picture
+          </button>
+        </div>
+      </div>
+    );
+  }
+  return status?.kind === "opening" ? <Opening status={status} /> : null;
+}
+
+type OpeningStatus = Extract<PictureStatus, { kind: "opening" }>;
+
+function Opening({ status }: { status: OpeningStatus }): JSX.Element {
+  const { stage, fraction } = status;
+  return (
+    <div class="progress" role="status">
+      <span>{STAGES[stage] ?? "Opening"}</span>
+      <progress value={fraction ?? undefined} max={1} aria-label="Opening the picture" />
+    </div>
+  );
+}
+
+export function NoticeList(): JSX.Element {
+  const { context } = useDesk();
+  const notices = useStore(context.notices.list);
+  return (
+    <div class="notices" aria-live="polite">
+      {notices.map(({ id, kind, text }) => (
+        <div
+          key={id}
+          class="card notice"
+          data-kind={kind}
+          role={kind === "problem" ? "alert" : undefined}
+        >
+          <p>{text}</p>
+          <IconButton icon="close" label="Dismiss" onClick={() => context.notices.dismiss(id)} />
+        </div>
+      ))}
+    </div>
+  );
+}

@@ -1,0 +1,116 @@
+/** The objects of the picture, how they look, and the way in and out. */
+import type { JSX } from "preact";
+import type { Drawn, Look } from "../state/model.ts";
+import { currentScene } from "../state/pictures.ts";
+import { useDesk } from "./desk.ts";
+import { Icon, IconButton } from "./icons.tsx";
+import { NameInput } from "./name-input.tsx";
+import { useStore } from "./use-store.ts";
+
+export function Panel(): JSX.Element | null {
+  const { context } = useDesk();
+  useStore(context.masksVersion);
+  const state = useStore(context.state);
+  const { objects, active } = currentScene(state);
+  if (!state.current) return null;
+  return (
+    <aside class="panel" aria-label="Objects" data-open={state.panelOpen}>
+      <div class="panel-head">
+        <h2>
+          Objects <span class="count">{objects.length || ""}</span>
+        </h2>
+        <IconButton
+          icon="close"
+          label="Close the list"
+          class="panel-close"
+          onClick={() => context.state.update((now) => ({ ...now, panelOpen: false }))}
+        />
+      </div>
+      {objects.length === 0 ? (
+        <p class="panel-empty">
+          Every object you click is listed here, to name, colour, hide or delete.
+        </p>
+      ) : (
+        <ul class="objects">
+          {objects.map((object) => (
+            <Row key={object.id} object={object} active={object.id === active} />
+          ))}
+        </ul>
+      )}
+      <Appearance />
+    </aside>
+  );
+}
+
+function Row({ object, active }: { object: Drawn; active: boolean }): JSX.Element {
+  const { actions, context } = useDesk();
+  const name = object.label || `Object ${object.id}`;
+  const area = context.book.shown(object)?.traced.area;
+  return (
+    <li class="object" data-active={active}>
+      <input
+        type="color"
+        value={object.color}
+        aria-label={`Colour of ${name}`}
+        onChange={({ currentTarget }) => actions.change(object.id, { color: currentTarget.value })}
+      />
+      <NameInput object={object} />
+      <button
+        type="button"
+        class="edit"
+        aria-pressed={active}
+        aria-label={`Edit ${name}`}
+        title="Edit this object"
+        onClick={() => actions.select(active ? null : object.id)}
+      >
+        {area === undefined ? "…" : formatArea(area)}
+      </button>
+      <IconButton
+        icon={object.visible ? "eye" : "eyeOff"}
+        label={object.visible ? `Hide ${name}` : `Show ${name}`}
+        onClick={() => actions.change(object.id, { visible: !object.visible })}
+      />
+      <IconButton icon="trash" label={`Delete ${name}`} onClick={() => actions.remove(object.id)} />
+    </li>
+  );
+}
+
+function Appearance(): JSX.Element {
+  const { context, intake } = useDesk();
+  const { opacity, look } = useStore(context.state);
+  const setLook = (next: Look) => context.state.update((now) => ({ ...now, look: next }));
+  return (
+    <div class="appearance">
+      <label>
+        Opacity
+        <input
+          type="range"
+          min="0.1"
+          max="0.9"
+          step="0.05"
+          value={opacity}
+          onInput={({ currentTarget }) => {
+            const value = Number(currentTarget.value);
+            context.state.update((now) => ({ ...now, opacity: value }));
+          }}
+        />
+      </label>
+      <fieldset class="segmented" aria-label="Masks as">
+        {(["fill", "outline"] as const).map((one) => (
+          <button type="button" key={one} aria-pressed={look === one} onClick={() => setLook(one)}>
+            {one === "fill" ? "Fill" : "Outline"}
+          </button>
+        ))}
+      </fieldset>
+      <button type="button" class="button quiet" onClick={() => intake.pick()}>
+        <Icon name="upload" /> Import COCO
+      </button>
+    </div>
+  );
+}
+
+function formatArea(pixels: number): string {
+  if (pixels < 10_000) return `${pixels} px`;
+  if (pixels < 1_000_000) return `${(pixels / 1000).toFixed(pixels < 100_000 ? 1 : 0)}k px`;
+  return `${(pixels / 1_000_000).toFixed(2)}M px`;
+}

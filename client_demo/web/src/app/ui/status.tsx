@@ -1,0 +1,102 @@
+/** The bottom line: are we connected, what is shown, how fast is it. */
+import type { JSX } from "preact";
+import type { ConnectionState } from "../../client/index.ts";
+import { currentPicture } from "../state/pictures.ts";
+import { sentence } from "../work/notices.ts";
+import { useDesk } from "./desk.ts";
+import { useStore } from "./use-store.ts";
+
+export function StatusBar(): JSX.Element {
+  return (
+    <footer class="status">
+      <Connection />
+      <PictureFacts />
+      <Latency />
+    </footer>
+  );
+}
+
+function Connection(): JSX.Element {
+  const { connection, context } = useDesk();
+  const state = useStore(connection);
+  const resting = state.status === "waiting" || state.status === "asleep";
+  return (
+    <div class="connection" role="status" data-status={state.status}>
+      <span class="dot" aria-hidden="true" />
+      <span>{describe(state)}</span>
+      {resting && (
+        <button type="button" class="link" onClick={() => context.client.wake()}>
+          Connect now
+        </button>
+      )}
+      {state.status === "stopped" && (
+        <button type="button" class="link" onClick={() => location.reload()}>
+          Reload
+        </button>
+      )}
+    </div>
+  );
+}
+
+function describe(state: ConnectionState): string {
+  switch (state.status) {
+    case "online":
+      return `Connected · ${state.welcome.model.name}`;
+    case "connecting":
+      return "Connecting";
+    case "waiting":
+      return "Connection lost, trying again";
+    case "asleep":
+      return "Resting; goes on with your next click";
+    case "stopped":
+      return sentence(state.error) ?? "Disconnected";
+  }
+}
+
+function PictureFacts(): JSX.Element | null {
+  const picture = currentPicture(useStore(useDesk().context.state));
+  if (!picture?.size) return null;
+  const { width, height } = picture.size;
+  return (
+    <div class="facts">
+      <span class="file-name">{picture.name}</span>
+      <span>
+        {width} × {height}
+      </span>
+    </div>
+  );
+}
+
+function Latency(): JSX.Element | null {
+  const reading = useStore(useDesk().context.latency.reading);
+  if (!reading) return null;
+  const ms = (value: number) => `${Math.round(value)} ms`;
+  const { lastMs, medianMs, p95Ms, queueMs, decodeMs, networkMs } = reading;
+  return (
+    <details class="latency">
+      <summary title="From asking to having the mask">
+        <b>{ms(lastMs)}</b>
+        <span class="wide">
+          median {ms(medianMs)} · p95 {ms(p95Ms)}
+        </span>
+      </summary>
+      <dl class="card">
+        <Figure name="Median" value={ms(medianMs)} />
+        <Figure name="95th percentile" value={ms(p95Ms)} />
+        <Figure name="Last" value={ms(lastMs)} />
+        <Figure name="— in the queue" value={ms(queueMs)} />
+        <Figure name="— decoding" value={ms(decodeMs)} />
+        <Figure name="— network" value={ms(networkMs)} />
+      </dl>
+    </details>
+  );
+}
+
+function Figure({ name, value }: { name: string; value: string }): JSX.Element {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{value}</dd>
+    </div>
+  );
+}

@@ -1,0 +1,271 @@
+/** What a user can do to objects; every way to do it (mouse, touch, keyboard, panel) ends here. */
+import type { Operation } from "../../client/index.ts";
+import { Latest } from "../../client/latest.ts";
+import {
+  type Box,
+  boxBetween,
+  clampToImage,
+  type Extent,
+  type ImagePoint,
+  imagePoint,
+  isInsideImage,
+} from "../geometry/points.ts";
+import * as history from "../state/history.ts";
+import type { Shape } from "../state/masks.ts";
+import { type Drawn, type Mark, NO_PROMPTS, type Prompts, type Scene } from "../state/model.ts";
+import {
+  changePicture,
+  changeScene,
+  currentPicture,
+  currentScene,
+  learnClass,
+  type Step,
+} from "../state/pictures.ts";
+import * as scenes from "../state/scene.ts";
+import type { Context } from "./context.ts";
+import { type Segmenter, toPrompt } from "./segmenter.ts";
+
+const MAX_POINTS = 64;
+
+export class Actions {
+  constructor(
+    private readonly context: Context,
+    private readonly segmenter: Segmenter,
+  ) {}
+
+  addPoint(at: ImagePoint, label: 0 | 1): void {
+    const image = this.#image();
+    if (!image || !isInsideImage(at, image)) return;
+    const object = this.#active();
+    if (label === 0 && !object) {
+      this.context.notices.info("Click the object first; then exclude what does not belong to it.");
+    } else if ((object?.prompts.points.length ?? 0) >= MAX_POINTS) {
+      this.context.notices.info("That object has all the points it can take. Remove one first.");
+    } else {
+      this.#prompt((prompts) => scenes.withPoint(prompts, toPrompt(at, label)));
+    }
+  }
+
+  addBox(a: ImagePoint, b: ImagePoint): void {
+    const image = this.#image();
+    const box = image && boxBetween(a, b, image);
+    if (box) this.#prompt((prompts) => scenes.withBox(prompts, box));
+  }
+
+  /** Drop a mark elsewhere. */
+  moveMark(mark: Mark, to: ImagePoint): void {
+    const image = this.#image();
+    if (!image) return;
+    const at = clampToImage(to, image);
+    if ("point" in mark) {
+      const [x, y] = toPrompt(at, 1);
+      this.#prompt((prompts) => scenes.movedPoint(prompts, mark.point, x, y));
+      return;
+    }
+    const box = this.#active()?.prompts.box;
+    const moved = box && boxBetween(oppositeCorner(box, mark.corner), at, image);
+    if (moved) this.#prompt((prompts) => scenes.withBox(prompts, moved));
+  }
+
+  removeMark(mark: Mark): void {
+    this.context.state.update((state) => ({ ...state, mark: null }));
+    this.#prompt((prompts) =>
+      "point" in mark ? scenes.withoutPoint(prompts, mark.point) : scenes.withBox(prompts, null),
+    );
+  }
+
+  selectMark(mark: Mark | null): void {
+    this.context.state.update((state) => ({ ...state, mark }));
+  }
+
+  undo(): void {
+    this.#travel(history.undo);
+  }
+
+  redo(): void {
+    this.#travel(history.redo);
+  }
+
+  keep(): void {
+    const object = this.#active();
+    if (!object) return;
+    if (!this.context.book.shown(object)) return this.remove(object.id);
+    this.#change("commit", scenes.keep);
+  }
+
+  /** Drop what was begun, or let go of what was selected. */
+  escape(): void {
+    const object = this.#active();
+    if (!object) return;
+    if (object.kept) this.#change("amend", (scene) => scenes.select(scene, null));
+    else this.remove(object.id);
+  }
+
+  remove(id: number): void {
+    this.#change("commit", (scene) => scenes.removeObject(scene, id));
+  }
+
+  select(id: number | null): void {
+    this.#change("amend", (scene) => scenes.select(scene, id));
+  }
+
+  /** The topmost visible object under a point becomes the active one. */
+  selectAt(at: ImagePoint): void {
+    this.select(this.objectAt(at)?.id ?? null);
+  }
+
+  objectAt(at: ImagePoint): Drawn | null {
+    const hit = (object: Drawn) => {
+      const shape = object.visible ? this.context.book.shown(object) : null;
+      return !!shape && contains(shape, at);
+    };
+    return [...currentScene(this.context.state.get()).objects].reverse().find(hit) ?? null;
+  }
+
+  /** The next or previous candidate, without asking again. */
+  cycle(by: 1 | -1): boolean {
+    const object = this.#active();
+    const count = object ? (this.context.book.get(object.revision)?.shapes.length ?? 0) : 0;
+    if (!object || count < 2) return false;
+    this.change(object.id, { chosen: (object.chosen + by + count) % count }, "amend");
+    return true;
+  }
+
+  change(id: number, change: Partial<Drawn>, step: Step = "commit"): void {
+    this.#change(step, (scene) => scenes.changeObject(scene, id, change));
+  }
+
+  name(id: number, label: string): void {
+    const trimmed = label.trim();
+    this.context.state.update((state) => learnClass(state, trimmed));
+    this.change(id, { label: trimmed });
+  }
+
+  /** Give the active object, or the one last worked on, the nth class of the list. */
+  nameByNumber(index: number): void {
+    const state = this.context.state.get();
+    const label = state.classes[index];
+    const object = this.#active() ?? currentScene(state).objects.at(-1);
+    if (label && object) this.name(object.id, label);
+  }
+
+  /** A brush stroke so far: shown at once, newest first. */
+  readonly #strokes = new Latest((ask: () => Promise<void>) => ask());
+
+  previewStroke(path: readonly number[], how: Operation): void {
+    const object = this.#active();
+    const id = object?.id ?? currentScene(this.context.state.get()).nextId;
+    void this.#strokes.push(async () => {
+      const traced = await this.#stroke(object, path, how);
+      if (traced && this.#stroking) {
+        this.context.live.update((now) => ({ ...now, stroke: { object: id, traced } }));
+      }
+    });
+    this.#stroking = true;
+  }
+
+  #stroking = false;
+
+  async finishStroke(path: readonly number[], how: Operation): Promise<void> {
+    this.#stroking = false;
+    const object = this.#active();
+    const traced = await this.#stroke(object, path, how);
+    this.context.live.update((now) => ({ ...now, stroke: null }));
+    if (traced) this.#edited(object, { traced, score: null });
+  }
+
+  cancelStroke(): void {
+    this.#stroking = false;
+    this.context.live.update((now) => ({ ...now, stroke: null, box: null }));
+  }
+
+  /** Add a finished mask as an object of its own. */
+  adopt(shape: Shape, known: Partial<Drawn>): void {
+    const revision = this.#ready(null, NO_PROMPTS, [shape]);
+    this.context.state.update((state) => learnClass(state, known.label ?? ""));
+    this.#change("commit", (scene) =>
+      scenes.select(scenes.addObject(scene, { ...known, revision, kept: true }), null),
+    );
+  }
+
+  async #stroke(object: Drawn | null, path: readonly number[], how: Operation) {
+    const image = this.#image();
+    const base = object ? this.context.book.shown(object) : null;
+    if (!image || (how === "subtract" && !base)) return null;
+    const { width, height } = image;
+    const { brushRadius } = this.context.state.get();
+    const rle = base?.traced.rle ?? null;
+    return this.context.worker.run("stroke", { width, height }, rle, path, brushRadius, how);
+  }
+
+  #edited(object: Drawn | null, shape: Shape): void {
+    const prompts = object?.prompts ?? NO_PROMPTS;
+    const revision = this.#ready(object, prompts, [shape]);
+    this.#change("commit", (scene) =>
+      object
+        ? scenes.prompt(scene, object.id, prompts, revision)
+        : scenes.addObject(scene, { revision }),
+    );
+  }
+
+  #ready(object: Drawn | null, prompts: Prompts, shapes: Shape[]): number {
+    const from = object ? { revision: object.revision, chosen: object.chosen } : null;
+    return this.context.book.next({ status: "ready", prompts, from, shapes, reply: null });
+  }
+
+  #prompt(change: (prompts: Prompts) => Prompts): void {
+    const object = this.#active();
+    const prompts = change(object?.prompts ?? NO_PROMPTS);
+    const revision = this.segmenter.revise(object, prompts);
+    this.segmenter.clearHover();
+    this.#change("commit", (scene) =>
+      object
+        ? scenes.prompt(scene, object.id, prompts, revision)
+        : scenes.addObject(scene, { prompts, revision }),
+    );
+    const changed = this.#active();
+    if (changed) this.segmenter.ask(changed);
+  }
+
+  #travel(direction: typeof history.undo): void {
+    const picture = currentPicture(this.context.state.get());
+    if (!picture) return;
+    this.segmenter.clearHover();
+    this.context.state.update((state) => ({
+      ...changePicture(state, picture.key, { history: direction(picture.history) }),
+      mark: null,
+    }));
+    this.segmenter.ensure();
+  }
+
+  #change(step: Step, change: (scene: Scene) => Scene): void {
+    this.context.state.update((state) => changeScene(state, step, change));
+  }
+
+  #active(): Drawn | null {
+    return scenes.activeObject(currentScene(this.context.state.get()));
+  }
+
+  #image(): Extent | null {
+    return currentPicture(this.context.state.get())?.size ?? null;
+  }
+}
+
+function oppositeCorner([x0, y0, x1, y1]: Box, corner: 0 | 1 | 2 | 3): ImagePoint {
+  return imagePoint(corner === 0 || corner === 3 ? x1 : x0, corner < 2 ? y1 : y0);
+}
+
+/** Corners go round: top left, top right, bottom right, bottom left. */
+export function cornersOf([x0, y0, x1, y1]: Box): ImagePoint[] {
+  return [imagePoint(x0, y0), imagePoint(x1, y0), imagePoint(x1, y1), imagePoint(x0, y1)];
+}
+
+function contains({ traced }: Shape, { x, y }: ImagePoint): boolean {
+  const position = Math.floor(x) * traced.height + Math.floor(y);
+  let end = 0;
+  for (let index = 0; index < traced.lengths.length; index++) {
+    end += traced.lengths[index]!;
+    if (position < end) return index % 2 === 1;
+  }
+  return false;
+}

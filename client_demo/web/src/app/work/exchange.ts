@@ -1,0 +1,108 @@
+/** Out of the page and in again: exports as downloads, COCO files as objects. */
+import { CocoError, fromCoco, type ImportedImage, type ImportedObject } from "../export/coco.ts";
+import { bundle, EXPORTERS, type ExportKind } from "../export/files.ts";
+import { type OutFile, type Subject, stem } from "../export/subject.ts";
+import type { Extent } from "../geometry/points.ts";
+import type { Shape } from "../state/masks.ts";
+import type { Picture } from "../state/model.ts";
+import { currentPicture } from "../state/pictures.ts";
+import type { Actions } from "./actions.ts";
+import type { Context } from "./context.ts";
+
+export class Exchange {
+  constructor(
+    private readonly context: Context,
+    private readonly actions: Actions,
+  ) {}
+
+  /** Pictures that have something to export. */
+  subjects(): Subject[] {
+    return this.context.state.get().pictures.flatMap((picture) => this.#subject(picture) ?? []);
+  }
+
+  async save(kind: ExportKind): Promise<void> {
+    const subjects = this.subjects();
+    if (subjects.length === 0) {
+      this.context.notices.info("There is nothing to export yet. Click an object first.");
+      return;
+    }
+    try {
+      const { worker, state } = this.context;
+      const files = await EXPORTERS[kind](subjects, { worker, classes: state.get().classes });
+      const file = bundle(files, kind);
+      download(file);
+      this.context.notices.info(`Saved ${file.name}.`);
+    } catch {
+      this.context.notices.problem(
+        "The export failed. Try another format, or fewer pictures at once.",
+      );
+    }
+  }
+
+  /** Add a COCO file's objects to the pictures of the same names. */
+  async load(file: Blob): Promise<void> {
+    try {
+      const images = fromCoco(await file.text());
+      const count = await this.#adopt(images);
+      this.context.notices.info(count > 0 ? `Imported ${count} objects.` : notFound(images));
+    } catch (error) {
+      const known = error instanceof CocoError;
+      this.context.notices.problem(
+        known ? error.message : "This COCO file holds a mask that cannot be read.",
+      );
+    }
+  }
+
+  async #adopt(images: readonly ImportedImage[]): Promise<number> {
+    let count = 0;
+    const { state } = this.context;
+    const picture = currentPicture(state.get());
+    if (!picture?.size) return 0;
+    for (const image of images.filter(({ name }) => stem(name) === stem(picture.name))) {
+      if (image.width !== picture.size.width || image.height !== picture.size.height) {
+        throw new CocoError(
+          "The file describes a picture of another size. Open that picture first.",
+        );
+      }
+      for (const object of image.objects) {
+        this.actions.adopt(await this.#shape(object, picture.size), { label: object.label });
+        count += 1;
+      }
+    }
+    return count;
+  }
+
+  async #shape({ shape }: ImportedObject, { width, height }: Extent): Promise<Shape> {
+    const { worker } = this.context;
+    if ("rle" in shape) return { traced: await worker.run("trace", shape.rle), score: null };
+    const parts = shape.polygons.map((ring) => [ring]);
+    return { traced: await worker.run("fill", { width, height }, parts), score: null };
+  }
+
+  #subject({ key, name, size, history }: Picture): Subject | null {
+    const blob = this.context.blobs.get(key);
+    if (!size || !blob) return null;
+    const objects = history.present.objects.flatMap((object) => {
+      const shape = this.context.book.shown(object);
+      if (!shape || shape.traced.area === 0) return [];
+      const { id, label, color } = object;
+      const { rle, area, bbox } = shape.traced;
+      return [{ id, label, color, rle, area, bbox, score: shape.score }];
+    });
+    return objects.length > 0 ? { name, blob, ...size, objects } : null;
+  }
+}
+
+function notFound(images: readonly ImportedImage[]): string {
+  const wanted = images[0]?.name ?? "its picture";
+  return `Open ${wanted} first, then import the file again.`;
+}
+
+function download({ name, bytes, type }: OutFile): void {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([bytes], { type }));
+  link.download = name;
+  link.click();
+  // Some browsers read the address only after this task.
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}

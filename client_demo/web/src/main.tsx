@@ -1,0 +1,87 @@
+/** Composition: the client, the parts of the page, and how they are wired together. */
+import { render } from "preact";
+import { KeyboardInput } from "./app/input/keyboard.ts";
+import { PointerInput } from "./app/input/pointer.ts";
+import { Autosave } from "./app/persist/autosave.ts";
+import { openDatabase } from "./app/persist/database.ts";
+import { claimWorkspace } from "./app/persist/workspace.ts";
+import { Stage } from "./app/stage/stage.ts";
+import { Store } from "./app/state/store.ts";
+import { App } from "./app/ui/app.tsx";
+import type { Desk } from "./app/ui/desk.ts";
+import { createTheme } from "./app/ui/theme.ts";
+import { Actions } from "./app/work/actions.ts";
+import { Context } from "./app/work/context.ts";
+import { Exchange } from "./app/work/exchange.ts";
+import { Gallery } from "./app/work/gallery.ts";
+import { Intake } from "./app/work/intake.ts";
+import { Latency } from "./app/work/latency.ts";
+import { Notices } from "./app/work/notices.ts";
+import { Segmenter } from "./app/work/segmenter.ts";
+import { type ConnectionState, connect, MaskWorker } from "./client/index.ts";
+import "./style/index.css";
+
+function compose(): Desk & { segmenter: Segmenter } {
+  const connection = new Store<ConnectionState>({ status: "connecting", attempt: 0 });
+  const notices = new Notices();
+  const latency = new Latency();
+  const client = connect({
+    // A link may carry a token in its fragment, which no server and no log ever sees.
+    token: new URLSearchParams(location.hash.slice(1)).get("token") ?? undefined,
+    client: "samwire-web",
+    onState: (state) => connection.set(state),
+    onTiming: (_, totalMs, reply) => latency.add(totalMs, reply),
+    onImageLost: (error) => notices.failure(error),
+  });
+  const context = new Context(client, new MaskWorker(), notices, latency);
+  const segmenter = new Segmenter(context);
+  const gallery = new Gallery(context, segmenter);
+  const actions = new Actions(context, segmenter);
+  const exchange = new Exchange(context, actions);
+  const intake = new Intake(context, gallery, exchange);
+  const stage = new Stage(context, gallery, actions);
+  const theme = createTheme();
+  return { context, segmenter, gallery, actions, exchange, intake, stage, connection, theme };
+}
+
+function listen({
+  context,
+  segmenter,
+  actions,
+  gallery,
+  stage,
+  intake,
+  connection,
+}: ReturnType<typeof compose>) {
+  const pointer = new PointerInput(context, stage, actions, segmenter);
+  new KeyboardInput(context, {
+    ...{ stage, actions, gallery, segmenter, pointer },
+    openPicker: () => intake.pick(),
+    focusName: () => document.getElementById("object-name")?.focus(),
+  });
+  connection.subscribe(({ status }) => {
+    if (status === "online") segmenter.ensure(); // what was lost with the connection
+  });
+  addEventListener("online", () => context.client.wake());
+}
+
+async function restore(desk: ReturnType<typeof compose>): Promise<void> {
+  try {
+    const autosave = new Autosave(await openDatabase(), await claimWorkspace(), desk.context);
+    const key = await autosave.lastShown();
+    await autosave.restore(desk.segmenter);
+    autosave.start();
+    const { pictures } = desk.context.state.get();
+    const shown = pictures.find((picture) => picture.key === key) ?? pictures[0];
+    if (shown) desk.gallery.show(shown.key);
+  } catch {
+    desk.context.notices.problem(
+      "This browser keeps nothing for this page, so a reload would lose your work.",
+    );
+  }
+}
+
+const desk = compose();
+listen(desk);
+render(<App desk={desk} />, document.getElementById("root")!);
+void restore(desk);
