@@ -85,10 +85,10 @@ class Annotator:
     def data(self, count: int, to: int | None = None) -> list[Effect]:
         return self.session.receive(Data(id=to or self.last_id, bytes=b"x" * count), self.now)
 
-    def click(self, number: int = 0, **fields: object) -> list[Effect]:
+    def click(self, number: int = 0, **fields: Any) -> list[Effect]:
         return self.session.receive(click(self.next_id(), number, **fields), self.now)
 
-    def hover(self, number: int = 0, **fields: object) -> list[Effect]:
+    def hover(self, number: int = 0, **fields: Any) -> list[Effect]:
         return self.session.receive(hover(self.next_id(), number, **fields), self.now)
 
     def cancel(self, target: int) -> list[Effect]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,13 +22,13 @@ class Image:
     height: int = 50
 
 
-def click(request_id: int, number: int = 0, **fields: object) -> Segment:
+def click(request_id: int, number: int = 0, **fields: Any) -> Segment:
     """A click on object `number`, with one include point unless told otherwise."""
     given = {"points": (INSIDE,), **fields}
     return Segment.model_validate({"id": request_id, "object": number, **given})
 
 
-def hover(request_id: int, number: int = 0, **fields: object) -> Segment:
+def hover(request_id: int, number: int = 0, **fields: Any) -> Segment:
     return click(request_id, number, kind="hover", **fields)
 
 

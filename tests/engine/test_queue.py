@@ -1,0 +1,245 @@
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.engine.queue import Batch, DecodeKind, EncodeStep, Queue
+
+Clicks = Iterable[tuple[str, str]]
+
+
+def queue(max_batch: int = 1, clicks: Clicks = (), hovers: Clicks = ()) -> Queue[str, str]:
+    """A queue with (session, job) pairs in it."""
+    made: Queue[str, str] = Queue(max_batch)
+    for session, job in clicks:
+        made.push(session, "click", job)
+    for session, job in hovers:
+        made.push(session, "hover", job)
+    return made
+
+
+def batches(of: Queue[str, str], count: int) -> list[str]:
+    """What the next turns do, in short: jobs of a batch joined, `+` before an encode."""
+    return [_in_short(of.next()) for _ in range(count)]
+
+
+def _in_short(work: Batch[str] | EncodeStep[str] | None) -> str:
+    if isinstance(work, Batch):
+        return " ".join(work.jobs)
+    return "" if work is None else f"+{work.encode}"
+
+
+# Who goes first
+
+
+def test_an_empty_queue_has_nothing_to_do() -> None:
+    assert queue().next() is None
+
+
+def test_clicks_go_before_hovers_hovers_before_encodes_and_those_before_prefetches() -> None:
+    waiting = queue(clicks=[("a", "click")], hovers=[("b", "hover")])
+    waiting.push_encode("prefetch", prefetch=True)
+    waiting.push_encode("open", prefetch=False)
+    assert batches(waiting, 3) == ["click", "hover", "+open"]
+    waiting.finish_encode("open")
+    assert batches(waiting, 1) == ["+prefetch"]
+
+
+def test_after_two_decode_batches_one_encode_step_runs() -> None:
+    waiting = queue(clicks=[("a", f"c{i}") for i in range(5)])
+    waiting.push_encode("open", prefetch=False)
+    assert batches(waiting, 8) == ["c0", "c1", "+open", "c2", "c3", "+open", "c4", "+open"]
+
+
+def test_saturating_hovers_do_not_stop_a_prefetch_either() -> None:
+    waiting = queue(hovers=[("a", f"h{i}") for i in range(4)])
+    waiting.push_encode("prefetch", prefetch=True)
+    assert batches(waiting, 5) == ["h0", "h1", "+prefetch", "h2", "h3"]
+
+
+def test_an_encode_that_comes_after_many_batches_does_not_go_before_a_click() -> None:
+    waiting = queue(clicks=[("a", f"c{i}") for i in range(6)])
+    batches(waiting, 4)
+    waiting.push_encode("open", prefetch=False)
+    assert batches(waiting, 3) == ["c4", "c5", "+open"]
+
+
+def test_an_encode_whose_pixels_are_not_read_yet_holds_nothing_up() -> None:
+    waiting = queue(clicks=[("a", "c0"), ("a", "c1"), ("a", "c2")])
+    waiting.push_encode("open", prefetch=False)
+    assert [_in_short(waiting.next(encode_ready=False)) for _ in range(4)] == ["c0", "c1", "c2", ""]
+    assert batches(waiting, 1) == ["+open"]
+
+
+# Fairness
+
+
+def test_sessions_take_turns() -> None:
+    waiting = queue(clicks=[("a", "a0"), ("a", "a1"), ("a", "a2"), ("b", "b0"), ("c", "c0")])
+    assert batches(waiting, 5) == ["a0", "b0", "c0", "a1", "a2"]
+
+
+def test_who_was_served_last_goes_last() -> None:
+    waiting = queue(clicks=[("a", "a0"), ("b", "b0")])
+    assert batches(waiting, 1) == ["a0"]
+    waiting.push("a", "click", "a1")
+    assert batches(waiting, 2) == ["b0", "a1"]
+
+
+def test_the_clicks_of_one_session_go_in_order() -> None:
+    waiting = queue(max_batch=4, clicks=[("a", f"a{i}") for i in range(4)])
+    assert batches(waiting, 1) == ["a0 a1 a2 a3"]
+
+
+def test_a_hover_that_replaces_another_keeps_its_turn() -> None:
+    waiting = queue(hovers=[("a", "a0"), ("b", "b0")])
+    for i in range(5):
+        waiting.cancel("a", "hover", f"a{i}")
+        waiting.push("a", "hover", f"a{i + 1}")
+    assert batches(waiting, 3) == ["a5", "b0", ""]
+
+
+def test_a_turn_without_a_job_is_passed_over_and_lost() -> None:
+    waiting = queue(max_batch=2, clicks=[("a", "a0"), ("b", "b0"), ("c", "c0"), ("d", "d0")])
+    waiting.cancel("a", "click", "a0")
+    assert batches(waiting, 1) == ["b0 c0"]
+    waiting.push("a", "click", "a1")
+    assert batches(waiting, 1) == ["d0 a1"]
+
+
+# Batches
+
+
+def test_clicks_form_a_batch_and_hovers_fill_its_free_places() -> None:
+    waiting = queue(
+        max_batch=3,
+        clicks=[("a", "c0"), ("b", "c1")],
+        hovers=[("c", "h0"), ("d", "h1")],
+    )
+    assert batches(waiting, 3) == ["c0 c1 h0", "h1", ""]
+
+
+def test_a_batch_holds_no_more_than_fits() -> None:
+    waiting = queue(max_batch=2, clicks=[("a", "c0"), ("b", "c1"), ("c", "c2")])
+    assert batches(waiting, 2) == ["c0 c1", "c2"]
+
+
+def test_a_lone_click_does_not_wait_for_company() -> None:
+    assert batches(queue(max_batch=64, clicks=[("a", "c0")]), 1) == ["c0"]
+
+
+# Cancel
+
+
+@pytest.mark.parametrize("kind", ["click", "hover"])
+def test_what_is_cancelled_does_not_run(kind: DecodeKind) -> None:
+    waiting = queue()
+    waiting.push("a", kind, "first")
+    waiting.push("a", kind, "second")
+    assert waiting.cancel("a", kind, "first")
+    assert batches(waiting, 2) == ["second", ""]
+
+
+def test_what_does_not_wait_cannot_be_cancelled() -> None:
+    waiting = queue(clicks=[("a", "c0")])
+    assert not waiting.cancel("a", "click", "c1")
+    assert not waiting.cancel("b", "click", "c0")
+    assert not waiting.cancel("a", "hover", "c0")
+    waiting.next()
+    assert not waiting.cancel("a", "click", "c0")
+
+
+def test_decodes_are_counted() -> None:
+    waiting = queue(clicks=[("a", "c0"), ("a", "c1")], hovers=[("b", "h0")])
+    waiting.cancel("a", "click", "c0")
+    assert waiting.decodes_waiting == 2
+    batches(waiting, 2)
+    assert waiting.decodes_waiting == 0
+
+
+# Encodes
+
+
+def test_encodes_run_one_at_a_time_first_come_first_served() -> None:
+    waiting = queue()
+    waiting.push_encode("one", prefetch=False)
+    waiting.push_encode("two", prefetch=False)
+    assert batches(waiting, 2) == ["+one", "+one"]
+    waiting.finish_encode("one")
+    waiting.finish_encode("one")
+    assert batches(waiting, 1) == ["+two"]
+
+
+def test_an_open_goes_before_a_prefetch_that_has_begun() -> None:
+    waiting = queue()
+    waiting.push_encode("prefetch", prefetch=True)
+    assert batches(waiting, 1) == ["+prefetch"]
+    waiting.push_encode("open", prefetch=False)
+    assert batches(waiting, 1) == ["+open"]
+
+
+def test_a_prefetch_that_is_opened_waits_with_the_opens() -> None:
+    waiting = queue()
+    for name in ("first", "second"):
+        waiting.push_encode(name, prefetch=True)
+    waiting.push_encode("open", prefetch=False)
+    waiting.promote_encode("second")
+    waiting.promote_encode("open")
+    assert waiting.encodes == ("open", "second", "first")
+
+
+def test_an_encode_knows_how_many_go_before_it() -> None:
+    waiting = queue()
+    waiting.push_encode("prefetch", prefetch=True)
+    waiting.push_encode("one", prefetch=False)
+    waiting.push_encode("two", prefetch=False)
+    ahead = [waiting.encodes_ahead(name) for name in ("one", "two", "prefetch", "gone")]
+    assert ahead == [0, 1, 2, 0]
+
+
+def test_an_encode_waiting_to_be_opened_can_be_given_up() -> None:
+    waiting = queue()
+    waiting.push_encode("one", prefetch=False)
+    waiting.push_encode("two", prefetch=True)
+    waiting.finish_encode("two")
+    waiting.finish_encode("one")
+    assert (waiting.encodes, waiting.next()) == ((), None)
+
+
+# All of it
+
+
+@given(
+    pushes=st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["click", "hover"]))),
+    cancelled=st.sets(st.integers(0, 30)),
+    max_batch=st.integers(1, 4),
+    has_encode=st.booleans(),
+)
+def test_everything_pushed_runs_once_unless_it_is_cancelled(
+    pushes: list[tuple[str, DecodeKind]],
+    cancelled: set[int],
+    max_batch: int,
+    *,
+    has_encode: bool,
+) -> None:
+    waiting: Queue[int, str] = Queue(max_batch)
+    for job, (session, kind) in enumerate(pushes):
+        waiting.push(session, kind, job)
+    if has_encode:
+        waiting.push_encode("open", prefetch=False)
+    for job in cancelled & set(range(len(pushes))):
+        assert waiting.cancel(*pushes[job], job)
+    done: list[int] = []
+    decodes_in_a_row = 0
+    while waiting.decodes_waiting:
+        work = waiting.next()
+        if isinstance(work, EncodeStep):
+            decodes_in_a_row = 0
+            continue
+        assert work is not None
+        assert 1 <= len(work.jobs) <= max_batch
+        decodes_in_a_row += 1
+        assert decodes_in_a_row <= 2 or not has_encode
+        done += work.jobs
+    assert sorted(done) == sorted(set(range(len(pushes))) - cancelled)

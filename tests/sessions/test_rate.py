@@ -1,0 +1,42 @@
+from server.sessions.rate import Manners, TokenBucket
+from tests.support.annotators import rules
+
+
+def taken(bucket: TokenBucket, now: float, tries: int = 100) -> int:
+    return sum(bucket.take(now) for _ in range(tries))
+
+
+def test_a_bucket_starts_with_its_burst() -> None:
+    assert taken(TokenBucket(1.0, 5.0, now=0.0), 0.0) == 5
+
+
+def test_a_bucket_refills_at_its_rate_up_to_its_burst() -> None:
+    bucket = TokenBucket(2.0, 5.0, now=0.0)
+    taken(bucket, 0.0)
+    assert taken(bucket, 1.0) == 2
+    assert taken(bucket, 1000.0) == 5
+
+
+def test_parts_of_tokens_add_up() -> None:
+    bucket = TokenBucket(1.0, 1.0, now=0.0)
+    taken(bucket, 0.0)
+    assert [bucket.take(now) for now in (0.25, 0.5, 0.75, 1.0)] == [False, False, False, True]
+
+
+def test_what_must_be_left_is_left() -> None:
+    bucket = TokenBucket(1.0, 3.0, now=0.0)
+    assert [bucket.take(0.0, leave=2.0) for _ in range(2)] == [True, False]
+    assert taken(bucket, 0.0) == 2
+
+
+def test_hovers_leave_half_of_the_burst_to_clicks() -> None:
+    manners = Manners(rules(segment_burst=10.0, segments_per_s=1.0), now=0.0)
+    assert sum(manners.allow_segment("hover", 0.0) for _ in range(100)) == 5
+    assert sum(manners.allow_segment("click", 0.0) for _ in range(100)) == 5
+
+
+def test_messages_and_errors_are_counted_apart() -> None:
+    manners = Manners(rules(messages_per_s=3.0, max_errors_per_min=2.0), now=0.0)
+    assert sum(manners.allow_message(0.0) for _ in range(100)) == 6
+    assert sum(manners.allow_error(0.0) for _ in range(100)) == 2
+    assert sum(manners.allow_error(30.0) for _ in range(100)) == 1

@@ -1,0 +1,110 @@
+from dataclasses import dataclass
+
+from server.sessions.registry import Registry
+
+
+@dataclass(slots=True, eq=False)
+class Visitor:
+    id: str
+    last_active_at: float = 0.0
+    at_work: bool = False
+    remembered_bytes: int = 0
+
+
+def full_of(*visitors: Visitor) -> Registry[Visitor]:
+    registry: Registry[Visitor] = Registry(len(visitors))
+    for visitor in visitors:
+        registry.admit(visitor, 0.0)
+    return registry
+
+
+def test_newcomers_are_admitted_while_there_is_room() -> None:
+    registry: Registry[Visitor] = Registry(2)
+    visitors = [Visitor("a"), Visitor("b")]
+    for visitor in visitors:
+        admission = registry.admit(visitor, 0.0)
+        assert (admission.admitted, admission.victim) == (True, None)
+    assert (len(registry), list(registry)) == (2, visitors)
+
+
+def test_when_every_place_is_in_use_a_newcomer_is_refused() -> None:
+    registry = full_of(Visitor("a"), Visitor("b"))
+    admission = registry.admit(Visitor("c"), 29.9)
+    assert (admission.admitted, admission.victim, len(registry)) == (False, None, 2)
+
+
+def test_the_least_recently_used_of_those_idle_makes_room() -> None:
+    oldest, older = Visitor("oldest", last_active_at=1.0), Visitor("older", last_active_at=4.0)
+    registry = full_of(older, oldest, Visitor("newest", last_active_at=30.0))
+    newcomer = Visitor("d", last_active_at=40.0)
+    admission = registry.admit(newcomer, 40.0)
+    assert (admission.admitted, admission.victim) == (True, oldest)
+    assert {visitor.id for visitor in registry} == {"older", "newest", "d"}
+
+
+def test_a_used_session_outlives_one_that_came_later() -> None:
+    first, second = Visitor("first"), Visitor("second")
+    registry = full_of(first, second)
+    first.last_active_at = 60.0
+    assert registry.admit(Visitor("c"), 100.0).victim is second
+
+
+def test_a_session_can_be_spared_after_thirty_seconds_and_not_before() -> None:
+    registry = full_of(Visitor("a", last_active_at=10.0))
+    assert registry.evict(39.9) is None
+    assert registry.evict(40.0) is not None
+
+
+def test_a_session_at_work_is_never_spared() -> None:
+    registry = full_of(Visitor("a", at_work=True))
+    assert registry.evict(1e6) is None
+    assert not registry.admit(Visitor("b"), 1e6).admitted
+
+
+def test_a_victim_is_out_at_once_and_not_found_twice() -> None:
+    victims = [Visitor("a"), Visitor("b")]
+    registry = full_of(*victims)
+    assert [registry.evict(100.0) for _ in range(3)] == [*victims, None]
+    assert len(registry) == 0
+    registry.remove(victims[0])
+
+
+def test_when_memory_is_short_a_newcomer_needs_somebody_to_go() -> None:
+    registry: Registry[Visitor] = Registry(10)
+    registry.admit(Visitor("a"), 0.0)
+    assert not registry.admit(Visitor("b"), 10.0, memory_is_short=True).admitted
+    admission = registry.admit(Visitor("b"), 30.0, memory_is_short=True)
+    assert admission.victim is not None
+    assert admission.victim.id == "a"
+
+
+def test_a_session_that_ended_leaves_its_place() -> None:
+    visitor = Visitor("a")
+    registry = full_of(visitor)
+    registry.remove(visitor)
+    registry.remove(visitor)
+    assert registry.admit(Visitor("b"), 0.0).admitted
+
+
+def test_the_logits_of_all_sessions_add_up() -> None:
+    registry = full_of(Visitor("a", remembered_bytes=3), Visitor("b", remembered_bytes=4))
+    assert registry.remembered_bytes == 7
+
+
+def test_one_address_gets_no_more_than_its_share() -> None:
+    registry: Registry[Visitor] = Registry(10, max_per_address=2)
+    for name in "ab":
+        registry.admit(Visitor(name), 0.0, address="here")
+    registry.admit(Visitor("c"), 0.0, address="there")
+    assert not registry.admit(Visitor("d"), 0.0, address="here").admitted
+    assert registry.admit(Visitor("e"), 0.0, address="there").admitted
+
+
+def test_an_address_at_its_limit_makes_room_by_its_own_sessions_only() -> None:
+    registry: Registry[Visitor] = Registry(10, max_per_address=1)
+    registry.admit(Visitor("older", last_active_at=-100.0), 0.0, address="there")
+    mine = Visitor("mine")
+    registry.admit(mine, 0.0, address="here")
+    newcomer = Visitor("newcomer", last_active_at=50.0)
+    assert registry.admit(newcomer, 50.0, address="here").victim is mine
+    assert not registry.admit(Visitor("next"), 50.0, address="here").admitted

@@ -1,0 +1,113 @@
+import pytest
+
+from server.errors import WireError
+from server.sessions.uploads import Upload, UploadBudget
+from tests.support.annotators import rules
+
+RULES = rules(upload_timeout_s=10.0, min_upload_bytes_per_s=100.0)
+
+
+def upload(size: int, budget: UploadBudget | None = None) -> Upload:
+    return Upload(1, size, None, prefetch=False, budget=budget or UploadBudget(10_000), last_at=0.0)
+
+
+def started(size: int, budget: UploadBudget | None = None) -> Upload:
+    begun = upload(size, budget)
+    begun.start(0.0)
+    return begun
+
+
+def test_the_budget_holds_exactly_what_it_says() -> None:
+    budget = UploadBudget(10)
+    budget.take(4)
+    budget.take(6)
+    with pytest.raises(WireError) as refused:
+        budget.take(1)
+    assert (refused.value.code, refused.value.retry_after, budget.used) == ("overload", 1.0, 10)
+    budget.give(1)
+    budget.take(1)
+
+
+def test_an_upload_takes_its_room_when_it_starts() -> None:
+    budget = UploadBudget(10)
+    waiting = upload(8, budget)
+    assert (budget.used, waiting.receiving) == (0, False)
+    waiting.start(0.0)
+    assert (budget.used, waiting.receiving) == (8, True)
+
+
+def test_an_upload_that_got_no_room_gives_none_back() -> None:
+    budget = UploadBudget(10)
+    budget.take(5)
+    refused = upload(8, budget)
+    with pytest.raises(WireError, match="too many"):
+        refused.start(0.0)
+    assert not refused.receiving
+    refused.end()
+    assert budget.used == 5
+
+
+def test_the_room_stays_taken_until_the_end_and_comes_back_once() -> None:
+    budget = UploadBudget(10)
+    whole = started(4, budget)
+    whole.add(b"abcd", 0.0)
+    assert (whole.take_bytes(), budget.used, whole.receiving) == (b"abcd", 4, False)
+    whole.end()
+    whole.end()
+    assert budget.used == 0
+
+
+def test_chunks_add_up_to_the_image() -> None:
+    parts = started(5)
+    for chunk in (b"a", b"bc", b"de"):
+        assert not parts.complete
+        parts.add(chunk, 0.0)
+    assert parts.complete
+    assert parts.take_bytes() == b"abcde"
+
+
+def test_bytes_beyond_the_size_are_refused() -> None:
+    full = started(3)
+    full.add(b"ab", 0.0)
+    with pytest.raises(WireError) as refused:
+        full.add(b"cd", 0.0)
+    assert (refused.value.code, refused.value.field) == ("bad_data", "bytes")
+
+
+def test_progress_is_news_at_each_twentieth_and_at_the_end() -> None:
+    slow = started(1000)
+    told = []
+    for _ in range(1000):
+        slow.add(b"x", 0.0)
+        told.append(slow.news())
+    fractions = [fraction for fraction in told if fraction is not None]
+    assert 19 <= len(fractions) <= 21
+    assert fractions[-1] == 1.0
+    assert fractions == sorted(fractions)
+
+
+def test_an_upload_stalls_when_nothing_comes() -> None:
+    slow = started(10_000)
+    slow.add(b"x" * 9_000, 5.0)
+    assert not slow.is_stalled(14.9, RULES)
+    assert slow.is_stalled(15.0, RULES)
+
+
+def test_an_upload_stalls_when_too_little_comes() -> None:
+    slow = started(1000)
+    for now in range(10):
+        slow.add(b"x" * 10, float(now))
+    slow.add(b"x" * 10, 10.5)
+    assert not slow.is_stalled(11.0, RULES)
+    assert slow.is_stalled(11.1, RULES)
+
+
+def test_an_upload_that_has_not_started_or_has_ended_does_not_stall() -> None:
+    assert not upload(10).is_stalled(1e6, RULES)
+    ended = started(10)
+    ended.end()
+    assert not ended.is_stalled(1e6, RULES)
+    whole = started(1)
+    whole.add(b"x", 0.0)
+    whole.take_bytes()
+    assert not whole.is_stalled(1e6, RULES)
