@@ -13,9 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
-__all__ = ["BinaryMask", "Rle", "area", "bbox", "check_counts", "decode", "encode", "polygons"]
+__all__ = [
+    "BinaryMask",
+    "Rle",
+    "area",
+    "bbox",
+    "check_counts",
+    "decode",
+    "encode",
+    "from_changes",
+    "polygons",
+]
 
 _MAX_PIXELS = 2**32 - 1
+_MAX_DIGITS = 7  # of 5 bits, for 32 bits and a sign
 
 BinaryMask = NDArray[np.bool_]
 """Height x width."""
@@ -32,6 +43,20 @@ def encode(mask: BinaryMask) -> Rle:
     """Compress a height x width mask."""
     packed = coco.encode(np.asfortranarray(mask.view(np.uint8)))
     return Rle(size=(mask.shape[0], mask.shape[1]), counts=packed["counts"])
+
+
+def from_changes(size: tuple[int, int], changes: NDArray[np.int64]) -> Rle:
+    """Compress a mask known by where it turns on or off.
+
+    Args:
+        size: height, width.
+        changes: positions down the columns (column * height + row), in order; two equal ones
+            cancel, and one at the very end means nothing.
+
+    """
+    pixels = size[0] * size[1]
+    changes = _odd_ones(changes[changes < pixels])
+    return Rle(size=size, counts=_written(np.diff(changes, prepend=0, append=pixels)))
 
 
 def decode(rle: Rle) -> BinaryMask:
@@ -83,6 +108,27 @@ def polygons(mask: BinaryMask) -> list[list[NDArray[np.int32]]]:
         ring = rings[index].reshape(-1, 2).astype(np.int32)
         parts.setdefault(int(index) if parent < 0 else parent, []).append(ring)
     return list(parts.values())
+
+
+def _odd_ones(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Each value that comes an odd number of times, once."""
+    ends = np.flatnonzero(np.diff(values, append=-1))
+    odd: NDArray[np.bool_] = np.diff(ends, prepend=-1) % 2 == 1
+    found: NDArray[np.int64] = values[ends[odd]]
+    return found
+
+
+def _written(runs: NDArray[np.int64]) -> bytes:
+    """The runs in COCO's characters; the inverse of `_runs`."""
+    values = runs.copy()
+    values[3:] -= runs[1:-2]
+    # n characters hold what fits in 5 n bits, sign included.
+    digits = np.arange(_MAX_DIGITS)
+    magnitude = np.where(values < 0, ~values, values)
+    more = (magnitude[:, None] >> (5 * digits + 4)) > 0
+    codes = ((values[:, None] >> (5 * digits)) & 0x1F) + 0x20 * more + 48
+    used = np.concatenate((np.ones((len(values), 1), np.bool_), more[:, :-1]), axis=1)
+    return bytes(codes[used].astype(np.uint8))
 
 
 def _checked_runs(rle: Rle) -> NDArray[np.int64]:

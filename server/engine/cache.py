@@ -27,7 +27,7 @@ class Entry(Generic[Key]):
 
 
 class Cache(Generic[Key]):
-    """Embeddings, most recently used last.
+    """Embeddings; of those nobody uses, the one used last comes last.
 
     Args:
         max_bytes: for embeddings and remembered logits together; 0 keeps nothing unused.
@@ -36,7 +36,9 @@ class Cache(Generic[Key]):
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.hits = 0
+        """Uses of what was there."""
         self.misses = 0
+        """Embeddings that had to be made."""
         self.other_bytes = 0
         """Set by the owner of the logits."""
         self._entries: OrderedDict[Key, Entry[Key]] = OrderedDict()
@@ -54,17 +56,16 @@ class Cache(Generic[Key]):
         """The entry, in use until `unpin`; None when it is not there."""
         entry = self._entries.get(key)
         if entry is None:
-            self.misses += 1
             return None
         self.hits += 1
         entry.pins += 1
-        self._entries.move_to_end(key)
         return entry
 
     def put(self, key: Key, embedding: Embedding) -> Entry[Key]:
         """Keep a new embedding, in use until `unpin`; there must be none under this key."""
         if key in self._entries:
             raise KeyError(key)
+        self.misses += 1
         entry = Entry(key, embedding, pins=1)
         self._entries[key] = entry
         self._bytes += embedding.nbytes
@@ -72,17 +73,21 @@ class Cache(Generic[Key]):
         return entry
 
     def unpin(self, entry: Entry[Key]) -> None:
-        """End one use."""
+        """End one use; from now on it counts as used just now."""
+        if entry.pins < 1:
+            raise ValueError(f"not in use: {entry.key}")
         entry.pins -= 1
+        # Only unused entries are ever evicted, so the end of a use is what their order is about.
+        self._entries.move_to_end(entry.key)
         self.shrink()
 
     def shrink(self) -> bool:
         """Evict unused entries until the budget holds; whether it holds."""
         for entry in list(self._entries.values()):
-            if self._bytes + self.other_bytes <= self.max_bytes:
+            if self._fits:
                 break
             self._evict_unused(entry)
-        return self._bytes + self.other_bytes <= self.max_bytes
+        return self._fits
 
     def evict_unused(self) -> int:
         """Evict everything nobody uses; how many bytes that freed."""
@@ -90,6 +95,10 @@ class Cache(Generic[Key]):
         for entry in list(self._entries.values()):
             self._evict_unused(entry)
         return before - self._bytes
+
+    @property
+    def _fits(self) -> bool:
+        return self._bytes + self.other_bytes <= self.max_bytes
 
     def _evict_unused(self, entry: Entry[Key]) -> None:
         if entry.pins == 0:

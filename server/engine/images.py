@@ -1,21 +1,21 @@
 """Image bytes -> RGB array, under limits.
 
-The header is read first: format, size and orientation are known, and refused if need be, before a
-single pixel is. Whatever colours a file has - grey, palette, alpha, CMYK, 16 bits - become RGB;
-transparent parts become white, as on a page. Of an animation the first frame counts.
+The header is read first: format and size are known, and refused if need be, before a single pixel
+is. Whatever colours a file has - grey, palette, alpha, CMYK, 16 bits - become RGB; transparent
+parts become white, as on a page. Of an animation the first frame counts.
 """
 
 import io
-from dataclasses import dataclass
+import re
 
 import numpy as np
+from numpy.typing import NDArray
 
 # Importing a plugin registers its format; only these are ever tried.
 from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
     Image,
-    ImageOps,
     JpegImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
@@ -25,7 +25,7 @@ from PIL import (
 from server.engine.types import RgbImage
 from server.errors import WireError
 
-__all__ = ["FORMATS", "Header", "decode", "read_header"]
+__all__ = ["FORMATS", "MAX_PIXELS", "check", "decode"]
 
 _PLUGINS = (
     JpegImagePlugin.JpegImageFile,
@@ -37,76 +37,113 @@ _PLUGINS = (
 )
 FORMATS = tuple(plugin.format for plugin in _PLUGINS)
 
+MAX_PIXELS = 178_956_970
+"""Pillow's own bound; no setting goes beyond it."""
+
 _ORIENTATION = 0x0112
-_SIDEWAYS = {5, 6, 7, 8}
-_WHITE = (255, 255, 255, 255)
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_WHITE = (255, 255, 255)
+
+# Each scan of a progressive JPEG goes over all pixels again, and an empty one is a few bytes long:
+# without a bound a small file takes minutes. Encoders write about ten.
+_MAX_SCANS = 100
+_START_OF_SCAN = re.compile(rb"\xff\xda")
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What can be known without the pixels."""
-
-    format: str
-    width: int
-    """After EXIF orientation."""
-    height: int
-
-
-def read_header(data: bytes, max_pixels: int) -> Header:
-    """Read format and size.
+def check(data: bytes, max_pixels: int) -> None:
+    """Refuse by the header alone what `decode` would refuse by it.
 
     Raises:
         WireError: `bad_image` or `too_many_pixels`.
     """
-    try:
-        with _open(data) as image:
-            width, height = image.size
-            sideways = image.getexif().get(_ORIENTATION) in _SIDEWAYS
-            file_format = image.format or ""
-    # Pillow's plugins raise whatever they stumble over in a broken file.
-    except Exception as broken:
-        raise _bad_image() from broken
-    if width * height > max_pixels:
-        text = f"expected at most {max_pixels} pixels, got {width} x {height}"
-        raise WireError("too_many_pixels", text)
-    if sideways:
-        width, height = height, width
-    return Header(file_format, width, height)
+    _open(data, max_pixels).close()
 
 
 def decode(data: bytes, max_pixels: int) -> RgbImage:
     """Read the pixels: height x width x 3, upright.
 
     Raises:
-        WireError: `bad_image` or `too_many_pixels`.
+        WireError: `bad_image`, `too_many_pixels`, or `overload` when there is no memory for them.
     """
-    read_header(data, max_pixels)
+    with _open(data, max_pixels) as image:
+        try:
+            image.load()
+            return np.array(_to_rgb(_upright(image)))
+        except MemoryError:
+            text = "there is no memory for this image now"
+            raise WireError("overload", text, retry_after=1.0) from None
+        except Exception as broken:
+            raise _bad_image() from broken
+
+
+def _open(data: bytes, max_pixels: int) -> Image.Image:
+    if data.startswith(b"\xff\xd8") and _has_many_scans(data):
+        raise _bad_image()
     try:
-        with _open(data) as image:
-            return np.array(_to_rgb(ImageOps.exif_transpose(image)))
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise _too_many_pixels(max_pixels, "far more") from None
+    # Pillow's plugins raise whatever they stumble over in a broken file.
     except Exception as broken:
         raise _bad_image() from broken
+    width, height = image.size
+    if width * height > max_pixels:
+        image.close()
+        raise _too_many_pixels(max_pixels, f"{width} x {height}")
+    return image
 
 
-def _open(data: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(data), formats=FORMATS)
+def _has_many_scans(data: bytes) -> bool:
+    return sum(1 for _ in _START_OF_SCAN.finditer(data)) > _MAX_SCANS
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    turn = _UPRIGHT.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> int:
+    """1 to 8; 1 also when the EXIF data cannot be read, for the picture still can."""
+    try:
+        found = image.getexif().get(_ORIENTATION)
+    except Exception:  # noqa: BLE001 # as above: anything at all
+        return 1
+    return found if isinstance(found, int) else 1
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):
-        return _to_eight_bits(image).convert("RGB")
+        return Image.fromarray(_to_eight_bits(np.asarray(image), image.mode)).convert("RGB")
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, _WHITE), image).convert("RGB")
+        opaque = image.convert("RGBA")
+        page = Image.new("RGB", image.size, _WHITE)
+        page.paste(opaque, mask=opaque.getchannel("A"))
+        return page
     return image.convert("RGB")
 
 
-def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Keep the upper byte of 16-bit grey; 32-bit and float values are taken as they are."""
-    values = np.asarray(image)
-    if image.mode.startswith("I;16") or values.max() > 255:
-        values = values / 257.0
-    return Image.fromarray(np.clip(values, 0, 255).round().astype(np.uint8))
+def _to_eight_bits(pixels: NDArray[np.generic], mode: str) -> NDArray[np.uint8]:
+    """Grey of 16 bits keeps its upper byte; else the scale is 0..1, 0..255 or 0..65535, as fits."""
+    values = np.nan_to_num(pixels.astype(np.float32))
+    brightest = float(values.max())
+    if mode.startswith("I;16") or brightest > 255:
+        values /= 257.0
+    elif mode == "F" and brightest <= 1.0:
+        values *= 255.0
+    np.clip(values, 0, 255, out=values)
+    return np.rint(values, out=values).astype(np.uint8)
+
+
+def _too_many_pixels(max_pixels: int, found: str) -> WireError:
+    return WireError("too_many_pixels", f"expected at most {max_pixels} pixels, got {found}")
 
 
 def _bad_image() -> WireError:

@@ -1,9 +1,20 @@
 """Low-resolution logits -> masks at the image's size, as RLE; and a mask back to logits.
 
 Runs on the post-processing thread. SAM enlarges its logits in two bilinear steps: to the model's
-square input, then, without the padding, to the image. The same two steps are done here, so that
-masks equal SamPredictor's; only the masks that are sent are enlarged.
+square input, then, without the padding, to the image; a pixel above 0 is mask. The same masks come
+out here without making that image:
+
+- Only the logits around the positive ones are enlarged: what is interpolated is positive only next
+  to something positive.
+- Down a column the second step is linear between two rows of the model's input. So where its sign
+  changes is computed from those two, and the image's rows are never filled in.
+- COCO's runs go down the columns: the places of those changes, in order, are the RLE.
+
+The cost is that of the mask's part of the model's input and the image's columns it covers, however
+many rows the image has.
 """
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -18,6 +29,9 @@ from server.geometry import Frame
 __all__ = ["finish", "logits_of"]
 
 _CERTAIN = 10.0  # logits of a pixel that a given mask covers wholly
+_MOST = float(np.finfo(np.float16).max)  # beyond it, half precision has only infinity
+_MARGIN = 2  # logits around the positive ones that a change of sign next to them depends on
+_BLOCK = 1 << 16  # values worked on at a time: more would leave the processor's cache
 
 
 def finish(decoded: Decoded, frame: Frame) -> tuple[tuple[Mask, ...], tuple[Logits, ...]]:
@@ -32,30 +46,39 @@ def finish(decoded: Decoded, frame: Frame) -> tuple[tuple[Mask, ...], tuple[Logi
         _mask(plane, frame, float(score))
         for plane, score in zip(decoded.logits, decoded.scores, strict=True)
     )
-    return masks, tuple(plane.astype(np.float16) for plane in decoded.logits)
+    return masks, tuple(_remembered(plane) for plane in decoded.logits)
 
 
 def logits_of(mask: rle.Rle, frame: Frame, side: int) -> Logits:
     """Low-resolution logits (side x side) that say what `mask` says.
 
     Raises:
-        WireError: `bad_field` for counts that are no RLE of this size.
+        WireError: `bad_field` for a mask of another size, or counts that are no RLE of this size.
     """
+    if tuple(mask["size"]) != (frame.height, frame.width):
+        text = f"expected the image's size, {frame.height} x {frame.width}"
+        raise WireError("bad_field", text, field="prior.size")
     try:
         pixels = rle.decode(mask)
     except ValueError as malformed:
         text = f"expected COCO RLE counts: {malformed}"
         raise WireError("bad_field", text, field="prior.counts") from None
-    size = (frame.model_width, frame.model_height)
-    covered = cv2.resize(pixels.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    # Columns lie one after the other in memory: as rows of the turned picture they need no copy.
+    columns = pixels.T.astype(np.uint8) * np.uint8(255)
+    size = (frame.model_height, frame.model_width)
+    covered = cv2.resize(columns, size, interpolation=cv2.INTER_AREA).T
     padded = np.zeros((frame.input_size, frame.input_size), np.float32)
-    padded[: frame.model_height, : frame.model_width] = covered
+    padded[: frame.model_height, : frame.model_width] = covered / np.float32(255)
     shrunk = cv2.resize(padded, (side, side), interpolation=cv2.INTER_AREA)
     return ((2.0 * shrunk - 1.0) * _CERTAIN).astype(np.float16)
 
 
+def _remembered(plane: NDArray[np.float32]) -> Logits:
+    return np.clip(plane, -_MOST, _MOST).astype(np.float16)
+
+
 def _mask(plane: NDArray[np.float32], frame: Frame, score: float) -> Mask:
-    encoded = rle.encode(_enlarge(plane, frame))
+    encoded = rle.from_changes((frame.height, frame.width), _changes(plane, frame))
     return Mask(
         size=encoded["size"],
         counts=encoded["counts"],
@@ -65,9 +88,95 @@ def _mask(plane: NDArray[np.float32], frame: Frame, score: float) -> Mask:
     )
 
 
-def _enlarge(plane: NDArray[np.float32], frame: Frame) -> rle.BinaryMask:
-    size = (frame.input_size, frame.input_size)
-    square = cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR)
-    inside = square[: frame.model_height, : frame.model_width]
-    full = cv2.resize(inside, (frame.width, frame.height), interpolation=cv2.INTER_LINEAR)
-    return full > 0.0
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """The part of one axis of the model's input that is enlarged, and its scale to the image's."""
+
+    logits: slice
+    start: int
+    """First model pixel of the part, and the one after its last."""
+    stop: int
+    inside: int
+    """Model pixels that are image, not padding."""
+    length: int
+    """Image pixels."""
+
+    def image_range(self) -> tuple[int, int]:
+        """Image pixels that lie next to a model pixel of the part."""
+        scale = self.length / self.inside
+        first = int((self.start - 0.5) * scale) if self.start else 0
+        end = int((self.stop + 0.5) * scale) + 1 if self.stop < self.inside else self.length
+        return max(0, first), min(self.length, end)
+
+
+def _axis(positive: NDArray[np.intp], factor: int, inside: int, length: int) -> _Axis:
+    """Around the logits that are positive along this axis, given by their indices."""
+    # Slicing ends where the logits end; the model's input is as bounded.
+    part = slice(max(0, int(positive[0]) - _MARGIN), int(positive[-1]) + 1 + _MARGIN)
+    start, stop = min(part.start * factor, inside), min(part.stop * factor, inside)
+    return _Axis(part, start, stop, inside, length)
+
+
+def _changes(plane: NDArray[np.float32], frame: Frame) -> NDArray[np.int64]:
+    """Where the mask turns on or off, as positions down the image's columns, in order."""
+    positive = plane > 0.0
+    rows, columns = (np.flatnonzero(positive.any(axis=axis)) for axis in (1, 0))
+    if not rows.size:
+        return np.zeros(0, np.int64)
+    factor, rest = divmod(frame.input_size, plane.shape[0])
+    if rest:
+        raise ValueError(f"logits of side {plane.shape[0]} for an input of {frame.input_size}")
+    y = _axis(rows, factor, frame.model_height, frame.height)
+    x = _axis(columns, factor, frame.model_width, frame.width)
+    if y.start >= y.stop or x.start >= x.stop:  # only in the padding
+        return np.zeros(0, np.int64)
+    model_columns = _model_part(plane, x, y, factor)
+    first, end = x.image_range()
+    step = max(1, _BLOCK // (y.stop - y.start))
+    blocks = [(start, min(start + step, end)) for start in range(first, end, step)]
+    # A change at the edge of a block that is none comes twice, and so cancels.
+    return np.concatenate(
+        [_crossings(_image_columns(model_columns, x, *block), y, block[0]) for block in blocks]
+    )
+
+
+def _model_part(plane: NDArray[np.float32], x: _Axis, y: _Axis, factor: int) -> NDArray[np.float32]:
+    """The first step, in the part alone, turned: columns x rows of the model's input."""
+    part = np.ascontiguousarray(plane[y.logits, x.logits].T)
+    size = (part.shape[1] * factor, part.shape[0] * factor)
+    large = cv2.resize(part, size, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(large, np.float32)[: x.stop - x.start, : y.stop - y.start]
+
+
+def _image_columns(
+    model_columns: NDArray[np.float32], x: _Axis, first: int, end: int
+) -> NDArray[np.float32]:
+    """The second step, across: image columns x rows of the model's input."""
+    places = (np.arange(first, end) + 0.5) * (x.inside / x.length) - 0.5 - x.start
+    np.clip(places, 0, len(model_columns) - 1, out=places)
+    left = places.astype(np.intp)
+    share = (places - left).astype(np.float32)[:, None]
+    right = np.minimum(left + 1, len(model_columns) - 1)
+    lines = model_columns[right]
+    lines *= share
+    lines += model_columns[left] * (1.0 - share)
+    return lines
+
+
+def _crossings(lines: NDArray[np.float32], y: _Axis, first_column: int) -> NDArray[np.int64]:
+    """The second step, down: each image row where a column's sign is not the row's before."""
+    rows = lines.shape[1]
+    flat = lines.ravel()
+    inside = np.concatenate(([False], flat > 0.0, [False]))
+    changes = np.flatnonzero(inside[1:] != inside[:-1])
+    column, row = np.divmod(changes, rows)
+    place = np.zeros(changes.size, np.int64)  # at a column's top, it is the column that changes
+    within = row > 0
+    after = changes[within]
+    above, below = flat[after - 1].astype(np.float64), flat[after].astype(np.float64)
+    zero = y.start + row[within] - 1 + above / (above - below)
+    # The image row, not whole, that has this place; the mask is what is above zero, not zero.
+    crossing = (zero + 0.5) * (y.length / y.inside) - 0.5
+    first = np.where(inside[1:][after], np.floor(crossing) + 1, np.ceil(crossing))
+    place[within] = np.minimum(first, y.length)
+    return (first_column + column) * y.length + place
