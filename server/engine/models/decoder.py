@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from server.engine.models.base import Decoded
 from server.engine.models.folding import Read, Write, spread
+from server.engine.models.graphs import Core, GraphedCore, capture_cuda
 from server.engine.models.prompts import (
     KINDS,
     NOT_A_POINT,
@@ -61,7 +62,9 @@ class FoldedDecoder:
         self._device, self._dtype = device, dtype
         self._tokens = _frozen(_TokenEmbedding(sam)).to(device)
         self._prior = _frozen(_PriorEmbedding(sam.prompt_encoder)).to(device)
-        self._core = _frozen(_Core(sam, dtype)).to(device)
+        self._core: Core = _frozen(_Core(sam, dtype)).to(device)
+        if device.type == "cuda":
+            self._core = GraphedCore(self._core, capture_cuda(device))
         no_mask: Tensor = sam.prompt_encoder.no_mask_embed.weight
         self._no_mask = no_mask.detach().to(device, torch.float32)
 

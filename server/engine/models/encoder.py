@@ -9,6 +9,7 @@ The result is upstream's `forward` (float32: within 1e-4). In reduced precision 
 `dtype` and the residual stream stays float32, which is what autocast would do.
 """
 
+import functools
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -112,7 +113,7 @@ class SteppedViT:
         self._dtype = dtype
         self._grid: int = vit.img_size // vit.patch_embed.proj.stride[0]
         self._speed = Speed(guess=2e10 if device.type == "cpu" else 5e12)
-        self._wait = torch.cuda.synchronize if device.type == "cuda" else _already_done
+        self._wait = functools.partial(_finish_work, device)
         self._bands = [_RelativeBias(block.attn, self._side(block)) for block in vit.blocks]
         self._total = self._operations()
 
@@ -257,5 +258,7 @@ def _attention_cost(attention: WindowAttention, keys: int) -> float:
     return ATTENTION_COST * 4.0 * keys * channels
 
 
-def _already_done() -> None:
-    """On a CPU a call has done its work when it returns."""
+def _finish_work(device: torch.device) -> None:
+    # On a CPU a call has done its work when it returns.
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

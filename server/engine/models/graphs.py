@@ -1,0 +1,86 @@
+"""CUDA graphs of the decoder: one recorded sequence of kernels a shape, launched as a whole.
+
+On a GPU a decode of one click is a few hundred kernels of microseconds each; launching them one by
+one takes longer than running them. A graph needs its inputs and outputs at fixed addresses, so a
+batch is copied into buffers all graphs share, padded to a power of two with whatever they held
+before (rows do not see each other), and its answer must be read before the next call.
+
+`capture` is the only part that needs a GPU: given a function over fixed buffers, it returns one
+that does the same again.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+__all__ = ["Core", "GraphedCore", "capture_cuda"]
+
+Answer = tuple[Tensor, Tensor]
+Core = Callable[[Tensor, Tensor, Tensor, Tensor, int], Answer]
+Capture = Callable[[Callable[[], Answer]], Callable[[], Answer]]
+
+Shape = tuple[int, int, int]
+"""Rows, tokens, masks."""
+
+
+class GraphedCore:
+    """Stands in for the core it wraps; shapes are recorded when first met."""
+
+    def __init__(self, core: Core, capture: Capture) -> None:
+        self._core, self._capture = core, capture
+        self._replays: dict[Shape, Callable[[], Answer]] = {}
+        self._buffers: dict[tuple[str, int, tuple[int, ...]], Tensor] = {}
+
+    def __call__(
+        self, keys: Tensor, tokens: Tensor, padding: Tensor, single: Tensor, masks: int
+    ) -> Answer:
+        """As the core answers; valid until the next call."""
+        rows = len(keys)
+        inputs = {"keys": keys, "tokens": tokens, "padding": padding, "single": single}
+        held = [self._held(name, value) for name, value in inputs.items()]
+        shape = (len(held[0]), tokens.shape[1], masks)
+        if shape not in self._replays:
+            self._replays[shape] = self._capture(lambda: self._core(*held, masks))
+        logits, scores = self._replays[shape]()
+        return logits[:rows], scores[:rows]
+
+    def _held(self, name: str, value: Tensor) -> Tensor:
+        """The value at its fixed address, among as many rows as the graph has."""
+        rows = 1 << (len(value) - 1).bit_length()
+        place = (name, rows, value.shape[1:])
+        if place not in self._buffers:
+            self._buffers[place] = value.new_zeros(rows, *value.shape[1:])
+        buffer = self._buffers[place]
+        buffer[: len(value)].copy_(value)
+        return buffer
+
+
+def capture_cuda(device: torch.device) -> Capture:
+    """A way to record on this GPU; all recordings share the memory of what is not an answer."""
+    pool = torch.cuda.graph_pool_handle()
+
+    def capture(run: Callable[[], Answer]) -> Callable[[], Answer]:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.device(device):
+            _run_beside(run)
+            with torch.cuda.graph(graph, pool=pool):
+                answer = run()
+
+        def replay() -> Answer:
+            with torch.cuda.device(device):
+                graph.replay()
+            return answer
+
+        return replay
+
+    return capture
+
+
+def _run_beside(run: Callable[[], Answer]) -> None:
+    """Libraries set themselves up on a first run, which must not be recorded."""
+    beside = torch.cuda.Stream()  # type: ignore[no-untyped-call] # torch has no types here
+    beside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(beside):
+        run()
+    torch.cuda.current_stream().wait_stream(beside)
