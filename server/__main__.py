@@ -12,9 +12,11 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from client_demo.errors import SamwireError
 from server import __version__
 from server.config import Settings
 from server.engine.models.base import Model
+from server.errors import WireError
 
 __all__ = ["main"]
 
@@ -60,6 +62,47 @@ def serve(
     raise typer.Exit(run(App(settings, functools.partial(_load, settings)), listener))
 
 
+@app.command()
+def segment(
+    photo: Annotated[Path, typer.Argument(help="An image file.", exists=True, dir_okay=False)],
+    point: Annotated[list[str] | None, typer.Option(help="x,y on the object; repeatable.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="x,y not on it; repeatable.")] = None,
+    box: Annotated[str | None, typer.Option(help="x0,y0,x1,y1 around the object.")] = None,
+    normalized: Annotated[bool, typer.Option("--normalized", help="Coordinates are 0..1.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the mask as PNG.")] = None,
+    overlay: Annotated[Path | None, typer.Option(help="Write the photo with the mask.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print RLE, bbox, area, score.")] = False,
+    server: Annotated[str | None, typer.Option(help="Ask this server instead: its URL.")] = None,
+    token: Annotated[str | None, typer.Option(help="If that server wants one.")] = None,
+    model: ModelName = None,
+    checkpoint: Checkpoint = None,
+    device: Device = None,
+    dtype: Dtype = None,
+) -> None:
+    """Segment one object of a photo, in this process or on a server."""
+    from server.local import Wanted, parse_prompt, segment_here, segment_there
+
+    wanted = Wanted(out=out, overlay=overlay, as_json=as_json)
+    try:
+        prompt = parse_prompt(point or [], exclude or [], box)
+        if server is not None:
+            segment_there(server, token, photo, prompt, normalized=normalized, wanted=wanted)
+            return
+        settings = _settings(model=model, checkpoint=checkpoint, device=device, dtype=dtype)
+        with _bar("encoding the photo") as progress:
+            segment_here(
+                _load(settings),
+                photo,
+                prompt,
+                normalized=normalized,
+                wanted=wanted,
+                max_pixels=settings.max_image_pixels,
+                progress=progress,
+            )
+    except (ValueError, OSError, WireError, SamwireError) as wrong:
+        raise _stop(str(wrong)) from None
+
+
 def _settings(**given: object) -> Settings:
     """The environment's settings, with what the command line says on top."""
     try:
@@ -88,6 +131,14 @@ def _load(settings: Settings) -> Model:
             dtype=settings.dtype,
             progress=show,
         )
+
+
+@contextlib.contextmanager
+def _bar(what: str) -> Iterator[Callable[[float], None]]:
+    """A progress bar for what may take over a second."""
+    with Progress(TextColumn(what), BarColumn(), console=_err, transient=True) as bars:
+        task = bars.add_task(what, total=1.0)
+        yield lambda fraction: bars.update(task, completed=fraction)
 
 
 @contextlib.contextmanager
