@@ -1,0 +1,61 @@
+"""The operator's page names everything there is, and the rooms' page every room."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from server.app import App
+from server.config import Settings
+from server.engine.fake import FakeModel
+from server.errors import CLOSE_CODES, ERRORS
+
+ROOT = Path(__file__).parents[1]
+OPERATIONS = (ROOT / "docs/operations.md").read_text()
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_operations_lists_the_setting_with_its_default_and_meaning(name: str) -> None:
+    field = Settings.model_fields[name]
+    row = re.search(rf"^\| `SAMWIRE_{name.upper()}` \| (.*) \| (.*) \|$", OPERATIONS, re.MULTILINE)
+    assert row is not None
+    assert row[2] == field.description
+    default = field.default
+    if isinstance(default, int | float):
+        assert row[1].split(" ")[0] == f"{default:g}" or row[1].split(" ")[0] == str(default)
+
+
+def test_operations_lists_every_metric_and_no_other() -> None:
+    app = App(Settings(model="fake"), FakeModel)
+    kinds = {"counter": "_total"}
+    shown = {family.name + kinds.get(family.type, "") for family in app.metrics.registry.collect()}
+    assert shown == set(re.findall(r"^\| `(samwire_\w+)` \|", OPERATIONS, re.MULTILINE))
+
+
+@pytest.mark.parametrize("code", ERRORS)
+def test_operations_lists_the_error_code(code: str) -> None:
+    spec = ERRORS[code]
+    assert f"| `{code}` | {spec.fault} | {spec.close_code or '-'} | {spec.meaning} |" in OPERATIONS
+
+
+@pytest.mark.parametrize("code", CLOSE_CODES)
+def test_operations_lists_the_close_code(code: int) -> None:
+    assert f"| {code} | {CLOSE_CODES[code]} |" in OPERATIONS
+
+
+def test_every_close_code_of_an_error_is_explained() -> None:
+    used = {spec.close_code for spec in ERRORS.values() if spec.close_code is not None}
+    assert used <= set(CLOSE_CODES)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        path.relative_to(ROOT / "server").as_posix()
+        for path in sorted((ROOT / "server").rglob("*.py"))
+        if path.name != "__init__.py"
+    ],
+)
+def test_architecture_has_a_line_for_the_module(module: str) -> None:
+    assert re.search(rf"\b{re.escape(Path(module).name)} +\S", ARCHITECTURE)

@@ -1,0 +1,101 @@
+"""The command line, as a user types it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from server import rle
+from server.__main__ import app
+from tests.support.pictures import jpeg, scene
+from tests.support.running_server import running_server
+
+run = CliRunner().invoke
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(jpeg(scene(320, 240)[0]))
+    return path
+
+
+def segment(*arguments: object) -> list[str]:
+    return ["segment", *(str(argument) for argument in arguments), "--model", "fake"]
+
+
+def test_segment_writes_mask_overlay_and_json(photo: Path, tmp_path: Path) -> None:
+    out, overlay = tmp_path / "mask.png", tmp_path / "overlay.png"
+    arguments = segment(photo, "--point", "100,120", "--out", out, "--overlay", overlay, "--json")
+    result = run(app, arguments)
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    mask = np.asarray(Image.open(out)) > 0
+    found = told["rle"]
+    decoded = rle.decode(rle.Rle(size=tuple(found["size"]), counts=found["counts"].encode()))
+    assert np.array_equal(mask, decoded)
+    assert mask[120, 100]
+    assert told["area"] == mask.sum()
+    assert Image.open(overlay).size == (320, 240)
+
+
+def test_normalized_points_mean_the_same_as_pixels(photo: Path) -> None:
+    pixels = run(app, segment(photo, "--point", "160,120", "--exclude", "32,24", "--json"))
+    shares = run(
+        app, segment(photo, "--point", "0.5,0.5", "--exclude", "0.1,0.1", "--normalized", "--json")
+    )
+    assert pixels.stdout == shares.stdout
+
+
+def test_a_box_is_a_prompt(photo: Path) -> None:
+    result = run(app, segment(photo, "--box", "20,20,120,100", "--json"))
+    assert json.loads(result.stdout)["area"] > 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "where the object is"),
+        (("--exclude", "5,5"), "where the object is"),
+        (("--point", "5"), "2 numbers"),
+        (("--point", "5,nan"), "2 numbers"),
+        (("--point", "5000,5"), "inside the 320 x 240 photo"),
+        (("--box", "50,50,20,80"), "x0 < x1"),
+    ],
+)
+def test_a_bad_prompt_is_said_in_a_sentence(
+    photo: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    result = run(app, segment(photo, *arguments))
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.split())
+
+
+def test_a_file_that_is_no_image_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not an image")
+    result = run(app, segment(path, "--point", "5,5"))
+    assert result.exit_code == 2
+    assert "bad_image" in result.stderr
+
+
+def test_segment_on_a_server_gives_the_same_mask(photo: Path) -> None:
+    with running_server() as server:
+        there = run(app, segment(photo, "--point", "100,120", "--json", "--server", server.url))
+        assert there.exit_code == 0, there.output
+    here = run(app, segment(photo, "--point", "100,120", "--json"))
+    assert json.loads(there.stdout) == json.loads(here.stdout)
+
+
+def test_help_names_the_commands() -> None:
+    result = run(app, ["--help"])
+    for command in ("serve", "segment"):
+        assert command in result.stdout
+
+
+def test_a_server_that_is_not_there_is_said(photo: Path) -> None:
+    result = run(app, segment(photo, "--point", "5,5", "--server", "ws://127.0.0.1:9"))
+    assert result.exit_code == 2
