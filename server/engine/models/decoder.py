@@ -18,6 +18,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -94,13 +95,13 @@ class FoldedDecoder:
         """BxNxC embeddings, priors added."""
         keys = torch.stack([stored for stored, _, _ in rows]) if len(rows) > 1 else rows[0][0][None]
         priors = {
-            row: torch.from_numpy(request.prior)
+            row: request.prior
             for row, (_, _, request) in enumerate(rows)
             if request.prior is not None
         }
         if not priors:
             return keys
-        masks = torch.stack(list(priors.values())).to(self._device, torch.float32)
+        masks = torch.from_numpy(np.stack(list(priors.values()))).to(self._device, torch.float32)
         which = torch.tensor(list(priors), device=self._device)
         return keys.index_add(0, which, self._prior(masks).to(self._dtype))
 

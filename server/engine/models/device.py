@@ -63,12 +63,16 @@ def choose_device(name: str) -> torch.device:
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     """The numbers called `name`; "auto" is bfloat16 where the device multiplies it natively.
 
+    Where it does not, a GPU gets float16 and a CPU float32.
+
     Raises:
         ValueError: the name is unknown, or means nothing on this device.
     """
     if name == "auto":
-        native = device.type == "cuda" or _cpu_multiplies_bfloat16()
-        return torch.bfloat16 if native else torch.float32
+        if device.type == "cuda":
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+            return torch.bfloat16 if native else torch.float16
+        return torch.bfloat16 if _cpu_multiplies_bfloat16() else torch.float32
     if name not in DTYPES:
         raise ValueError(f"unknown dtype {name!r}: expected auto, {', '.join(DTYPES)}")
     if name == "float16" and device.type == "cpu":

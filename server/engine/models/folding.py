@@ -1,7 +1,7 @@
 """Attention between few tokens and a large image without projecting the image.
 
 Upstream projects the image for every attention between tokens and image: keys and values of
-N x C/2 for N = 4096 positions, over and over. Tokens are few (T: 8 to 16), and matrix products may
+N x C/2 for N = 4096 positions, over and over. Tokens are few (T: 7 to 16), and matrix products may
 be regrouped: push the tokens through the transposed projection, and meet the image as it is. Exact
 for any weights.
 

@@ -37,8 +37,12 @@ class GraphedCore:
     ) -> Answer:
         """As the core answers; valid until the next call."""
         rows = len(keys)
-        inputs = {"keys": keys, "tokens": tokens, "padding": padding, "single": single}
-        held = [self._held(name, value) for name, value in inputs.items()]
+        held = (
+            self._held("keys", keys),
+            self._held("tokens", tokens),
+            self._held("padding", padding),
+            self._held("single", single),
+        )
         shape = (len(held[0]), tokens.shape[1], masks)
         if shape not in self._replays:
             self._replays[shape] = self._capture(lambda: self._core(*held, masks))
