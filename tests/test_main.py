@@ -33,13 +33,14 @@ def test_segment_writes_mask_overlay_and_json(photo: Path, tmp_path: Path) -> No
     result = run(app, arguments)
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)
-    mask = np.asarray(Image.open(out)) > 0
+    with Image.open(out) as written, Image.open(overlay) as drawn:
+        mask = np.asarray(written) > 0
+        assert drawn.size == (320, 240)
     found = told["rle"]
     decoded = rle.decode(rle.Rle(size=tuple(found["size"]), counts=found["counts"].encode()))
     assert np.array_equal(mask, decoded)
     assert mask[120, 100]
     assert told["area"] == mask.sum()
-    assert Image.open(overlay).size == (320, 240)
 
 
 def test_normalized_points_mean_the_same_as_pixels(photo: Path) -> None:
