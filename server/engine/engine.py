@@ -5,10 +5,12 @@ deadline. Health is told, not acted on: whoever runs the engine decides what a l
 """
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Coroutine, Hashable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from server.engine import masks
 from server.engine.cache import Cache
@@ -26,6 +28,10 @@ from server.rle import Rle
 __all__ = ["Engine", "EngineSettings"]
 
 _log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+_GOODBYE_S = 1.0  # for a session that is spared to let go of its image
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,8 @@ class Engine:
         self._live: set[DecodeJob] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._running: _Running | None = None
+        self._released = asyncio.Event()
+        self._stopped = False
         self.cache: Cache[CacheKey] = Cache(settings.cache_bytes)
         self.lost = asyncio.Event()
         """Set when the device is gone for good."""
@@ -83,6 +91,7 @@ class Engine:
         running = self._running
         return (
             running is not None
+            and not self._stopped
             and not self.lost.is_set()
             and running.worker.busy_s < self._settings.device_timeout_s
         )
@@ -90,7 +99,6 @@ class Engine:
     @property
     def idle(self) -> bool:
         """Whether no open and no decode is owed an answer."""
-        self._live = {job for job in self._live if not job.ended}
         return not self._live and (self._running is None or self._running.opens.idle)
 
     @property
@@ -141,15 +149,10 @@ class Engine:
             WireError: `bad_image`, `too_many_pixels`, `sha256_mismatch`, `overload`, `timeout`,
                 `internal`.
         """
-        opening = self._parts.opens.open(
-            principal, data, sha256, prefetch=prefetch, listener=listener
+        opens = self._parts.opens
+        return await self._in_time(
+            opens.open(principal, data, sha256, prefetch=prefetch, listener=listener)
         )
-        try:
-            async with asyncio.timeout(self._settings.open_timeout_s):
-                return await opening
-        except TimeoutError:
-            text = f"the image was not encoded within {self._settings.open_timeout_s:g} s"
-            raise WireError("timeout", text) from None
 
     async def join(
         self, principal: str, sha256: str, *, prefetch: bool, listener: ProgressListener
@@ -159,11 +162,15 @@ class Engine:
         Raises:
             WireError: as `open`.
         """
-        return await self._parts.opens.join(principal, sha256, prefetch=prefetch, listener=listener)
+        opens = self._parts.opens
+        return await self._in_time(
+            opens.join(principal, sha256, prefetch=prefetch, listener=listener)
+        )
 
     def release(self, image: OpenImage) -> None:
         """Let go of an open image; it may be evicted from now on."""
         self.cache.unpin(image.entry)
+        self._released.set()
 
     def submit(
         self,
@@ -180,9 +187,11 @@ class Engine:
         ready = None if isinstance(prior, dict) else prior
         request = DecodeRequest(prompt, want, ready)
         now = time.monotonic()
-        job = DecodeJob(session, kind, image, request, on_started, on_done, now)
+        job = DecodeJob(session, kind, image, request, on_started, on_done, now, self._live)
         self._live.add(job)
-        if isinstance(prior, dict):
+        if self._stopped:
+            asyncio.get_running_loop().call_soon(job.end, _stopping())
+        elif isinstance(prior, dict):
             self._spawn(self._push_with_mask(job, prior))
         else:
             self._push(job)
@@ -190,22 +199,24 @@ class Engine:
 
     def cancel(self, job: DecodeJob) -> None:
         """Nobody wants this any more: drop it from the queue, or drop its result."""
-        job.ended = True
-        self._live.discard(job)
+        job.drop()
         self._queue.cancel(job.session, job.kind, job)
 
     async def stop(self, deadline_s: float) -> None:
-        """Finish what is owed, for at most `deadline_s`, then end."""
+        """Finish what is owed, for at most `deadline_s`; the rest is answered `restarting`."""
         ends_at = time.monotonic() + deadline_s
         # Once in a process's life, and for many reasons to wait: polling is simplest.
         while not self.idle and self.ready and time.monotonic() < ends_at:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        if self._running is not None:
-            self._running.opens.stop()
-            await self._running.worker.stop()
+        self._stopped = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._running is not None:
+            await self._running.opens.stop()
+            await self._running.worker.stop()
+        for job in list(self._live):
+            job.end(_stopping())
 
     @property
     def _parts(self) -> "_Running":
@@ -227,6 +238,11 @@ class Engine:
         except WireError as refused:
             job.end(refused)
             return
+        # As for every other mask: a fault of ours ends one request.
+        except Exception:  # noqa: BLE001
+            _log.exception("a given mask could not be read")
+            job.end(WireError("internal", "this prior could not be read"))
+            return
         if not job.ended:
             job.request = DecodeRequest(job.request.prompt, job.request.want, logits)
             self._push(job)
@@ -234,8 +250,27 @@ class Engine:
     def _frame(self, image: OpenImage) -> Frame:
         return Frame(image.width, image.height, self.model.input_size)
 
-    def _free_memory(self) -> bool:
-        return self.cache.evict_unused() > 0 or self._spare_sessions()
+    async def _in_time(self, opening: Coroutine[None, None, _T]) -> _T:
+        try:
+            async with asyncio.timeout(self._settings.open_timeout_s):
+                return await opening
+        except TimeoutError:
+            text = f"the image was not encoded within {self._settings.open_timeout_s:g} s"
+            raise WireError("timeout", text) from None
+
+    async def _free_memory(self) -> bool:
+        """Evict what nobody uses; when there is nothing, end a session that can be spared."""
+        if self.cache.evict_unused():
+            return True
+        self._released.clear()
+        if not self._spare_sessions():
+            return False
+        # It lets go of its image when its connection has ended, which takes a moment.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE_S):
+                await self._released.wait()
+        self.cache.evict_unused()
+        return self._released.is_set()
 
     async def _expire_forever(self) -> None:
         while True:
@@ -245,10 +280,9 @@ class Engine:
     def expire(self, now: float) -> None:
         """Answer `timeout` to every decode that has waited too long."""
         limit_s = self._settings.request_timeout_s
-        for job in [job for job in self._live if not job.ended and now - job.queued_at > limit_s]:
+        for job in [job for job in self._live if now - job.queued_at > limit_s]:
             self._queue.cancel(job.session, job.kind, job)
             job.end(WireError("timeout", f"no mask within {limit_s:g} s", retry_after=1.0))
-        self._live = {job for job in self._live if not job.ended}
 
     def _spawn(self, work: "asyncio._CoroutineLike[None]") -> None:
         task = asyncio.create_task(work)
@@ -270,3 +304,7 @@ class _Running:
     worker: Worker
     opens: Opens
     wake: asyncio.Event
+
+
+def _stopping() -> WireError:
+    return WireError("restarting", "the server is stopping")

@@ -58,7 +58,8 @@ class FakeModel:
             time.sleep(self._step_s)
         frame = Frame(width, height, self.input_size)
         inside = (frame.model_width // 4 or 1, frame.model_height // 4 or 1)
-        grey = cv2.resize(image.mean(axis=2).astype(np.float32) / 255.0, inside)
+        small = cv2.resize(image, inside, interpolation=cv2.INTER_AREA)
+        grey = small.mean(axis=2, dtype=np.float32) / 255.0
         features = np.zeros((self.logits_size, self.logits_size), np.float32)
         features[: inside[1], : inside[0]] = grey
         return Embedding(features, width, height, features.nbytes)
@@ -69,8 +70,9 @@ class FakeModel:
         return [self._decode_one(embedding, request) for embedding, request in batch]
 
     def warm_up(self, max_decode_ms: float) -> int:
-        """Nothing to warm."""
-        return self._max_batch if max_decode_ms > 0 else 1
+        """Report what it was told to."""
+        del max_decode_ms
+        return self._max_batch
 
     def _decode_one(self, embedding: Embedding, request: DecodeRequest) -> Decoded:
         logits = self._logits(embedding, request.prompt)

@@ -1,9 +1,14 @@
-"""What the engine works on: a decode that was asked for, and an encode that opens wait for."""
+"""What the engine works on: a decode that was asked for, and an encode that opens wait for.
+
+Whoever asked is told through callbacks. One that raises is logged and no more: a fault in one
+session must not end the loop that serves all.
+"""
 
 import asyncio
+import logging
 from collections.abc import Callable, Generator, Hashable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ParamSpec, Protocol
 
 from server.engine.cache import Entry
 from server.engine.models.base import Embedding
@@ -12,6 +17,10 @@ from server.engine.types import DecodeRequest, MaskResult
 from server.errors import WireError
 
 __all__ = ["CacheKey", "DecodeJob", "EncodeJob", "OpenImage", "ProgressListener", "Waiter"]
+
+
+_log = logging.getLogger(__name__)
+_P = ParamSpec("_P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +77,26 @@ class DecodeJob:
     on_started: Callable[[], None]
     on_done: Callable[[MaskResult | WireError], None]
     queued_at: float
+    live: set["DecodeJob"]
+    """Every decode that is owed an answer; this one too, until it has it."""
     queue_ms: float = 0.0
     ended: bool = False
+
+    def start(self, now: float) -> None:
+        """It leaves the queue for the device."""
+        self.queue_ms = (now - self.queued_at) * 1e3
+        _tell(self.on_started)
 
     def end(self, outcome: MaskResult | WireError) -> None:
         """Tell the outcome, once; nothing is told to whoever cancelled."""
         if not self.ended:
-            self.ended = True
-            self.on_done(outcome)
+            self.drop()
+            _tell(self.on_done, outcome)
+
+    def drop(self) -> None:
+        """No answer is owed any more; the embedding is not held by it either."""
+        self.ended = True
+        self.live.discard(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,7 +119,9 @@ class EncodeJob:
     steps: Generator[float, None, Embedding] | None = None
     """The encode under way; None until the pixels are read."""
     reading: bool = False
-    retried: bool = False
+    ahead: int = 0
+    """How many encodes went first, as last told."""
+    retries: int = 0
     wait_ms: float = 0.0
     decode_ms: float = 0.0
     encode_ms: float = 0.0
@@ -106,4 +129,12 @@ class EncodeJob:
     def tell(self, stage: str, fraction: float, ahead: int | None = None) -> None:
         """Let every waiter know how far it is."""
         for waiter in list(self.waiters):
-            waiter.listener(stage, fraction, ahead)
+            _tell(waiter.listener, stage, fraction, ahead)
+
+
+def _tell(listener: Callable[_P, None], *args: _P.args, **kwargs: _P.kwargs) -> None:
+    try:
+        listener(*args, **kwargs)
+    # See the top of this file.
+    except Exception:  # noqa: BLE001
+        _log.exception("a listener failed")

@@ -7,6 +7,7 @@ never do: an image is read when it is next on the device.
 
 import asyncio
 import hashlib
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from server.errors import WireError
 
 __all__ = ["Opens"]
 
+_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
@@ -52,6 +54,7 @@ class Opens:
         self._wake = wake
         self._max_pixels = max_pixels
         self._observer = observer
+        self._stopped = False
         self._jobs: dict[CacheKey, EncodeJob] = {}
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="images")
         self._readers: set[asyncio.Task[None]] = set()
@@ -73,12 +76,15 @@ class Opens:
         """Open these bytes.
 
         Raises:
-            WireError: `bad_image`, `too_many_pixels`, `sha256_mismatch`, `overload`, `internal`.
+            WireError: `bad_image`, `too_many_pixels`, `sha256_mismatch`, `overload`, `internal`,
+                `restarting`.
         """
+        self._check_running()
         digest = await self._off_loop(lambda: self._inspect(data))
         if sha256 is not None and sha256 != digest:
             text = f"expected bytes of this SHA-256, got {digest}"
             raise WireError("sha256_mismatch", text, field="sha256")
+        self._check_running()
         key = CacheKey(principal, digest, self._model.fingerprint)
         cached = self._cache.pin(key)
         if cached is not None:
@@ -97,6 +103,7 @@ class Opens:
         Raises:
             WireError: as `open`.
         """
+        self._check_running()
         key = CacheKey(principal, sha256, self._model.fingerprint)
         cached = self._cache.pin(key)
         if cached is not None:
@@ -118,11 +125,19 @@ class Opens:
             job.tell("encode", outcome)
         self._read_next()
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Fail what is under way and let the threads end."""
+        self._stopped = True
         for job in list(self._jobs.values()):
-            self._fail(job, WireError("restarting", "the server is stopping"))
+            self._fail(job, _stopping())
         self._threads.shutdown(wait=False, cancel_futures=True)
+        for task in self._readers:
+            task.cancel()
+        await asyncio.gather(*self._readers, return_exceptions=True)
+
+    def _check_running(self) -> None:
+        if self._stopped:
+            raise _stopping()
 
     async def _wait_for(
         self, job: EncodeJob, *, prefetch: bool, listener: ProgressListener
@@ -131,7 +146,8 @@ class Opens:
             self._queue.promote_encode(job)
         waiter = Waiter(asyncio.get_running_loop().create_future(), listener)
         job.waiters.append(waiter)
-        listener("waiting", 0.0, self._queue.encodes_ahead(job))
+        job.ahead = self._queue.encodes_ahead(job)
+        listener("waiting", 0.0, job.ahead)
         self._read_next()
         try:
             return await waiter.outcome
@@ -173,9 +189,10 @@ class Opens:
     def _read_next(self) -> None:
         """Read the pixels of the encode whose turn it is."""
         for ahead, job in enumerate(self._queue.encodes):
-            if ahead:
+            if ahead and ahead != job.ahead:
                 job.tell("waiting", 0.0, ahead)
-            elif job.steps is None and not job.reading:
+            job.ahead = ahead
+            if not ahead and job.steps is None and not job.reading:
                 job.reading = True
                 task = asyncio.create_task(self._read(job))
                 self._readers.add(task)
@@ -189,8 +206,11 @@ class Opens:
         try:
             pixels = await self._off_loop(lambda: images.decode(job.data, self._max_pixels))
         except WireError as refused:
-            if self._jobs.get(job.key) is job:
-                self._fail(job, refused)
+            self._fail_reading(job, refused)
+        # A fault of ours in one image must not keep those behind it waiting.
+        except Exception:  # noqa: BLE001
+            _log.exception("an image could not be read")
+            self._fail_reading(job, WireError("internal", "this image could not be read"))
         else:
             job.decode_ms = (time.monotonic() - started_at) * 1e3
             if self._jobs.get(job.key) is job:
@@ -198,9 +218,17 @@ class Opens:
         job.reading = False
         self._read_next()
 
+    def _fail_reading(self, job: EncodeJob, error: WireError) -> None:
+        if self._jobs.get(job.key) is job:
+            self._fail(job, error)
+
     def _inspect(self, data: bytes) -> str:
-        images.read_header(data, self._max_pixels)
+        images.check(data, self._max_pixels)
         return hashlib.sha256(data).hexdigest()
 
     async def _off_loop(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def _stopping() -> WireError:
+    return WireError("restarting", "the server is stopping")

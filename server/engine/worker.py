@@ -5,14 +5,14 @@ say what goes next, so whatever arrived meanwhile shares the batch. Masks are fi
 thread while the device goes on. Nothing here decides who goes first (`queue.py`) or what an open
 means (`opens.py`); what it owns is failure: a batch that fails is retried one by one, so that one
 bad prompt fails alone; out of memory is answered with freed memory and half the batch; a lost
-device ends the engine.
+device ends the engine. When masks are finished more slowly than they are decoded, the device waits.
 """
 
 import asyncio
 import gc
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -36,6 +36,8 @@ __all__ = ["Worker"]
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
+_TRIES = 3  # of one piece of work: as it is, with the cache emptied, with a session ended
+
 
 class Worker:
     """Runs what the queue says on one device thread, until stopped.
@@ -45,7 +47,7 @@ class Worker:
         queue: used on the event loop only.
         wake: set by whoever queues something or makes it ready.
         on_step: told after each encode step: the job, and its embedding, an error or the fraction.
-        free_memory: frees what it can; whether anything came free.
+        free_memory: frees the next thing that can be spared; whether anything came free.
         on_lost: the device is gone for good.
     """
 
@@ -56,7 +58,7 @@ class Worker:
         *,
         wake: asyncio.Event,
         on_step: Callable[[EncodeJob, Embedding | WireError | float], None],
-        free_memory: Callable[[], bool],
+        free_memory: Callable[[], Awaitable[bool]],
         on_lost: Callable[[], None],
         observer: Observer,
     ) -> None:
@@ -78,11 +80,6 @@ class Worker:
         """How long the device thread has been at its present piece of work; 0 when free."""
         return 0.0 if self._busy_since is None else time.monotonic() - self._busy_since
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing runs on either thread."""
-        return self._busy_since is None and not self._finishing
-
     async def on_device(self, work: Callable[[], _T]) -> _T:
         """Run `work` on the device thread."""
         self._busy_since = time.monotonic()
@@ -98,6 +95,7 @@ class Worker:
     async def run(self) -> None:
         """Feed the device until `stop`."""
         while not self._stopping:
+            await self._let_masks_catch_up()
             self._wake.clear()
             work = self._queue.next(encode_ready=self._encode_is_ready())
             if isinstance(work, Batch):
@@ -113,6 +111,13 @@ class Worker:
         self._wake.set()
         self._device.shutdown(wait=False, cancel_futures=True)
         self._post.shutdown(wait=False, cancel_futures=True)
+        for task in self._finishing:
+            task.cancel()
+        await asyncio.gather(*self._finishing, return_exceptions=True)
+
+    async def _let_masks_catch_up(self) -> None:
+        while len(self._finishing) > self._queue.max_batch:
+            await asyncio.wait(self._finishing, return_when=asyncio.FIRST_COMPLETED)
 
     def _encode_is_ready(self) -> bool:
         return bool(self._queue.encodes) and self._queue.encodes[0].steps is not None
@@ -121,11 +126,10 @@ class Worker:
         now = time.monotonic()
         jobs = [job for job in jobs if not job.ended]
         for job in jobs:
-            job.queue_ms = (now - job.queued_at) * 1e3
-            job.on_started()
+            job.start(now)
         await self._decode_or_split(jobs)
 
-    async def _decode_or_split(self, jobs: Sequence[DecodeJob]) -> None:
+    async def _decode_or_split(self, jobs: Sequence[DecodeJob], tries: int = 1) -> None:
         """Decode as one batch; if that fails, find out who is to blame."""
         jobs = [job for job in jobs if not job.ended]
         if not jobs:
@@ -133,7 +137,7 @@ class Worker:
         started_at = time.monotonic()
         decoded = await self._attempt(lambda: self._decode_batch(jobs))
         if isinstance(decoded, OutOfMemoryError):
-            await self._decode_with_less(jobs)
+            await self._decode_with_less(jobs, tries)
         elif isinstance(decoded, DeviceLostError):
             self._fail(jobs, _restarting())
             self._on_lost()
@@ -146,23 +150,27 @@ class Worker:
                 self._finish(job, answer, decode_ms, len(jobs))
 
     def _decode_batch(self, jobs: Sequence[DecodeJob]) -> list[Decoded]:
-        return self._model.decode([(job.image.entry.embedding, job.request) for job in jobs])
+        answers = self._model.decode([(job.image.entry.embedding, job.request) for job in jobs])
+        if len(answers) != len(jobs):
+            raise ValueError(f"the model gave {len(answers)} answers to {len(jobs)} prompts")
+        return answers
 
-    async def _decode_with_less(self, jobs: Sequence[DecodeJob]) -> None:
-        """Out of memory: free what nobody uses, then halve; a lone prompt gets one more try."""
-        freed = self._free_memory()
-        half = (len(jobs) + 1) // 2
-        if half < len(jobs):
+    async def _decode_with_less(self, jobs: Sequence[DecodeJob], tries: int) -> None:
+        """Out of memory: free something, halve; one prompt alone is tried while something frees."""
+        if len(jobs) > 1:
+            await self._free_memory()
+            half = (len(jobs) + 1) // 2
             await self._decode_or_split(jobs[:half])
             await self._decode_or_split(jobs[half:])
-        elif freed:
-            await self._decode_or_split(jobs)
+        elif tries < _TRIES and await self._free_memory():
+            await self._decode_or_split(jobs, tries + 1)
         else:
             self._fail(jobs, _overload())
 
     async def _decode_one_by_one(self, jobs: Sequence[DecodeJob], error: Exception) -> None:
         if len(jobs) > 1:
             _log.warning("a batch of %d failed, retrying one by one: %r", len(jobs), error)
+            error.__traceback__ = None  # and with it the batch's tensors
             for job in jobs:
                 await self._decode_or_split([job])
             return
@@ -170,18 +178,19 @@ class Worker:
         self._fail(jobs, WireError("internal", "this prompt could not be decoded"))
 
     async def _attempt(self, work: Callable[[], _T]) -> _T | Exception:
-        """Run on the device; an exception is returned without its traceback.
+        """Run on the device; an exception is returned.
 
         A traceback keeps every frame's tensors alive, and with them the memory a retry needs.
         """
         try:
             return await self.on_device(work)
+        except OutOfMemoryError as error:
+            failure = error.with_traceback(None)
         # Whatever a model raises must fail one request, not the loop that serves all.
         except Exception as error:  # noqa: BLE001
-            failure = error.with_traceback(None)
+            return error
         failure.__context__ = failure.__cause__ = None
-        if isinstance(failure, OutOfMemoryError):
-            gc.collect()
+        gc.collect()
         return failure
 
     def _finish(self, job: DecodeJob, decoded: Decoded, decode_ms: float, batch: int) -> None:
@@ -222,8 +231,8 @@ class Worker:
         if isinstance(outcome, OutOfMemoryError):
             # The generator is spent; only a new one can try again, and only if memory came free.
             job.steps = None
-            retry = self._free_memory() and not job.retried
-            job.retried = True
+            job.retries += 1
+            retry = job.retries < _TRIES and await self._free_memory()
             self._on_step(job, 0.0 if retry else _overload())
         elif isinstance(outcome, DeviceLostError):
             self._on_step(job, _restarting())
@@ -238,10 +247,11 @@ class Worker:
     @staticmethod
     def _advance(job: EncodeJob) -> Embedding | float:
         """One step: the fraction done, or the embedding."""
-        if job.steps is None:
+        steps = job.steps
+        if steps is None:  # the last who waited for it left
             return 0.0
         try:
-            return next(job.steps)
+            return next(steps)
         except StopIteration as done:
             embedding: Embedding = done.value
             return embedding
