@@ -99,7 +99,7 @@ def _smoothed(mask: BinaryMask, unit: float) -> NDArray[np.uint8]:
 
 def _box(canvas: RgbImage, box: tuple[float, float, float, float], unit: float) -> None:
     first, last = _fixed(box[0], box[1]), _fixed(box[2], box[3])
-    for colour, width in ((WHITE, 3.2), (INCLUDE, 1.6)):
+    for colour, width in ((WHITE, 2.4), (INCLUDE, 1.2)):
         cv2.rectangle(
             canvas, first, last, colour, _thickness(width, unit), cv2.LINE_AA, shift=_SHIFT
         )
