@@ -1,0 +1,404 @@
+import io
+import json
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from server.engine import images
+from server.engine.images import decode
+from server.engine.types import RgbImage
+from server.errors import WireError
+
+LIMIT = 1_000_000
+CORNERS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)]
+"""Top left, top right, bottom left, bottom right."""
+
+
+def saved(image: Image.Image, file_format: str, **options: Any) -> bytes:
+    out = io.BytesIO()
+    image.save(out, file_format, **options)
+    return out.getvalue()
+
+
+def four_corners(width: int = 48, height: int = 32) -> Image.Image:
+    pixels = np.zeros((height, width, 3), np.uint8)
+    for index, colour in enumerate(CORNERS):
+        rows = slice(0, height // 2) if index < 2 else slice(height // 2, None)
+        columns = slice(0, width // 2) if index % 2 == 0 else slice(width // 2, None)
+        pixels[rows, columns] = colour
+    return Image.fromarray(pixels)
+
+
+def noise(width: int = 80, height: int = 60) -> Image.Image:
+    values = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    return Image.fromarray(values)
+
+
+def refusal(data: bytes, max_pixels: int = LIMIT) -> str:
+    with pytest.raises(WireError) as refused:
+        decode(data, max_pixels)
+    return refused.value.code
+
+
+def is_refused_or_read(data: bytes) -> bool:
+    """Anything but a WireError is a failure."""
+    try:
+        pixels = decode(data, LIMIT)
+    except WireError as refused:
+        return refused.code in {"bad_image", "too_many_pixels"}
+    return pixels.shape[2] == 3 and pixels.dtype == np.uint8
+
+
+def corner_colours(pixels: RgbImage) -> list[tuple[int, ...]]:
+    """The four corners, each as the nearest of the pure colours."""
+    found = (pixels[2, 2], pixels[2, -3], pixels[-3, 2], pixels[-3, -3])
+    return [tuple(int(value > 127) * 255 for value in pixel) for pixel in found]
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "BMP", "TIFF", "WEBP", "JPEG", "GIF"])
+def test_each_format_opens(file_format: str) -> None:
+    options: dict[str, Any] = {"lossless": True} if file_format == "WEBP" else {}
+    data = saved(four_corners(), file_format, **options)
+
+    pixels = decode(data, LIMIT)
+
+    assert pixels.shape == (32, 48, 3)
+    assert pixels.dtype == np.uint8
+    assert corner_colours(pixels) == CORNERS
+    assert pixels.flags.writeable
+    assert pixels.flags.c_contiguous
+
+
+@pytest.mark.parametrize("file_format", ["PPM", "ICO", "PCX", "TGA", "EPS", "ICNS", "JPEG2000"])
+def test_other_formats_do_not(file_format: str) -> None:
+    assert refusal(saved(noise(), file_format)) == "bad_image"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x00",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"%!PS-Adobe-3.0 EPSF-3.0",
+        b"\xff\xd8\xff",
+        b"\x89PNG\r\n\x1a\n",
+        b"RIFF\x00\x00\x00\x00WEBP",
+        b"GIF89a",
+        b"BM",
+        b"II*\x00",
+        b"MM\x00*\x00\x00\x00\x08",
+        b"\x00" * 10_000,
+    ],
+)
+def test_what_is_no_image_is_refused(data: bytes) -> None:
+    assert refusal(data) == "bad_image"
+
+
+@given(st.binary(max_size=200), st.sampled_from(["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP"]))
+def test_garbage_behind_a_right_beginning_is_refused_or_read(tail: bytes, kind: str) -> None:
+    start = saved(four_corners(), kind)[:24]
+
+    assert is_refused_or_read(start + tail)
+
+
+@given(st.data(), st.sampled_from(["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP"]))
+def test_changed_bytes_are_refused_or_read(data: st.DataObject, kind: str) -> None:
+    changed = bytearray(saved(four_corners(), kind))
+    for _ in range(data.draw(st.integers(1, 4))):
+        changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
+
+    assert is_refused_or_read(bytes(changed))
+
+
+@pytest.mark.parametrize("percent", range(0, 100, 5))
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [(kind, {}) for kind in ("PNG", "JPEG", "WEBP", "BMP", "TIFF")]
+    + [("JPEG", {"progressive": True})],
+)
+def test_a_truncated_file_is_refused(kind: str, options: dict[str, Any], percent: int) -> None:
+    whole = saved(noise(), kind, **options)
+
+    assert refusal(whole[: len(whole) * percent // 100]) == "bad_image"
+
+
+@pytest.mark.parametrize("percent", range(0, 95, 5))
+def test_a_truncated_gif_is_refused(percent: int) -> None:
+    whole = saved(noise().quantize(64), "GIF")
+
+    assert refusal(whole[: len(whole) * percent // 100]) == "bad_image"
+
+
+MODES: dict[str, tuple[Callable[[], bytes], tuple[int, int, int]]] = {
+    "black and white": (lambda: saved(Image.new("1", (8, 6), 1), "PNG"), (255, 255, 255)),
+    "grey": (lambda: saved(Image.new("L", (8, 6), 100), "PNG"), (100, 100, 100)),
+    "opaque grey": (lambda: saved(Image.new("LA", (8, 6), (100, 255)), "PNG"), (100, 100, 100)),
+    "clear grey": (lambda: saved(Image.new("LA", (8, 6), (100, 0)), "PNG"), (255, 255, 255)),
+    "half grey": (lambda: saved(Image.new("LA", (8, 6), (0, 51)), "PNG"), (204, 204, 204)),
+    "grey, one clear": (
+        lambda: saved(Image.new("L", (8, 6), 7), "PNG", transparency=7),
+        (255, 255, 255),
+    ),
+    "colour": (lambda: saved(Image.new("RGB", (8, 6), (9, 8, 7)), "PNG"), (9, 8, 7)),
+    "colour, one clear": (
+        lambda: saved(Image.new("RGB", (8, 6), (9, 8, 7)), "PNG", transparency=(9, 8, 7)),
+        (255, 255, 255),
+    ),
+    "opaque": (lambda: saved(Image.new("RGBA", (8, 6), (9, 8, 7, 255)), "PNG"), (9, 8, 7)),
+    "clear": (lambda: saved(Image.new("RGBA", (8, 6), (9, 8, 7, 0)), "PNG"), (255, 255, 255)),
+    "half": (lambda: saved(Image.new("RGBA", (8, 6), (255, 0, 0, 102)), "PNG"), (255, 153, 153)),
+    "half, WebP": (
+        lambda: saved(Image.new("RGBA", (8, 6), (255, 0, 0, 102)), "WEBP", lossless=True),
+        (255, 153, 153),
+    ),
+    "palette": (lambda: saved(palette(), "PNG"), (10, 200, 30)),
+    "palette, one clear": (lambda: saved(palette(), "PNG", transparency=0), (255, 255, 255)),
+    "palette, half": (
+        lambda: saved(palette(), "PNG", transparency=bytes([0x33] * 256)),
+        (206, 244, 210),
+    ),
+    "palette, GIF": (lambda: saved(palette(), "GIF"), (10, 200, 30)),
+    "palette, GIF, one clear": (lambda: saved(palette(), "GIF", transparency=0), (255, 255, 255)),
+    "CMYK": (lambda: saved(Image.new("CMYK", (8, 6), (0, 255, 255, 0)), "TIFF"), (255, 0, 0)),
+    "CMYK, JPEG": (lambda: saved(Image.new("CMYK", (8, 6), (0, 0, 0, 0)), "JPEG"), (255,) * 3),
+    "16 bits, grey": (lambda: saved(grey16(0x8000), "PNG"), (128, 128, 128)),
+    "16 bits, dark": (lambda: saved(grey16(0x0101), "PNG"), (1, 1, 1)),
+    "16 bits, TIFF": (lambda: saved(grey16(0xFFFF), "TIFF"), (255, 255, 255)),
+    "16 bits, colour": (lambda: png16((0x1000, 0x8000, 0xFFFF)), (16, 128, 255)),
+    "32 bits": (lambda: saved(wide(200, np.int32), "TIFF"), (200, 200, 200)),
+    "32 bits, bright": (lambda: saved(wide(0x8080, np.int32), "TIFF"), (128, 128, 128)),
+    "32 bits, negative": (lambda: saved(wide(-5, np.int32), "TIFF"), (0, 0, 0)),
+    "float, 0..1": (lambda: saved(wide(0.2, np.float32), "TIFF"), (51, 51, 51)),
+    "float, 0..255": (lambda: saved(wide(77, np.float32), "TIFF"), (77, 77, 77)),
+    "float, no number": (lambda: saved(wide(np.nan, np.float32), "TIFF"), (0, 0, 0)),
+    "YCbCr": (lambda: saved(Image.new("YCbCr", (8, 6), (76, 85, 255)), "JPEG"), (254, 0, 0)),
+}
+
+
+def palette() -> Image.Image:
+    image = Image.new("P", (8, 6), 0)
+    image.putpalette([10, 200, 30] * 256)
+    return image
+
+
+def grey16(value: int) -> Image.Image:
+    return Image.fromarray(np.full((6, 8), value, np.uint16))
+
+
+def wide(value: float, dtype: type) -> Image.Image:
+    return Image.fromarray(np.full((6, 8), value, dtype))
+
+
+def png(width: int, height: int, body: bytes, *, depth: int = 8, extra: bytes = b"") -> bytes:
+    """By hand, so that header and body may disagree."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(name + content))
+        return struct.pack(">I", len(content)) + name + content + checksum
+
+    header = struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0)
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(body)) + extra
+    return b"\x89PNG\r\n\x1a\n" + chunks + chunk(b"IEND", b"")
+
+
+def png16(colour: tuple[int, int, int]) -> bytes:
+    return png(8, 6, (b"\x00" + struct.pack(">3H", *colour) * 8) * 6, depth=16)
+
+
+@pytest.mark.parametrize("name", MODES)
+def test_all_colours_become_rgb(name: str) -> None:
+    make, expected = MODES[name]
+
+    pixels = decode(make(), LIMIT)
+
+    assert pixels.shape == (6, 8, 3)
+    assert np.abs(pixels.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_turns_the_picture_upright(orientation: int, file_format: str) -> None:
+    turned_as_stored: dict[int, Callable[[RgbImage], RgbImage]] = {
+        1: lambda p: p,
+        2: lambda p: p[:, ::-1],
+        3: lambda p: p[::-1, ::-1],
+        4: lambda p: p[::-1],
+        5: lambda p: p.transpose(1, 0, 2),
+        6: np.rot90,
+        7: lambda p: p[::-1, ::-1].transpose(1, 0, 2),
+        8: lambda p: np.rot90(p, -1),
+    }
+    stored = np.ascontiguousarray(turned_as_stored[orientation](np.asarray(four_corners())))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options: dict[str, Any] = {"quality": 95} if file_format in {"JPEG", "WEBP"} else {}
+
+    pixels = decode(saved(Image.fromarray(stored), file_format, exif=exif, **options), LIMIT)
+
+    assert pixels.shape == (32, 48, 3)
+    assert corner_colours(pixels) == CORNERS
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 255, 65535])
+def test_an_orientation_there_is_not_turns_nothing(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+
+    assert corner_colours(decode(saved(four_corners(), "JPEG", exif=exif), LIMIT)) == CORNERS
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")  # Pillow's; it is the test's subject
+@pytest.mark.parametrize(
+    "exif",
+    [b"", b"Exif\x00\x00", b"Exif\x00\x00garbage", b"Exif\x00\x00II*\x00\xff\xff\xff\xff"],
+)
+def test_broken_exif_does_not_close_the_picture(exif: bytes) -> None:
+    assert corner_colours(decode(saved(four_corners(), "JPEG", exif=exif), LIMIT)) == CORNERS
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
+def test_a_broken_colour_profile_does_not_close_the_picture(file_format: str) -> None:
+    data = saved(four_corners(), file_format, icc_profile=b"no profile" * 50)
+
+    assert corner_colours(decode(data, LIMIT)) == CORNERS
+
+
+@pytest.mark.parametrize("file_format", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_the_first_frame_of_an_animation_counts(file_format: str) -> None:
+    others = [Image.new("RGB", (48, 32), colour) for colour in ("white", "black")]
+    data = saved(four_corners(), file_format, save_all=True, append_images=others)
+
+    assert corner_colours(decode(data, LIMIT)) == CORNERS
+
+
+def test_the_first_picture_of_several_in_a_jpeg_counts() -> None:
+    data = saved(four_corners(), "MPO", save_all=True, append_images=[noise(48, 32)])
+
+    assert corner_colours(decode(data, LIMIT)) == CORNERS
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 20_000), (20_000, 1), (1, 999_999)])
+def test_extreme_shapes_open(size: tuple[int, int]) -> None:
+    assert decode(saved(Image.new("RGB", size), "PNG"), LIMIT).shape == (size[1], size[0], 3)
+
+
+def test_the_limit_is_exact() -> None:
+    data = saved(noise(80, 60), "PNG")
+
+    assert decode(data, 80 * 60).shape == (60, 80, 3)
+    assert refusal(data, 80 * 60 - 1) == "too_many_pixels"
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
+def test_too_many_pixels_are_refused_by_the_header(file_format: str) -> None:
+    whole = saved(noise(400, 300), file_format)
+
+    with pytest.raises(WireError) as refused:
+        images.check(whole, 400 * 300 - 1)
+
+    assert refused.value.code == "too_many_pixels"
+    images.check(whole, 400 * 300)
+
+
+def big_gif() -> bytes:
+    """One pixel by its screen, 65,535 squared by its frame."""
+    frame = struct.pack("<HHHHB", 0, 0, 65_535, 65_535, 0)
+    return b"GIF89a\x01\x00\x01\x00\x00\x00\x00," + frame + b"\x02\x02\x4c\x01\x00;"
+
+
+def big_webp() -> bytes:
+    """A canvas of 16,383 squared with next to nothing on it."""
+    side = struct.pack("<I", 16_382)[:3]
+    canvas = b"VP8X" + struct.pack("<I", 10) + b"\x00\x00\x00\x00" + side + side
+    frame = saved(Image.new("RGB", (1, 1)), "WEBP", lossless=True)[12:]
+    body = b"WEBP" + canvas + frame
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+BOMBS = {
+    "png": png(20_001, 20_001, b"\x00" * 1000),
+    "png of 2^31": png(2**31 - 1, 2**31 - 1, b"\x00"),
+    "png just over Pillow's warning": png(10_000, 9_000, b"\x00" * 1000),
+    "png within": png(9_000, 9_000, b"\x00" * 1000),
+    "gif": big_gif(),
+    "webp": big_webp(),
+    "bmp": saved(noise(), "BMP")[:18]
+    + struct.pack("<ii", 60_000, 60_000)
+    + saved(noise(), "BMP")[26:],
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_is_refused_by_its_header(name: str) -> None:
+    codes = {"bad_image", "too_many_pixels"} if name == "webp" else {"too_many_pixels"}
+
+    assert refusal(BOMBS[name], 40_000_000) in codes
+
+
+def test_bombs_take_no_memory() -> None:
+    # In a process of its own: what this one has used before would hide it.
+    script = """
+import json, resource, sys
+from server.engine import images
+from server.errors import WireError
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+bombs = json.load(sys.stdin)
+before = peak()
+for bomb in bombs:
+    try:
+        images.check(bytes.fromhex(bomb), 40_000_000)
+    except WireError:
+        pass
+print(peak() - before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        input=json.dumps([bomb.hex() for bomb in BOMBS.values()]),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert int(done.stdout) < 20_000  # KiB; the pixels would be a million and more
+
+
+def test_a_jpeg_of_a_thousand_scans_is_refused() -> None:
+    whole = saved(noise(), "JPEG", progressive=True)
+    scan = whole[whole.rindex(b"\xff\xda") : -2]
+
+    assert refusal(whole[:-2] + scan * 1000 + whole[-2:]) == "bad_image"
+
+
+def test_the_message_says_what_opens() -> None:
+    with pytest.raises(WireError, match="JPEG, PNG, WEBP, BMP, GIF, TIFF"):
+        decode(b"", LIMIT)
+
+
+def test_the_message_names_limit_and_size() -> None:
+    with pytest.raises(WireError, match="at most 100 pixels, got 80 x 60"):
+        decode(saved(noise(80, 60), "PNG"), 100)
+
+
+def test_exif_behind_the_pixels_of_a_png_is_read_too() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = exif.tobytes()[6:]
+    chunk = b"eXIf" + content
+    extra = struct.pack(">I", len(content)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+
+    data = png(8, 6, (b"\x00" + b"\x01\x02\x03" * 8) * 6, extra=extra)
+
+    assert decode(data, LIMIT).shape == (8, 6, 3)
