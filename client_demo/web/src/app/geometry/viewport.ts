@@ -28,7 +28,7 @@ export function toCanvas(view: Viewport, point: ImagePoint): CanvasPoint {
 }
 
 /** The whole image, as large as the stage allows, in its middle. */
-export function fit(image: Extent, stage: Extent): Viewport {
+export function fitted(image: Extent, stage: Extent): Viewport {
   const room = { width: stage.width - 2 * MARGIN, height: stage.height - 2 * MARGIN };
   const scale = Math.max(
     minScale(image),

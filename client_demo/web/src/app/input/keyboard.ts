@@ -65,7 +65,7 @@ export class KeyboardInput {
       hand: () => this.#tool("hand"),
       smaller: () => this.#resizeBrush(1 / 1.2),
       larger: () => this.#resizeBrush(1.2),
-      fit: () => stage.fit(),
+      fit: () => stage.fitPicture(),
       actualSize: () => stage.actualSize(),
       zoomIn: () => stage.zoom(ZOOM_STEP),
       zoomOut: () => stage.zoom(1 / ZOOM_STEP),

@@ -7,7 +7,7 @@
 import { type CanvasPoint, canvasPoint, type Extent, type ImagePoint } from "../geometry/points.ts";
 import {
   centred,
-  fit,
+  fitted,
   keepVisible,
   panBy,
   toCanvas,
@@ -75,11 +75,11 @@ export class Stage {
     return toImage(this.viewport.get(), this.canvasPoint(event));
   }
 
-  fit(): void {
+  fitPicture(): void {
     const image = this.#size();
     if (!image || !this.#extent.width) return;
     this.#follows = true;
-    this.viewport.set(fit(image, this.#extent));
+    this.viewport.set(fitted(image, this.#extent));
   }
 
   /** One image pixel to one pixel of the screen, around the middle of what is seen. */
@@ -139,7 +139,7 @@ export class Stage {
 
   #resized(): void {
     this.#extent = { width: this.root.clientWidth, height: this.root.clientHeight };
-    if (this.#follows) this.fit();
+    if (this.#follows) this.fitPicture();
     else this.#move(this.viewport.get());
   }
 
@@ -162,7 +162,7 @@ export class Stage {
     if (!picture?.size) return;
     if (this.#fitted !== picture.key) {
       this.#fitted = picture.key;
-      this.fit();
+      this.fitPicture();
     }
     this.#paintWorld(picture.size);
     this.#paintMasks(picture.history.present.objects);

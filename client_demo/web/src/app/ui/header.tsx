@@ -95,7 +95,7 @@ function Zoom(): JSX.Element | null {
         {Math.round(scale * devicePixelRatio * 100)} %
       </button>
       <IconButton icon="plus" label="Zoom in" hint="+" onClick={() => stage.zoom(1.25)} />
-      <IconButton icon="fit" label="Fit the picture" hint="F" onClick={() => stage.fit()} />
+      <IconButton icon="fit" label="Fit the picture" hint="F" onClick={() => stage.fitPicture()} />
     </div>
   );
 }
