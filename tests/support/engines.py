@@ -266,3 +266,9 @@ async def turns(count: int = 20) -> None:
     """Let everything that is ready on the loop run."""
     for _ in range(count):
         await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let loop and threads run until it holds."""
+    while not condition():
+        await asyncio.to_thread(lambda: None)
