@@ -263,9 +263,9 @@ def ask(
 
 
 async def turns(count: int = 20) -> None:
-    """Let everything that is ready on the loop run."""
+    """Let loop and threads run for a while."""
     for _ in range(count):
-        await asyncio.sleep(0)
+        await asyncio.to_thread(lambda: None)
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -1,0 +1,447 @@
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from server.engine.models.base import Decoded
+from server.errors import WireError
+from tests.support.engines import (
+    GatedModel,
+    LostDevice,
+    PoisonedPrompts,
+    Progress,
+    SmallMemory,
+    ask,
+    opened,
+    opening,
+    picture,
+    running,
+    turns,
+    until,
+)
+
+POISON = (80.0, 13.0)
+Poison = Callable[[list[Decoded]], list[Decoded]]
+
+
+def no_numbers(answers: list[Decoded]) -> list[Decoded]:
+    return [replace(answer, logits=answer.logits * np.float32("nan")) for answer in answers]
+
+
+def no_scores(answers: list[Decoded]) -> list[Decoded]:
+    return [replace(answer, scores=answer.scores * np.float32("inf")) for answer in answers]
+
+
+def too_few_scores(answers: list[Decoded]) -> list[Decoded]:
+    return [replace(answer, scores=answer.scores[:0]) for answer in answers]
+
+
+def too_few_answers(answers: list[Decoded]) -> list[Decoded]:
+    return answers[1:]
+
+
+def too_many_answers(answers: list[Decoded]) -> list[Decoded]:
+    return answers * 2
+
+
+def raises(answers: list[Decoded]) -> list[Decoded]:
+    raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+
+async def test_everything_runs_on_one_thread() -> None:
+    model = GatedModel()
+    async with running(model) as engine:
+        image = await opened(engine)
+        await ask(engine, image).result()
+        await opened(engine, picture(1))
+
+        assert len(model.threads) == 1
+
+
+async def test_what_arrives_while_the_device_is_busy_shares_the_next_batch() -> None:
+    model = GatedModel(max_batch=8)
+    async with running(model) as engine:
+        image = await opened(engine)
+        model.decoding.shut()
+        first = ask(engine, image, session="0")
+        await model.decoding.reached()
+        others = [ask(engine, image, session=str(i)) for i in range(1, 5)]
+        model.decoding.open()
+
+        results = [await each.result() for each in (first, *others)]
+        assert model.batches == [1, 4]
+        assert [result.timings.batch for result in results] == [1, 4, 4, 4, 4]
+
+
+async def test_a_batch_holds_no_more_than_warm_up_measured() -> None:
+    model = GatedModel(max_batch=3)
+    async with running(model) as engine:
+        image = await opened(engine)
+        model.decoding.shut()
+        first = ask(engine, image)
+        await model.decoding.reached()
+        others = [ask(engine, image, session=str(i)) for i in range(7)]
+        model.decoding.open()
+
+        for each in (first, *others):
+            await each.result()
+        assert model.batches == [1, 3, 3, 1]
+
+
+async def test_different_images_share_a_batch_and_each_gets_its_own_mask() -> None:
+    model = GatedModel()
+    async with running(model) as engine:
+        images = [await opened(engine, picture(i, width=100 + 10 * i)) for i in range(3)]
+        alone = [await ask(engine, image).result() for image in images]
+        model.decoding.shut()
+        first = ask(engine, images[0])
+        await model.decoding.reached()
+        together = [ask(engine, image, session=str(i)) for i, image in enumerate(images)]
+        model.decoding.open()
+        await first.result()
+
+        for expected, each, image in zip(alone, together, images, strict=True):
+            result = await each.result()
+            assert result.timings.batch == 3
+            assert result.masks == expected.masks
+            assert result.masks[0].size == (120, image.width)
+
+
+async def test_clicks_are_answered_between_the_steps_of_an_encode() -> None:
+    model = GatedModel(encode_steps=4)
+    async with running(model) as engine:
+        image = await opened(engine)
+        model.encoding.shut()
+        slow = opening(engine, picture(1))
+        await model.encoding.reached()
+        click = ask(engine, image)
+        model.encoding.let()
+
+        await click.result()
+        assert not slow.done()
+        model.encoding.open()
+        await slow
+
+
+async def test_opens_go_on_under_clicks_without_end() -> None:
+    model = GatedModel(encode_steps=4, max_batch=1)
+    async with running(model) as engine:
+        image = await opened(engine)
+        encode = opening(engine, picture(1))
+        while not encode.done():
+            await asyncio.gather(*(ask(engine, image, session=str(i)).result() for i in range(4)))
+
+        assert (await encode).width == 160
+
+
+@pytest.mark.parametrize("poison", [raises, too_few_answers, too_many_answers])
+async def test_a_prompt_that_breaks_its_batch_fails_alone(
+    poison: Poison, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = PoisonedPrompts(poison)
+    async with running(model) as engine:
+        image = await opened(engine)
+        model.decoding.shut()
+        first = ask(engine, image)
+        await model.decoding.reached()
+        good = [ask(engine, image, session=str(i)) for i in range(3)]
+        bad = ask(engine, image, POISON, session="bad")
+        model.decoding.open()
+
+        assert await bad.error() == "internal"
+        for each in (first, *good):
+            assert (await each.result()).masks[0].area > 0
+        assert model.batches == [1, 4, 1, 1, 1, 1]
+    assert "Traceback" in caplog.text
+
+
+@pytest.mark.parametrize("poison", [no_numbers, no_scores, too_few_scores])
+async def test_nonsense_for_one_prompt_is_no_mask_for_another(poison: Poison) -> None:
+    model = PoisonedPrompts(poison)
+    async with running(model) as engine:
+        image = await opened(engine)
+
+        assert await ask(engine, image, POISON).error() == "internal"
+        assert (await ask(engine, image).result()).masks[0].area > 0
+        assert engine.ready
+
+
+async def test_out_of_memory_halves_the_batch_until_it_fits() -> None:
+    model = SmallMemory(fits=2)
+    async with running(model) as engine:
+        image = await opened(engine)
+        model.decoding.shut()
+        first = ask(engine, image)
+        await model.decoding.reached()
+        others = [ask(engine, image, session=str(i)) for i in range(7)]
+        model.decoding.open()
+
+        for each in (first, *others):
+            await each.result()
+        assert model.batches == [1, 7, 4, 2, 2, 3, 2, 1]
+
+
+async def test_the_failed_call_holds_no_memory_when_it_is_tried_again() -> None:
+    model = SmallMemory(fits=1)
+    async with running(model) as engine:
+        image = await opened(engine)
+        model.decoding.shut()
+        first = ask(engine, image)
+        await model.decoding.reached()
+        others = [ask(engine, image, session=str(i)) for i in range(4)]
+        model.decoding.open()
+        for each in (first, *others):
+            await each.result()
+
+        assert len(model.scratch) > 5
+        assert model.leaked == 0
+
+
+async def test_out_of_memory_frees_first_what_nobody_uses_then_a_session_then_refuses() -> None:
+    model = SmallMemory(fits=0)
+    freed: list[str] = []
+
+    def spare_sessions() -> bool:
+        freed.append(f"session, {len(engine.cache)} left")
+        return True
+
+    async with running(model, spare_sessions=spare_sessions) as engine:
+        spared = await opened(engine, picture(1))
+        engine.release(await opened(engine, picture(2)))
+        image = await opened(engine)
+        assert len(engine.cache) == 3
+        click = ask(engine, image)
+        await until(lambda: bool(freed))
+        engine.release(spared)
+
+        assert await click.error() == "overload"
+        assert freed == ["session, 2 left"]
+        assert len(engine.cache) == 1
+        assert model.batches == [1, 1, 1]
+
+
+async def test_a_prompt_that_fits_once_memory_is_free_is_answered() -> None:
+    model = SmallMemory(fits=0)
+    async with running(model) as engine:
+        engine.release(await opened(engine, picture(2)))
+        image = await opened(engine)
+        model.decoding.shut()
+        click = ask(engine, image)
+        await model.decoding.reached()
+        model.decoding.let()
+        await model.decoding.reached()
+        model.fits = 1
+        model.decoding.open()
+
+        await click.result()
+        assert len(engine.cache) == 1
+
+
+async def test_out_of_memory_with_nothing_to_free_is_overload_at_once() -> None:
+    model = SmallMemory(fits=0)
+    async with running(model) as engine:
+        image = await opened(engine)
+        click = ask(engine, image)
+
+        found = await click.outcome
+        assert isinstance(found, WireError)
+        assert (found.code, found.retry_after) == ("overload", 1.0)
+        assert model.batches == [1]
+        model.fits = 1
+        await ask(engine, image).result()
+
+
+async def test_an_encode_out_of_memory_begins_again_when_memory_came_free() -> None:
+    model = SmallMemory(bad_steps=[8])
+    async with running(model) as engine:
+        engine.release(await opened(engine, picture(1)))  # steps 1 to 5
+        image = await opened(engine, picture(2))
+
+        assert (image.width, model.encodes_begun, model.leaked) == (160, 3, 0)
+        assert len(engine.cache) == 1
+
+
+async def test_an_encode_out_of_memory_is_refused_when_nothing_came_free() -> None:
+    model = SmallMemory(bad_steps=[2])
+    async with running(model) as engine:
+        with pytest.raises(WireError) as refused:
+            await opened(engine)
+        assert (refused.value.code, model.encodes_begun) == ("overload", 1)
+
+        assert (await opened(engine)).width == 160
+
+
+async def test_an_encode_that_never_fits_is_refused_and_ends_no_session_for_nothing() -> None:
+    model = SmallMemory()
+    spared: list[int] = []
+
+    def spare_sessions() -> bool:
+        spared.append(1)
+        return True
+
+    async with running(model, spare_sessions=spare_sessions) as engine:
+        idle = await opened(engine, picture(1))
+        engine.release(await opened(engine, picture(2)))
+        model.bad_steps = set(range(1000))
+        hopeless = opening(engine)
+        await until(lambda: bool(spared))
+        engine.release(idle)
+
+        with pytest.raises(WireError, match="overload"):
+            await hopeless
+        assert (spared, model.encodes_begun) == ([1], 2 + 3)
+
+
+async def test_a_lost_device_is_told_to_all_and_to_whoever_runs_the_engine() -> None:
+    model = LostDevice()
+    async with running(model) as engine:
+        image = await opened(engine)
+        model.decoding.shut()
+        first = ask(engine, image)
+        await model.decoding.reached()
+        others = [ask(engine, image, session=str(i)) for i in range(3)]
+        model.lost = True
+        model.decoding.open()
+
+        assert [await each.error() for each in (first, *others)] == ["restarting"] * 4
+        assert engine.lost.is_set()
+        assert not engine.ready
+        assert await ask(engine, image).error() == "restarting"
+
+
+async def test_a_device_lost_in_an_encode_is_told_too() -> None:
+    model = LostDevice()
+    async with running(model) as engine:
+        model.lost = True
+        with pytest.raises(WireError, match="restarting"):
+            await opened(engine)
+
+        assert engine.lost.is_set()
+        assert len(engine.cache) == 0
+
+
+async def test_a_failing_encode_fails_alone(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(GatedModel):
+        def before_step(self) -> None:
+            if self.encodes_begun == 1:
+                raise RuntimeError("expected 3 channels")
+
+    async with running(Broken()) as engine:
+        with pytest.raises(WireError, match="internal"):
+            await opened(engine)
+
+        assert (await opened(engine)).width == 160
+    assert "expected 3 channels" in caplog.text
+
+
+async def test_what_is_cancelled_before_its_batch_never_reaches_the_device() -> None:
+    model = GatedModel()
+    async with running(model) as engine:
+        image = await opened(engine)
+        model.decoding.shut()
+        first = ask(engine, image)
+        await model.decoding.reached()
+        gone, stays = ask(engine, image, session="a"), ask(engine, image, session="b")
+        engine.cancel(gone.job)
+        model.decoding.open()
+
+        await first.result()
+        await stays.result()
+        assert model.batches == [1, 1]
+        assert not gone.started.is_set()
+        assert not gone.outcome.done()
+
+
+async def test_what_is_cancelled_in_its_batch_is_never_finished() -> None:
+    model = GatedModel()
+    async with running(model) as engine:
+        image = await opened(engine)
+        model.decoding.shut()
+        gone = ask(engine, image, session="a")
+        await model.decoding.reached()
+        engine.cancel(gone.job)
+        model.decoding.open()
+        await ask(engine, image).result()
+
+        assert gone.started.is_set()
+        assert not gone.outcome.done()
+        assert engine.idle
+
+
+async def test_cancelling_what_was_answered_changes_nothing() -> None:
+    async with running(GatedModel()) as engine:
+        image = await opened(engine)
+        click = ask(engine, image)
+        await click.result()
+        engine.cancel(click.job)
+
+        assert engine.idle
+        await ask(engine, image).result()
+
+
+async def test_cancelled_work_is_not_retried_one_by_one() -> None:
+    model = PoisonedPrompts(raises)
+    async with running(model) as engine:
+        image = await opened(engine)
+        model.decoding.shut()
+        first = ask(engine, image)
+        await model.decoding.reached()
+        bad = ask(engine, image, POISON, session="bad")
+        gone = ask(engine, image, session="gone")
+        model.decoding.let()
+        await model.decoding.reached()
+        engine.cancel(gone.job)
+        model.decoding.open()
+
+        await first.result()
+        assert await bad.error() == "internal"
+        assert model.batches == [1, 2, 1]
+
+
+async def test_a_callback_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    async with running(GatedModel()) as engine:
+        image = await opened(engine)
+        click = ask(engine, image)
+        click.job.on_started = click.job.on_done = broken
+
+        await ask(engine, image, session="other").result()
+        await turns()
+        assert engine.idle
+        assert not engine.lost.is_set()
+    assert "a fault of ours" in caplog.text
+
+
+async def test_the_device_waits_when_masks_are_finished_more_slowly() -> None:
+    model = GatedModel(max_batch=1)
+    async with running(model) as engine:
+        image = await opened(engine)
+        release = threading.Event()
+        engine._parts.worker._post.submit(release.wait)
+        clicks = [ask(engine, image, session=str(i)) for i in range(6)]
+        await clicks[1].started.wait()
+        await turns(200)
+
+        assert model.batches == [1, 1]
+        release.set()
+        for each in clicks:
+            await each.result()
+        assert len(model.batches) == 6
+
+
+async def test_waits_and_times_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    async with running(GatedModel()) as engine:
+        image = await opened(engine, listener=Progress())
+        timings = (await ask(engine, image).result()).timings
+
+        assert image.encode_ms >= 0
+        assert min(timings.queue_ms, timings.decode_ms, timings.post_ms) >= 0
+        assert timings.batch == 1
+    assert caplog.text == ""
