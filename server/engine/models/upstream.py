@@ -33,6 +33,7 @@ from segment_anything.modeling.image_encoder import (
     window_unpartition,
 )
 from segment_anything.modeling.transformer import Attention, TwoWayAttentionBlock
+from segment_anything.utils.onnx import SamOnnxModel
 from segment_anything.utils.transforms import ResizeLongestSide
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "PromptEncoder",
     "ResizeLongestSide",
     "Sam",
+    "SamOnnxModel",
     "SamPredictor",
     "TwoWayAttentionBlock",
     "TwoWayTransformer",

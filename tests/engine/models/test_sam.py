@@ -7,8 +7,10 @@ from typing import TypeVar
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from server.engine.models.base import Embedding
+from server.engine.models.catalog import TINY_WEIGHTS, load_model
 from server.engine.models.sam import SamModel, resize_beside
 from server.engine.models.upstream import ResizeLongestSide, Sam, SamPredictor
 from server.engine.types import DecodeRequest, Prompt, RgbImage, Want
@@ -151,3 +153,41 @@ def test_a_large_image_is_resized_as_sam_predictor_does_while_other_work_may_run
     steps = resize_beside(image, Frame(2300, 1700, 512))
     assert next(steps) == 0.0
     np.testing.assert_array_equal(finish(steps), ResizeLongestSide(512).apply_image(image))
+
+
+def scene(seed: int) -> tuple[RgbImage, list[Prompt]]:
+    """Shaded ellipses over a shaded ground, and a click and a box for each."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:384, 0:512].astype(np.float64)
+    slope = rng.normal(scale=0.1, size=(2, 3))
+    image = rng.uniform(60, 200, 3) + x[..., None] * slope[0] + y[..., None] * slope[1]
+    prompts = []
+    for _ in range(5):
+        cx, cy = rng.uniform(80, 430), rng.uniform(80, 300)
+        rx, ry = rng.uniform(25, 70, 2)
+        inside = ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 < 1
+        image[inside] = rng.uniform(0, 255, 3) + 20 * np.sin(x[inside, None] / 9)
+        prompts.append(Prompt(points=((cx, cy, 1),)))
+        prompts.append(Prompt(box=(cx - rx, cy - ry, cx + rx, cy + ry)))
+    noisy = image + rng.normal(scale=6, size=image.shape)
+    return np.clip(noisy, 0, 255).astype(np.uint8), prompts
+
+
+def masks_of(model: SamModel, image: RgbImage, prompts: list[Prompt]) -> NDArray[np.bool_]:
+    embedding = finish(model.encode(image))
+    requests = [DecodeRequest(prompt, "single") for prompt in prompts]
+    decoded = [model.decode([(embedding, request)])[0] for request in requests]
+    return np.stack([answer.logits[0] > 0 for answer in decoded])
+
+
+@pytest.mark.skipif(not TINY_WEIGHTS.exists(), reason="the bundled weights are still in training")
+def test_the_bundled_models_masks_in_bfloat16_are_those_in_float32() -> None:
+    full, reduced = (load_model(device="cpu", dtype=dtype) for dtype in ("float32", "bfloat16"))
+    ious: list[float] = []
+    for seed in range(4):
+        image, prompts = scene(seed)
+        expected, found = masks_of(full, image, prompts), masks_of(reduced, image, prompts)
+        union = (expected | found).sum(axis=(1, 2))
+        ious += list((expected & found).sum(axis=(1, 2))[union > 0] / union[union > 0])
+    assert len(ious) >= 20
+    assert np.mean(ious) >= 0.995
