@@ -100,6 +100,12 @@ def test_one_address_gets_no_more_than_its_share() -> None:
     assert registry.admit(Visitor("e"), 0.0, address="there").admitted
 
 
+def test_addresses_share_the_places_of_the_server() -> None:
+    registry: Registry[Visitor] = Registry(1)
+    registry.admit(Visitor("a"), 0.0, address="here")
+    assert not registry.admit(Visitor("b"), 0.0, address="there").admitted
+
+
 def test_an_address_at_its_limit_makes_room_by_its_own_sessions_only() -> None:
     registry: Registry[Visitor] = Registry(10, max_per_address=1)
     registry.admit(Visitor("older", last_active_at=-100.0), 0.0, address="there")
