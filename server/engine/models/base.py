@@ -80,6 +80,7 @@ class Model(Protocol):
         Raises:
             OutOfMemoryError: the device had no room for a batch of this size.
             DeviceLostError: the device is gone for good.
+            ArithmeticError: an answer is no number; decoded alone, the other requests are fine.
         """
 
     def warm_up(self, max_decode_ms: float) -> int:

@@ -11,6 +11,7 @@ The result is upstream's `forward` (float32: within 1e-4). In reduced precision 
 
 import functools
 import math
+import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 
@@ -38,6 +39,10 @@ ATTENTION_COST = 3.0
 
 FEWEST_ROWS = 64
 """Of a large product: fewer would spend their time fetching its weights."""
+
+
+WIDEST_BAND = 16
+"""Grid rows of queries at once in global attention: their biases are 128 MiB in ViT-H."""
 
 
 class Speed:
@@ -74,12 +79,14 @@ class Pace:
         self._budget = self._speed.operations_per_s * STEP_S
         self._started = self._clock()
 
-    def split(self, rows: int, cost: float, least: int = 1) -> Iterator[slice]:
+    def split(
+        self, rows: int, cost: float, least: int = 1, most: int = sys.maxsize
+    ) -> Iterator[slice]:
         """Slices of `rows`, each `cost` operations; powers of two, so that few shapes occur."""
         start = 0
         while start < rows:
             fitting = max(least, int((self._budget - self._spent) / cost))
-            count = _power_of_two_within(min(fitting, rows - start))
+            count = _power_of_two_within(min(fitting, most, rows - start))
             self._spent += count * cost
             yield slice(start, start + count)
             start += count
@@ -187,7 +194,7 @@ class SteppedViT:
             yield from pace.breathe()
         q, k, v = _heads(attention, qkv.unsqueeze(0))
         cost = _attention_cost(attention, len(rows)) + _product_cost(attention.proj)
-        for band in pace.split(self._grid, self._grid * cost):
+        for band in pace.split(self._grid, self._grid * cost, most=WIDEST_BAND):
             some = slice(band.start * self._grid, band.stop * self._grid)
             mask = bias(q[:, :, some], band)
             seen = F.scaled_dot_product_attention(q[:, :, some], k, v, attn_mask=mask)

@@ -24,6 +24,7 @@ from server.engine.models.decoder import FoldedDecoder
 from server.engine.models.device import translating
 from server.engine.models.encoder import STEP_S, SteppedViT
 from server.engine.models.prompts import LENGTHS, OUTPUT_TOKENS
+from server.engine.models.simple import Row
 from server.engine.models.tiny import TinyEncoder
 from server.engine.models.upstream import ImageEncoderViT, Sam
 from server.engine.types import DecodeRequest, Logits, Prompt, RgbImage, Want
@@ -33,6 +34,9 @@ __all__ = ["SamModel", "resize_beside"]
 
 LARGEST_BATCH = 64
 """Beyond it a GPU gains nothing, and a batch that fails costs more."""
+
+WARM_ENCODE_S = 1.0
+"""Enough for kernels to be prepared and for the pace of the steps to be found."""
 
 
 class SteppingEncoder(Protocol):
@@ -112,30 +116,40 @@ class SamModel:
 
     @translating
     def decode(self, batch: Sequence[tuple[Embedding, DecodeRequest]]) -> list[Decoded]:
-        """Decode prompts of different images in one call."""
-        return self._decoder.decode(
-            [
-                (
-                    cast("Tensor", embedding.features),
-                    Frame(embedding.width, embedding.height, self._input_size),
-                    request,
-                )
-                for embedding, request in batch
-            ]
-        )
+        """Decode prompts of different images in one call.
+
+        Raises:
+            ArithmeticError: an answer holds NaN or infinity; decoded alone, the others do not.
+        """
+        answers = self._decoder.decode([self._row(*asked) for asked in batch])
+        if not all(map(_is_finite, answers)):
+            raise ArithmeticError("the model answered with numbers that are none")
+        return answers
+
+    def _row(self, embedding: Embedding, request: DecodeRequest) -> Row:
+        frame = Frame(embedding.width, embedding.height, self._input_size)
+        return cast("Tensor", embedding.features), frame, request
 
     def warm_up(self, max_decode_ms: float) -> int:
-        """Run every shape once; return the largest batch that decodes within `max_decode_ms`."""
-        if self._device.type == "cuda":
-            blank = np.zeros((self._input_size, self._input_size, 3), dtype=np.uint8)
-            for _ in self.encode(blank):
-                pass
+        """Run every shape once; return the largest batch that decodes within `max_decode_ms`.
+
+        An encoder that needs more than `WARM_ENCODE_S` for an image is not run to the end.
+        """
+        self._warm_encoder()
         for length, want, prior in product(LENGTHS, _WANTS, (False, True)):
             self.decode([self._rehearsal(length, want, prior=prior)])
         largest = 1
         while largest < LARGEST_BATCH and self._decode_ms(2 * largest) <= max_decode_ms:
             largest *= 2
         return largest
+
+    def _warm_encoder(self) -> None:
+        blank = np.zeros((self._input_size, self._input_size, 3), dtype=np.uint8)
+        started = time.perf_counter()
+        with contextlib.closing(self.encode(blank)) as steps:
+            for _ in steps:
+                if time.perf_counter() - started > WARM_ENCODE_S:
+                    break
 
     def _rehearsal(
         self, length: int, want: Want, *, prior: bool
@@ -163,6 +177,11 @@ class SamModel:
 
 _WANTS: tuple[Want, ...] = ("best", "all")
 """One mask or three: the shapes a decode can have."""
+
+
+def _is_finite(decoded: Decoded) -> bool:
+    # A sum shows one NaN or infinity among all the terms, without another array.
+    return bool(np.isfinite(decoded.logits.sum()) and np.isfinite(decoded.scores.sum()))
 
 
 @translating

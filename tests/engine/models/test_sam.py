@@ -2,12 +2,14 @@
 
 import copy
 from collections.abc import Generator
-from typing import TypeVar
+from dataclasses import replace
+from typing import TypeVar, cast
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from server.engine.models.base import Embedding
 from server.engine.models.catalog import TINY_WEIGHTS, load_model
@@ -153,6 +155,29 @@ def test_a_large_image_is_resized_as_sam_predictor_does_while_other_work_may_run
     steps = resize_beside(image, Frame(2300, 1700, 512))
     assert next(steps) == 0.0
     np.testing.assert_array_equal(finish(steps), ResizeLongestSide(512).apply_image(image))
+
+
+def test_an_embedding_gone_bad_fails_its_own_decode_and_no_other(
+    tiny_sam: Sam, photo: RgbImage
+) -> None:
+    model = served(tiny_sam)
+    good = finish(model.encode(photo))
+    broken = replace(good, features=torch.full_like(cast("Tensor", good.features), torch.nan))
+    request = DecodeRequest(Prompt(points=((40, 30, 1),)), "best")
+    for batch in ([(good, request), (broken, request)], [(broken, request)]):
+        with pytest.raises(ArithmeticError):
+            model.decode(batch)
+    assert len(model.decode([(good, request)])) == 1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 700), (700, 1), (3, 2)])
+def test_pictures_of_any_shape_are_encoded_and_decoded(
+    tiny_sam: Sam, size: tuple[int, int]
+) -> None:
+    model = served(tiny_sam)
+    embedding = finish(model.encode(np.full((*size, 3), 99, dtype=np.uint8)))
+    [decoded] = model.decode([(embedding, DecodeRequest(Prompt(points=((0, 0, 1),)), "all"))])
+    assert decoded.logits.shape == (3, 64, 64)
 
 
 def scene(seed: int) -> tuple[RgbImage, list[Prompt]]:
