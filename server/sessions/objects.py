@@ -222,7 +222,8 @@ class Objects:
         hover = self._hover
         if hover is not None and not hover.held and hover.object not in self._clicks:
             effects += self._submit(hover)
-        return effects + self._flush()
+        # Replies first: an engine that refuses at once must not overtake them.
+        return [*self._flush(), *effects]
 
     def _submit(self, ask: _Ask) -> list[Effect]:
         if ask.submitted or self._image is None:

@@ -2,12 +2,8 @@ from typing import Any
 
 import pytest
 
-from server.engine.types import MaskResult
 from server.errors import WireError
 from server.protocol import MAX_FRAME_BYTES, RleBody
-from server.sessions.effects import Effect
-from server.sessions.memory import Memory
-from server.sessions.objects import Objects
 from tests.support.segments import (
     INSIDE,
     Image,
@@ -23,42 +19,7 @@ from tests.support.segments import (
     told,
     withdrawn,
 )
-
-
-class Table:
-    """The objects of an open image, with the engine's part played by hand."""
-
-    def __init__(self, *, is_open: bool = True, max_waiting_clicks: int = 16) -> None:
-        self.memory = Memory()
-        self.objects = Objects(max_waiting_clicks=max_waiting_clicks, memory=self.memory)
-        if is_open:
-            self.objects.opened(Image())
-
-    def click(self, request_id: int, number: int = 0, **fields: Any) -> list[Effect]:
-        return self.objects.ask(click(request_id, number, **fields))
-
-    def hover(self, request_id: int, number: int = 0, **fields: Any) -> list[Effect]:
-        return self.objects.ask(hover(request_id, number, **fields))
-
-    def start(self, *tickets: int) -> None:
-        for ticket in tickets:
-            self.objects.started(ticket)
-
-    def finish(self, ticket: int, outcome: MaskResult | WireError | None = None) -> list[Effect]:
-        return self.objects.finished(ticket, outcome or result())
-
-    def answered(self, request_id: int, masks: int = 1, **fields: Any) -> MaskResult:
-        """A click and its answer."""
-        self.click(request_id, **fields)
-        outcome = result(masks)
-        assert told(self.finish(request_id, outcome)) == [("mask", request_id)]
-        return outcome
-
-    def refusal(self, request_id: int, **fields: Any) -> WireError:
-        with pytest.raises(WireError) as refused:
-            self.click(request_id, **fields)
-        return refused.value
-
+from tests.support.tables import Table
 
 # Newest wins
 
@@ -205,6 +166,16 @@ def test_a_refusal_waits_its_turn() -> None:
     message = click(2)
     assert table.objects.refuse(message, WireError("rate_limited", "slow down")) == []
     assert told(table.finish(1)) == [("mask", 1), ("error", 2, "rate_limited")]
+
+
+def test_replies_leave_before_the_next_decode_is_asked_for() -> None:
+    table = Table()
+    table.click(1)
+    table.start(1)
+    table.click(2)
+    reply, submit = table.finish(1)
+    assert told([reply]) == [("mask", 1)]
+    assert submitted([submit]) == [2]
 
 
 def test_a_decode_that_fails_is_answered_with_its_error() -> None:
@@ -385,195 +356,6 @@ def test_of_several_hovers_one_is_told_that_the_image_went() -> None:
     table.start(1)
     table.hover(2, 2)
     assert told(table.objects.clear(by=3)) == [("superseded", 2, 3)]
-
-
-# Which mask
-
-
-@pytest.mark.parametrize(
-    ("fields", "want"),
-    [
-        ({"points": (INSIDE,)}, "best"),
-        ({"points": points(2)}, "single"),
-        ({"points": (INSIDE,), "box": (0, 0, 20, 20)}, "single"),
-        ({"points": (), "box": (0, 0, 20, 20)}, "single"),
-        ({"points": (INSIDE,), "prior": RleBody(size=(50, 100), counts=b"0")}, "single"),
-        ({"points": (INSIDE,), "prior": None}, "best"),
-        ({"points": (INSIDE,), "candidates": True}, "all"),
-        ({"points": points(2), "candidates": True}, "all"),
-    ],
-)
-def test_one_lone_point_is_ambiguous_everything_else_is_not(
-    fields: dict[str, Any], want: str
-) -> None:
-    assert only_submit(Table().click(1, **fields)).want == want
-
-
-def test_candidates_come_best_first_and_the_mask_is_the_best() -> None:
-    table = Table()
-    table.click(1, candidates=True)
-    mask = only_mask(table.finish(1, result(3, score=0.9)))
-    assert mask.candidates is not None
-    assert [candidate.score for candidate in mask.candidates] == pytest.approx([0.9, 0.8, 0.7])
-    assert (mask.score, mask.rle) == (mask.candidates[0].score, mask.candidates[0].rle)
-
-
-def test_candidates_of_a_hover_are_refused() -> None:
-    with pytest.raises(WireError, match="candidates"):
-        Table().hover(1, candidates=True)
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [{"points": ()}, {"points": ((1, 1, 0),)}, {"points": (), "prior": None}],
-    ids=["nothing", "only an exclude point", "expressly no prior"],
-)
-def test_a_prompt_that_does_not_say_where_the_object_is_is_refused(
-    fields: dict[str, Any],
-) -> None:
-    assert Table().refusal(1, **fields).code == "no_positive_prompt"
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [{"box": (0, 0, 5, 5)}, {"prior": RleBody(size=(50, 100), counts=b"0")}, {"prior": (1, 0)}],
-    ids=["box", "mask", "earlier mask"],
-)
-def test_a_box_or_a_prior_is_enough_beside_exclude_points(fields: dict[str, Any]) -> None:
-    table = Table()
-    table.answered(1)
-    assert submitted(table.click(2, points=((1, 1, 0),), **fields)) == [2]
-
-
-# Prior
-
-
-def test_the_automatic_prior_is_the_newest_answer_to_a_proper_subset() -> None:
-    table = Table()
-    one, two = (table.answered(n, points=points(n)) for n in (1, 2))
-    submit = only_submit(table.click(3, points=points(3)))
-    assert submit.prior is two.logits[0]
-    assert only_mask(table.finish(3)).prior == 2
-    assert one.logits[0] is not two.logits[0]
-
-
-def test_undo_and_repeats_have_the_prior_they_had_the_first_time() -> None:
-    table = Table()
-    one = table.answered(1, points=points(1))
-    table.answered(2, points=points(2))
-    table.answered(3, points=points(3))
-    assert only_submit(table.click(4, points=points(2))).prior is one.logits[0]
-    table.finish(4)
-    assert only_submit(table.click(5, points=points(2))).prior is one.logits[0]
-    table.finish(5)
-    assert only_submit(table.click(6, points=points(1))).prior is None
-
-
-def test_a_hover_has_the_prior_a_click_would_have_and_leaves_nothing_behind() -> None:
-    table = Table()
-    one = table.answered(1, points=points(1))
-    assert only_submit(table.hover(2, points=points(2))).prior is one.logits[0]
-    assert only_mask(table.finish(2)).prior == 1
-    assert only_submit(table.click(3, points=points(3))).prior is one.logits[0]
-
-
-def test_a_hover_formed_after_a_click_starts_from_its_logits() -> None:
-    table = Table()
-    table.click(1, points=points(1))
-    table.start(1)
-    assert submitted(table.hover(2, points=points(2))) == []
-    outcome = result()
-    assert only_submit(table.finish(1, outcome)).prior is outcome.logits[0]
-
-
-def test_the_next_click_is_formed_once_the_last_ones_logits_are_stored() -> None:
-    table = Table()
-    table.click(1, points=points(1))
-    table.start(1)
-    assert table.click(2, points=points(2)) == []
-    outcome = result()
-    assert only_submit(table.finish(1, outcome)).prior is outcome.logits[0]
-
-
-def test_a_click_without_include_point_may_wait_for_the_prior_it_will_have() -> None:
-    table = Table()
-    table.click(1, points=(), box=(0, 0, 5, 5))
-    table.start(1)
-    assert table.click(2, points=((1, 1, 0),), box=(0, 0, 5, 5)) == []
-    assert submitted(table.finish(1)) == [2]
-
-
-def test_one_that_turns_out_to_have_none_is_refused_and_a_hover_goes_on() -> None:
-    table = Table()
-    table.click(1)
-    table.start(1)
-    table.click(2, points=((1, 1, 0),))
-    table.hover(3)
-    effects = table.finish(1, WireError("internal", "oops"))
-    assert told(effects) == [("error", 1, "internal"), ("error", 2, "no_positive_prompt")]
-    assert submitted(effects) == [3]
-
-
-def test_nil_means_no_prior() -> None:
-    table = Table()
-    table.answered(1, points=points(1))
-    assert only_submit(table.click(2, points=points(2), prior=None)).prior is None
-    assert only_mask(table.finish(2)).prior is None
-
-
-def test_a_named_candidate_is_the_prior_and_is_refined_as_chosen() -> None:
-    table = Table()
-    shown = table.answered(1, masks=3, points=points(1), candidates=True)
-    assert only_submit(table.click(2, points=points(2), prior=(1, 2))).prior is shown.logits[2]
-    chosen = result()
-    assert only_mask(table.finish(2, chosen)).prior == 1
-    assert only_submit(table.click(3, points=points(3))).prior is chosen.logits[0]
-
-
-def test_a_mask_sent_along_is_the_prior() -> None:
-    table = Table()
-    body = RleBody(size=(50, 100), counts=b"0")
-    assert only_submit(table.click(1, prior=body)).prior == body
-    assert only_mask(table.finish(1)).prior is None
-
-
-@pytest.mark.parametrize("prior", [(1, 1), (9, 0)], ids=["no such candidate", "never answered"])
-def test_a_prior_that_is_not_kept_is_an_error_and_supersedes_nothing(
-    prior: tuple[int, int],
-) -> None:
-    table = Table()
-    table.answered(1)
-    table.click(2)
-    refused = table.refusal(10, prior=prior)
-    assert (refused.code, refused.field) == ("prior_gone", "prior")
-    assert told(table.finish(2)) == [("mask", 2)]
-
-
-def test_a_prior_of_another_object_is_not_found() -> None:
-    table = Table()
-    table.answered(1, number=1)
-    assert table.refusal(2, number=2, prior=(1, 0)).code == "prior_gone"
-    table.answered(3, number=1, points=points(1))
-    assert only_submit(table.click(4, 2, points=points(2))).prior is None
-
-
-def test_a_prior_that_goes_while_its_click_waits_is_an_error_then() -> None:
-    table = Table()
-    for request_id in range(1, 5):
-        table.answered(request_id)
-    table.click(5)
-    table.start(5)
-    table.click(6, prior=(1, 0))
-    effects = table.finish(5)
-    assert told(effects) == [("mask", 5), ("error", 6, "prior_gone")]
-
-
-def test_the_logits_of_the_last_four_answered_clicks_are_kept() -> None:
-    table = Table()
-    for request_id in range(1, 6):
-        table.answered(request_id)
-    assert table.refusal(6, prior=(1, 0)).code == "prior_gone"
-    assert submitted(table.click(7, prior=(2, 0))) == [7]
 
 
 # Errors name the field

@@ -100,6 +100,10 @@ class Annotator:
     def close(self) -> list[Effect]:
         return self.session.receive(Close(id=self.next_id()), self.now)
 
+    def sends_garbage(self, times: int = 1) -> list[Effect]:
+        error = WireError("bad_frame", "not a map")
+        return [e for _ in range(times) for e in self.session.refuse(error, self.now)]
+
     # What the engine says.
 
     def opened(self, image: Image, to: int | None = None, *, cached: bool = False) -> list[Effect]:

@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from server.engine.types import Logits, Mask, MaskResult, Timings
+from server.errors import ERRORS
 from server.protocol import Error, MaskReply, Segment, ServerMessage, Superseded
-from server.sessions.effects import Effect, Reply, Submit, Withdraw
+from server.sessions.effects import Effect, Hangup, Reply, Submit, Withdraw
 
 E = TypeVar("E")
 
@@ -78,6 +79,13 @@ def _in_short(message: ServerMessage) -> tuple[object, ...]:
     if isinstance(message, Error):
         return (message.type, message.id, message.code)
     return (message.type, getattr(message, "id", None))
+
+
+def close_code(effects: list[Effect]) -> int | None:
+    """That of the one hang-up, which comes last: the writer sends nothing after it."""
+    (hangup,) = of(Hangup, effects)
+    assert effects[-1] is hangup
+    return ERRORS[hangup.error].close_code
 
 
 def only_mask(effects: Sequence[Effect]) -> MaskReply:

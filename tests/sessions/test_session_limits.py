@@ -1,0 +1,192 @@
+from collections.abc import Callable
+
+import pytest
+
+from server.errors import WireError
+from server.protocol import (
+    Error,
+    FrameError,
+)
+from server.sessions.effects import Effect
+from tests.support.annotators import (
+    Annotator,
+    at_an_image,
+    greeted,
+    opening,
+)
+from tests.support.segments import (
+    Image,
+    close_code,
+    of,
+    only_error,
+    replies,
+    submitted,
+    told,
+)
+
+# Errors, rate
+
+
+@pytest.mark.parametrize(("code", "expected"), [("text_frame", 1003), ("frame_too_big", 1009)])
+def test_a_frame_that_must_not_be_ends_the_connection(code: str, expected: int) -> None:
+    annotator = at_an_image()
+    error = FrameError(WireError(code, "no"), None)
+    assert close_code(annotator.session.refuse(error, annotator.now)) == expected
+
+
+def test_frames_in_error_are_put_up_with_for_a_while() -> None:
+    annotator = at_an_image(max_errors_per_min=60.0)
+    assert len(of(Error, replies(annotator.sends_garbage(60)))) == 60
+    annotator.waits(2.0)
+    assert len(of(Error, replies(annotator.sends_garbage(2)))) == 2
+    assert close_code(annotator.sends_garbage()) == 4008
+
+
+def test_clicks_in_error_are_put_up_with_for_a_while() -> None:
+    annotator = at_an_image(max_errors_per_min=2.0)
+    for _ in range(2):
+        assert only_error(annotator.click(points=())).code == "no_positive_prompt"
+    assert close_code(annotator.click(points=())) == 4008
+
+
+def test_hovers_in_error_are_not_held_against_a_pointer_that_leaves_the_picture() -> None:
+    annotator = at_an_image(max_errors_per_min=1.0)
+    for _ in range(20):
+        assert only_error(annotator.hover(points=((500, 500, 1),))).code == "bad_field"
+
+
+def test_a_click_over_the_rate_is_refused_in_its_turn_and_later_ones_are_not() -> None:
+    annotator = at_an_image(segments_per_s=10.0, segment_burst=2.0)
+    annotator.click(0)
+    annotator.click(1)
+    effects = annotator.click(2)
+    assert told(effects) == [("error", 4, "rate_limited")]
+    assert only_error(effects).retry_after == 1.0
+    annotator.now += 0.1
+    assert submitted(annotator.click(2)) == [5]
+
+
+def test_a_refusal_over_the_rate_does_not_overtake_earlier_replies_of_its_object() -> None:
+    annotator = at_an_image(segment_burst=1.0)
+    annotator.click()
+    assert annotator.click() == []
+    assert told(annotator.answers(2)) == [("mask", 2), ("error", 3, "rate_limited")]
+
+
+def test_clicks_that_stay_over_the_rate_end_the_connection() -> None:
+    annotator = at_an_image(segment_burst=1.0, max_errors_per_min=3.0)
+    annotator.click(0)
+    for number in range(1, 4):
+        assert only_error(annotator.click(number)).code == "rate_limited"
+    assert close_code(annotator.click(4)) == 4008
+
+
+def at_the_hover_rate() -> Annotator:
+    """Hovers get half of the burst of 4: the next one is over the rate."""
+    annotator = at_an_image(segment_burst=4.0, segments_per_s=10.0)
+    for expected in (2, 3):
+        assert submitted(annotator.hover()) == [expected]
+        annotator.session.on_started(expected)
+    return annotator
+
+
+def test_hovers_over_the_rate_are_passed_over_in_silence_but_the_last_is_answered() -> None:
+    annotator = at_the_hover_rate()
+    for _ in range(50):
+        assert annotator.hover() == []
+    assert annotator.session.hover_is_late
+    assert submitted(annotator.waits(0.1)) == [53]
+    assert not annotator.session.hover_is_late
+    assert annotator.waits(10.0) == []
+
+
+def test_hovers_leave_room_in_the_rate_for_clicks() -> None:
+    annotator = at_the_hover_rate()
+    annotator.hover()
+    assert submitted(annotator.click(1)) == [5]
+
+
+def test_a_late_hover_waits_while_clicks_use_up_the_rate() -> None:
+    annotator = at_the_hover_rate()
+    annotator.hover(5)
+    annotator.click(1)
+    assert annotator.waits(0.1) == []
+    assert submitted(annotator.waits(0.1)) == [4]
+
+
+def test_a_late_hover_in_error_is_told_when_its_turn_comes() -> None:
+    annotator = at_the_hover_rate()
+    annotator.hover(1, points=())
+    assert told(annotator.waits(0.1)) == [("error", 4, "no_positive_prompt")]
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [
+        (lambda annotator: annotator.click(7), [("superseded", 4, 5)]),
+        (lambda annotator: annotator.cancel(4), [("superseded", 4, None)]),
+        (lambda annotator: annotator.release(7), [("superseded", 4, None)]),
+        (Annotator.open, [("superseded", 4, 5)]),
+    ],
+    ids=["click of its object", "cancel", "release", "open"],
+)
+def test_a_late_hover_is_settled_by_what_ends_any_other(
+    end: Callable[[Annotator], list[Effect]], expected: list[tuple[object, ...]]
+) -> None:
+    annotator = at_the_hover_rate()
+    annotator.answers(2)
+    annotator.answers(3)
+    annotator.hover(7)
+    assert told(end(annotator)) == expected
+    assert not annotator.session.hover_is_late
+
+
+def test_a_late_hover_of_an_image_that_fails_to_open_is_refused() -> None:
+    annotator = opening(segment_burst=2.0)
+    annotator.hover()
+    annotator.hover()
+    assert told(annotator.fails_to_open(to=1)) == [
+        ("error", 1, "bad_image"),
+        ("error", 3, "not_open"),
+    ]
+
+
+def test_a_flood_of_messages_ends_the_connection() -> None:
+    annotator = at_an_image(messages_per_s=10.0)
+    effects: list[Effect] = []
+    for _ in range(30):
+        effects += annotator.cancel(1)
+    assert close_code(effects) == 4008
+
+
+# Idle
+
+
+def test_a_session_without_messages_for_long_is_idle() -> None:
+    annotator = at_an_image(idle_timeout_s=300.0)
+    assert annotator.waits(299.9) == []
+    annotator.cancel(1)
+    assert annotator.waits(299.9) == []
+    assert close_code(annotator.waits(0.1)) == 4204
+
+
+def test_frames_in_error_do_not_keep_a_session_alive() -> None:
+    annotator = at_an_image(idle_timeout_s=300.0)
+    annotator.waits(200.0)
+    annotator.sends_garbage()
+    assert close_code(annotator.waits(100.0)) == 4204
+
+
+def test_a_session_is_never_idle_while_opening_nor_for_the_time_that_took() -> None:
+    annotator = opening(idle_timeout_s=300.0)
+    assert annotator.waits(1000.0) == []
+    annotator.opened(Image())
+    assert annotator.waits(299.0) == []
+    assert close_code(annotator.waits(1.0)) == 4204
+
+
+def test_a_prefetch_does_not_keep_a_session_alive() -> None:
+    annotator = greeted(idle_timeout_s=300.0)
+    annotator.open(prefetch=True)
+    annotator.data(10)
+    assert close_code(annotator.waits(300.0)) == 4204
