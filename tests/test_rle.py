@@ -253,3 +253,33 @@ def filled(outlines: list[list[NDArray[np.int32]]], shape: tuple[int, ...]) -> B
             part[gap == 1] = 0
         whole |= part
     return whole.view(np.bool_)
+
+
+@given(masks)
+def test_a_mask_known_by_its_changes_is_pycocotools_byte_for_byte(mask: BinaryMask) -> None:
+    flat = np.concatenate(([False], mask.ravel(order="F")))
+    changes = np.flatnonzero(flat[1:] != flat[:-1])
+
+    assert rle.from_changes((mask.shape[0], mask.shape[1]), changes) == rle.encode(mask)
+
+
+@given(runs())
+def test_changes_that_come_twice_cancel(case: tuple[tuple[int, int], list[int]]) -> None:
+    size, values = case
+    changes = np.cumsum(values)  # an empty run is a change that comes twice
+
+    packed = rle.from_changes(size, changes)
+
+    flat = np.repeat(np.arange(len(values)) % 2 == 1, values)
+    assert packed == rle.encode(flat.reshape(size, order="F"))
+
+
+@pytest.mark.parametrize("run", [1, 15, 16, 31, 32, 511, 512, 2**14, 2**19, 2**24, 2**29, 2**31])
+def test_runs_of_every_length_are_written_as_coco_does(run: int) -> None:
+    # Up and down again, so that differences of either sign are written.
+    values = [run, 1, 1, run, run, 2, 1, run + 1]
+    pixels = sum(values)
+
+    packed = rle.from_changes((1, pixels), np.cumsum(values[:-1]))
+
+    assert packed["counts"] == written(values)

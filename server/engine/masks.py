@@ -67,10 +67,15 @@ def logits_of(mask: rle.Rle, frame: Frame, side: int) -> Logits:
     columns = pixels.T.astype(np.uint8) * np.uint8(255)
     size = (frame.model_height, frame.model_width)
     covered = cv2.resize(columns, size, interpolation=cv2.INTER_AREA).T
-    padded = np.zeros((frame.input_size, frame.input_size), np.float32)
-    padded[: frame.model_height, : frame.model_width] = covered / np.float32(255)
-    shrunk = cv2.resize(padded, (side, side), interpolation=cv2.INTER_AREA)
-    return ((2.0 * shrunk - 1.0) * _CERTAIN).astype(np.float16)
+    # A logit that is half in the padding says what its other half says: thin pictures lie in such.
+    factor = frame.input_size // side
+    below, beside = -frame.model_height % factor, -frame.model_width % factor
+    covered = cv2.copyMakeBorder(covered, 0, below, 0, beside, cv2.BORDER_REPLICATE)
+    height, width = covered.shape[0] // factor, covered.shape[1] // factor
+    shares = cv2.resize(covered, (width, height), interpolation=cv2.INTER_AREA) / 255.0
+    logits = np.full((side, side), -_CERTAIN, np.float16)
+    logits[:height, :width] = (2.0 * shares - 1.0) * _CERTAIN
+    return logits
 
 
 def _remembered(plane: NDArray[np.float32]) -> Logits:
