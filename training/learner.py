@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from server.engine.models.tiny import build_tiny
-from server.engine.models.upstream import Sam
+from server.engine.models.upstream import Attention, MaskDecoder, Sam
 from training.grouping import GroupingHead
 
 __all__ = ["Average", "Learner", "load_checkpoint", "save_checkpoint"]
@@ -22,11 +22,31 @@ class Learner(nn.Module):
         self.sam: Sam = build_tiny(size)
         self.grouping = GroupingHead(self.sam.prompt_encoder.embed_dim)
         self.sam.image_encoder.to(memory_format=torch.channels_last)
+        _aim(self.sam.mask_decoder)
 
     def embed(self, pixels: Tensor) -> Tensor:
         """Bx3xSxS normalised pixels to the embedding, in the autocast dtype."""
         embedding: Tensor = self.sam.image_encoder(pixels)
         return embedding
+
+
+@torch.no_grad()
+def _aim(decoder: MaskDecoder) -> None:
+    """Start with attention that looks where the prompt points.
+
+    Queries and keys share their projection, so that equal positional encodings attract each other
+    from the first step on. With independent ones the decoder answers empty masks for many minutes
+    until it has found the click.
+    """
+    for layer in decoder.transformer.layers:
+        for attention in (layer.cross_attn_token_to_image, layer.cross_attn_image_to_token):
+            _tie(attention)
+    _tie(decoder.transformer.final_attn_token_to_image)
+
+
+def _tie(attention: Attention, gain: float = 2.5) -> None:
+    attention.q_proj.weight.mul_(gain)
+    attention.k_proj.weight.copy_(attention.q_proj.weight)
 
 
 class Average:

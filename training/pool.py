@@ -1,8 +1,8 @@
 """A pool of ready samples that is refreshed a part at a time.
 
 Making a sample costs more than looking at it, and a second process beside the trainer slows both.
-So the trainer stops now and then, worker processes replace the oldest part of the pool on every
-core, and training goes on from memory; each sample is seen a few times, with other prompts.
+So the trainer stops now and then, a worker process replaces the oldest part of the pool, and
+training goes on from memory; each sample is seen a few times, with other prompts.
 """
 
 import multiprocessing
@@ -43,7 +43,7 @@ def _make(size: int, count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[
 
 
 class Pool:
-    """`capacity` samples of one size, and the processes that make them."""
+    """`capacity` samples of one size, and the process that makes them."""
 
     CHUNK = 50
     """Samples made by one task of a worker."""
@@ -57,7 +57,7 @@ class Pool:
         self._pixels = np.zeros((capacity, size, size, 3), np.uint8)
         self._masks = np.zeros((capacity, MAX_MASKS, (size // 2) ** 2 // 8), np.uint8)
         self._workers = ProcessPoolExecutor(
-            2, multiprocessing.get_context("spawn"), _start, (cache, exclude_nc_nd)
+            1, multiprocessing.get_context("spawn"), _start, (cache, exclude_nc_nd)
         )
         self.refresh(capacity)
 

@@ -147,7 +147,9 @@ def decode(
     heads = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
     tokens = torch.cat([heads.expand(count, -1, -1), sparse.to(heads.dtype)], dim=1)
     source = embedding + dense.to(embedding.dtype)
-    tokens, source = decoder.transformer(source, places.expand(count, -1, -1, -1), tokens)
+    # In the embedding's dtype: half-precision pixels would else be widened and narrowed all along.
+    places = places.to(source.dtype).expand(count, -1, -1, -1)
+    tokens, source = decoder.transformer(source, places, tokens)
     fine = _upscale(decoder, source)
     hyper = torch.stack(
         [mlp(tokens[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1

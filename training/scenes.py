@@ -21,7 +21,7 @@ Pixels = NDArray[np.uint8]
 Masks = list[NDArray[np.bool_]]
 
 MAX_MASKS = 8
-MIN_MASK_PIXELS = 24
+MIN_MASK_PIXELS = 8
 """At half the picture's size."""
 MAX_MASK_SHARE = 0.9
 

@@ -11,6 +11,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from training.grouping import draw_clicks, grouping_loss
 from training.learner import Average, Learner, load_checkpoint, save_checkpoint
 from training.pool import Pool
 from training.prompting import draw_prompts, prompt_loss
+from training.ranks import average_gradients, run_ranks
 
 __all__ = ["main"]
 
@@ -36,11 +38,13 @@ GROUPING_WEIGHT = 0.5
 """Of the grouping loss while the whole model trains."""
 
 Masks = list[np.ndarray[Any, np.dtype[np.bool_]]]
-Stage = Callable[[Learner, Tensor, Masks, np.random.Generator], tuple[Tensor, dict[str, float]]]
+Stage = Callable[
+    [Learner, Tensor, Masks, int, np.random.Generator], tuple[Tensor, dict[str, float]]
+]
 
 
 def grouping_stage(
-    learner: Learner, pixels: Tensor, masks: Masks, rng: np.random.Generator
+    learner: Learner, pixels: Tensor, masks: Masks, _rounds: int, rng: np.random.Generator
 ) -> tuple[Tensor, dict[str, float]]:
     """The encoder alone."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -51,7 +55,7 @@ def grouping_stage(
 
 
 def prompts_stage(
-    learner: Learner, pixels: Tensor, masks: Masks, rng: np.random.Generator
+    learner: Learner, pixels: Tensor, masks: Masks, rounds: int, rng: np.random.Generator
 ) -> tuple[Tensor, dict[str, float]]:
     """The whole model, the grouping loss beside it."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -59,7 +63,7 @@ def prompts_stage(
     clicks = draw_clicks(masks, CLICKS, embedding.shape[-1], rng)
     grouping, _ = grouping_loss(learner.grouping, embedding.float(), clicks)
     prompts = draw_prompts(masks, PROMPTS, rng)
-    rounds = int(rng.choice([2, 3, 4], p=[0.5, 0.35, 0.15]))
+    rounds = int(rng.integers(1, rounds + 1))
     loss, stats = prompt_loss(learner.sam, embedding, prompts, rounds, rng)
     stats |= {"grouping": float(grouping.detach()), "prompts": float(loss.detach())}
     return loss + GROUPING_WEIGHT * grouping, stats
@@ -85,24 +89,33 @@ def normalise(pixels: np.ndarray[Any, np.dtype[np.uint8]], rng: np.random.Genera
 class Run:
     """One training run: everything that a checkpoint must hold, and the loop over it."""
 
-    def __init__(self, args: argparse.Namespace) -> None:
+    def __init__(self, args: argparse.Namespace, rank: int) -> None:
         self.args = args
+        self.rank = rank
         self.out: Path = args.out
         self.out.mkdir(parents=True, exist_ok=True)
         self.learner = Learner(args.size)
         self.seconds = 0.0
+        """Trained so far: the mean of the ranks' clocks, so that all stop at the same step."""
+        self._mark = time.monotonic()
         self.step = 0
         last = self.out / "last.pt"
         state = load_checkpoint(last) if last.exists() else None
         if state is None and args.init:
-            self.learner.load_state_dict(load_checkpoint(args.init)["average"])
+            self._start_from(load_checkpoint(args.init)["average"])
         self.average = Average(self.learner, args.decay)
         decayed = [p for p in self.learner.parameters() if p.ndim > 1]
         plain = [p for p in self.learner.parameters() if p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
-        self.optimiser = torch.optim.AdamW(groups, lr=args.rate, betas=(0.9, 0.98))
+        self.optimiser = torch.optim.AdamW(groups, lr=args.rate, betas=(0.9, 0.98), fused=True)
         if state is not None:
             self._restore(state)
+
+    def _start_from(self, weights: dict[str, Tensor]) -> None:
+        """All weights of a prompting run; of a grouping run only what it trained."""
+        trained = ("sam.image_encoder.", "grouping.") if self.args.fresh_decoder else ("",)
+        kept = {name: value for name, value in weights.items() if name.startswith(trained)}
+        self.learner.load_state_dict(kept, strict=not self.args.fresh_decoder)
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.learner.load_state_dict(state["learner"])
@@ -112,6 +125,8 @@ class Run:
 
     def save(self) -> None:
         """Write `last.pt`."""
+        if self.rank:
+            return
         state = {
             "learner": self.learner.state_dict(),
             "average": self.average.model.state_dict(),
@@ -125,23 +140,22 @@ class Run:
     def train(self, pool: Pool, rng: np.random.Generator) -> None:
         """Until the minutes are used up."""
         budget, args = self.args.minutes * 60, self.args
-        sums: dict[str, float] = defaultdict(float)
+        seen: dict[str, list[float]] = defaultdict(list)
         saved = logged = self.seconds
-        drawn = counted = 0
+        drawn = 0
+        self._mark = time.monotonic()
         while self.seconds < budget:
-            start = time.monotonic()
             rate = args.rate * rate_at(self.seconds / budget, cool=args.cool)
             for name, value in self.learn(pool, rate, rng).items():
-                sums[name] += value
-            drawn, counted = drawn + args.batch, counted + 1
+                seen[name].append(value)
+            drawn += args.batch
             if drawn >= args.refresh * args.reuse:
                 pool.refresh(args.refresh)
                 drawn = 0
-            self.seconds += time.monotonic() - start
             if self.seconds - logged > 30:
-                self.log({name: value / counted for name, value in sums.items()}, rate)
-                sums.clear()
-                counted, logged = 0, self.seconds
+                self.log({name: float(np.mean(values)) for name, values in seen.items()}, rate)
+                seen.clear()
+                logged = self.seconds
             if self.seconds - saved > 120:
                 self.save()
                 saved = self.seconds
@@ -155,17 +169,27 @@ class Run:
         if rng.random() < 0.5:
             pixels, masks = pixels[:, :, ::-1].copy(), [m[:, :, ::-1] for m in masks]
         stage = STAGES[self.args.stage]
-        loss, stats = stage(self.learner, normalise(pixels, rng), masks, rng)
+        loss, stats = stage(self.learner, normalise(pixels, rng), masks, self.args.rounds, rng)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
+        self.seconds = average_gradients(self.learner, self._clock())
         torch.nn.utils.clip_grad_norm_(self.learner.parameters(), 1.0)
         self.optimiser.step()
-        self.average.update(self.learner)
+        if not self.rank:
+            self.average.update(self.learner)
         self.step += 1
         return stats
 
+    def _clock(self) -> float:
+        """This rank's own idea of `seconds`."""
+        now = time.monotonic()
+        own, self._mark = self.seconds + now - self._mark, now
+        return own
+
     def log(self, stats: dict[str, float], rate: float) -> None:
         """One line to the terminal and to `log.jsonl`."""
+        if self.rank:
+            return
         line = {"minute": round(self.seconds / 60, 2), "step": self.step, "rate": round(rate, 6)}
         line |= {name: round(value, 4) for name, value in stats.items()}
         text = json.dumps(line)
@@ -181,14 +205,19 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder that prepare wrote")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--init", type=Path, help="checkpoint whose averaged weights to start from")
+    parser.add_argument(
+        "--fresh-decoder", action="store_true", help="take only the encoder from --init"
+    )
     parser.add_argument("--size", type=int, default=192, help="input pixels, a multiple of 16")
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--ranks", type=int, default=2, help="processes, one a core")
+    parser.add_argument("--batch", type=int, default=6, help="images a process and step")
+    parser.add_argument("--rounds", type=int, default=4, help="most rounds of prompts; 1 to it")
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
     parser.add_argument("--cool", type=float, default=0.35, help="share of the time that cools")
     parser.add_argument("--decay", type=float, default=0.999, help="of the weight average")
-    parser.add_argument("--capacity", type=int, default=4000, help="samples kept in memory")
-    parser.add_argument("--refresh", type=int, default=400, help="samples replaced at a time")
+    parser.add_argument("--capacity", type=int, default=2000, help="samples a process keeps")
+    parser.add_argument("--refresh", type=int, default=200, help="samples replaced at a time")
     parser.add_argument("--reuse", type=float, default=3.0, help="times a sample is seen")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
@@ -199,17 +228,21 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    """Train one stage."""
-    args = parse()
-    torch.set_num_threads(2)
+def work(args: argparse.Namespace, rank: int) -> None:
+    """One process's part of a run."""
     torch.manual_seed(args.seed)
-    run = Run(args)
-    rng = np.random.default_rng([args.seed, run.step])
-    seed = args.seed * 1_000_000 + run.step
+    run = Run(args, rank)
+    rng = np.random.default_rng([args.seed, run.step, rank])
+    seed = 1_000_000 * (args.seed + 1000 * rank) + run.step
     pool = Pool(args.data, args.size, args.capacity, seed, exclude_nc_nd=args.exclude_nc_nd)
     run.train(pool, rng)
     pool.close()
+
+
+def main() -> None:
+    """Train one stage."""
+    args = parse()
+    run_ranks(partial(work, args), args.ranks)
 
 
 if __name__ == "__main__":
