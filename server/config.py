@@ -5,15 +5,18 @@ in docs/operations.md; a test holds the two together.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from server.origins import is_origin
 
 __all__ = ["Settings"]
 
 _MIB = 1 << 20
-_Seconds = Annotated[float, Field(gt=0)]
+_PILLOWS_PIXELS = 178_956_970  # what Pillow would refuse as a bomb is no setting of ours
+_Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Positive = Annotated[int, Field(gt=0)]
 _NotNegative = Annotated[int, Field(ge=0)]
 
@@ -24,79 +27,117 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SAMWIRE_", frozen=True, extra="forbid")
 
     # Where it listens, and to whom.
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: Annotated[int, Field(ge=0, le=65535)] = Field(8000, description="Port; 0 = any free one.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        default=8000, description="Port; 0 = any free one."
+    )
     origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Origins allowed besides the server's own, comma-separated."
+        default=(), description="Origins allowed besides the server's own, comma-separated."
     )
     tokens: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (),
+        default=(),
         description="Bearer tokens accepted in `hello`, comma-separated; none = no token needed.",
     )
 
     # The model.
     model: Literal["tiny", "vit_b", "vit_l", "vit_h", "fake"] = Field(
-        "tiny", description="Which model: the bundled one, an official SAM, or the fake one."
+        default="tiny",
+        description="Which model: the bundled one, an official SAM, or the fake one.",
     )
-    checkpoint: Path | None = Field(None, description="Weights to load instead of the model's own.")
-    device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
+    checkpoint: Path | None = Field(
+        default=None, description="Weights to load instead of the model's own."
+    )
+    device: str = Field(default="auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="Precision; `auto` takes what the device does well."
+        default="auto", description="Precision; `auto` takes what the device does well."
     )
-    threads: _NotNegative = Field(0, description="Torch's CPU threads; 0 = one a core.")
+    threads: _NotNegative = Field(default=0, description="Torch's CPU threads; 0 = one a core.")
     max_decode_ms: _Seconds = Field(
-        30.0, description="A batch holds at most the prompts that decode in this time."
+        default=30.0, description="A batch holds at most the prompts that decode in this time."
     )
 
     # Memory.
     cache_bytes: _NotNegative = Field(
-        2048 * _MIB,
+        default=2048 * _MIB,
         description="Embeddings and remembered logits together; 0 keeps no unused embedding.",
     )
     max_uploads_bytes: _Positive = Field(
-        1024 * _MIB, description="Compressed images that may be on their way in, all together."
+        default=1024 * _MIB,
+        description="Compressed images that may be on their way in, all together.",
     )
-    max_sessions: _Positive = Field(256, description="Connections served at once.")
+    max_sessions: _Positive = Field(default=256, description="Connections served at once.")
     max_sessions_per_address: _NotNegative = Field(
-        0, description="Of these, how many one address may hold; 0 = all."
+        default=0, description="Of these, how many one address may hold; 0 = all."
     )
-    max_image_bytes: _Positive = Field(32 * _MIB, description="One compressed image.")
-    max_image_pixels: _Positive = Field(
-        40_000_000, description="One image, read from its header before any pixel is decoded."
+    max_image_bytes: _Positive = Field(default=32 * _MIB, description="One compressed image.")
+    max_image_pixels: Annotated[int, Field(gt=0, le=_PILLOWS_PIXELS)] = Field(
+        default=40_000_000,
+        description="One image, read from its header before any pixel is decoded.",
     )
     max_outbox_bytes: _Positive = Field(
-        4 * _MIB, description="Replies that may wait for a slow reader before it is closed."
+        default=4 * _MIB, description="Replies that may wait for a slow reader before it is closed."
     )
-    max_waiting_clicks: _Positive = Field(16, description="Clicks of one session that may wait.")
+    max_waiting_clicks: _Positive = Field(
+        default=16, description="Clicks of one session that may wait."
+    )
     kept_logits: _Positive = Field(
-        32, description="Low-resolution logits a session keeps as priors."
+        default=32, description="Low-resolution logits a session keeps as priors."
     )
 
     # Time.
-    hello_timeout_s: _Seconds = Field(5.0, description="For `hello` to come.")
-    idle_timeout_s: _Seconds = Field(300.0, description="Without a valid message.")
+    hello_timeout_s: _Seconds = Field(default=5.0, description="For `hello` to come.")
+    idle_timeout_s: _Seconds = Field(default=300.0, description="Without a valid message.")
     spare_after_s: _Seconds = Field(
-        30.0, description="A session idle this long may be closed early when its place is needed."
+        default=30.0,
+        description="A session idle this long may be closed early when its place is needed.",
     )
-    upload_timeout_s: _Seconds = Field(30.0, description="Between two `data` frames of an upload.")
-    min_upload_bytes_per_s: _Positive = Field(4096, description="Slower uploads are ended.")
-    request_timeout_s: _Seconds = Field(20.0, description="For a mask.")
-    open_timeout_s: _Seconds = Field(120.0, description="For an image to be encoded.")
+    upload_timeout_s: _Seconds = Field(
+        default=30.0, description="Between two `data` frames of an upload."
+    )
+    min_upload_bytes_per_s: _Positive = Field(default=4096, description="Slower uploads are ended.")
+    request_timeout_s: _Seconds = Field(default=20.0, description="For a mask.")
+    open_timeout_s: _Seconds = Field(default=120.0, description="For an image to be encoded.")
     device_timeout_s: _Seconds = Field(
-        30.0, description="One piece of device work; beyond it the server is not ready."
+        default=30.0, description="One piece of device work; beyond it the server is not ready."
     )
-    send_timeout_s: _Seconds = Field(10.0, description="For one frame to leave to a slow reader.")
-    drain_timeout_s: _Seconds = Field(10.0, description="For work under way when stopping.")
+    send_timeout_s: _Seconds = Field(
+        default=10.0, description="For one frame to leave to a slow reader."
+    )
+    drain_timeout_s: _Seconds = Field(default=10.0, description="For work under way when stopping.")
 
     # Rates, a session.
-    segments_per_s: _Seconds = Field(200.0, description="`segment` messages.")
-    segment_burst: _Positive = Field(400, description="`segment` messages in a burst.")
-    messages_per_s: _Positive = Field(2000, description="Messages of any kind; more is abuse.")
-    max_errors_per_min: _Positive = Field(600, description="Frames in error; more is abuse.")
+    segments_per_s: _Seconds = Field(default=200.0, description="`segment` messages.")
+    segment_burst: _Positive = Field(default=400, description="`segment` messages in a burst.")
+    messages_per_s: _Positive = Field(
+        default=2000, description="Messages of any kind; more is abuse."
+    )
+    max_errors_per_min: _Positive = Field(
+        default=600, description="Frames in error; more is abuse."
+    )
 
     @field_validator("origins", "tokens", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        return tuple(part.strip() for part in value.split(",") if part.strip())
+        if not value.strip():
+            return ()
+        parts = tuple(part.strip() for part in value.split(","))
+        # A variable that expanded to nothing must not open the door.
+        if not all(parts):
+            raise ValueError("expected no empty part between the commas")
+        return parts
+
+    @field_validator("origins")
+    @classmethod
+    def _can_be_compared(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not is_origin(origin):
+                raise ValueError(f"expected origins like https://example.org, got {origin!r}")
+        return value
+
+    @model_validator(mode="after")
+    def _one_image_fits(self) -> Self:
+        if self.max_image_bytes > self.max_uploads_bytes:
+            raise ValueError("expected max_uploads_bytes to hold at least one max_image_bytes")
+        return self

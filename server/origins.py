@@ -6,15 +6,19 @@ On a loopback address "own origin" counts only under a loopback name: any name c
 resolve to 127.0.0.1, and its page would otherwise pass as ours (DNS rebinding).
 """
 
+import ipaddress
+import re
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
-__all__ = ["is_allowed"]
+__all__ = ["is_allowed", "is_origin"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
-_Origin = tuple[str, str, int | None]
+# As browsers write an Origin, and no more: what a URL parser would forgive or repair - a path, a
+# user, a space - is not one.
+_SERIALISED = re.compile(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?", re.ASCII)
+
+_Origin = tuple[str, str, int]
 
 
 def is_allowed(
@@ -37,17 +41,27 @@ def is_allowed(
     if page in {_parse(other) for other in allowed}:
         return True
     own = _parse(f"{scheme}://{host}")
-    return page == own and (listens_on not in _LOOPBACK or page[1] in _LOOPBACK)
+    return page == own and (not _is_loopback(listens_on) or _is_loopback(page[1]))
+
+
+def is_origin(text: str) -> bool:
+    """Whether it can be compared with what browsers send."""
+    return _parse(text) is not None
 
 
 def _parse(origin: str) -> _Origin | None:
+    found = _SERIALISED.fullmatch(origin.lower())
+    if found is None:
+        return None
+    scheme, host, port = found.groups()
+    number = _DEFAULT_PORTS[scheme] if port is None else int(port)
+    return (scheme, host, number) if 0 < number < 2**16 else None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
     try:
-        parts = urlsplit(origin.strip().lower())
-        port = parts.port
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
-        return None
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.username is not None:
-        return None
-    if parts.path or parts.query or parts.fragment:
-        return None
-    return parts.scheme, parts.hostname, port or _DEFAULT_PORTS[parts.scheme]
+        return False

@@ -21,6 +21,7 @@ from server.engine.models.base import (
     Model,
     OutOfMemoryError,
 )
+from server.engine.observer import Observer
 from server.engine.queue import DecodeKind
 from server.engine.types import DecodeRequest, Logits, MaskResult, Prompt, RgbImage, Want
 from server.errors import WireError
@@ -203,6 +204,7 @@ class Progress:
 async def running(
     model: Model,
     *,
+    observer: Observer | None = None,
     spare_sessions: Callable[[], bool] = lambda: False,
     **settings: float,
 ) -> AsyncIterator[Engine]:
@@ -210,6 +212,7 @@ async def running(
     engine = Engine(
         lambda: model,
         replace(SETTINGS, **settings),  # type: ignore[arg-type] # floats and ints alike
+        observer=observer,
         spare_sessions=spare_sessions,
     )
     await engine.start()
