@@ -13,7 +13,6 @@ import gc
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from server.engine import masks
@@ -27,6 +26,7 @@ from server.engine.models.base import (
 )
 from server.engine.observer import Observer
 from server.engine.queue import Batch, EncodeStep, Queue
+from server.engine.threads import OneThread
 from server.engine.types import MaskResult, Timings
 from server.errors import WireError
 from server.geometry import Frame
@@ -68,8 +68,8 @@ class Worker:
         self._free_memory = free_memory
         self._on_lost = on_lost
         self._observer = observer
-        self._device = ThreadPoolExecutor(1, thread_name_prefix="device")
-        self._post = ThreadPoolExecutor(1, thread_name_prefix="masks")
+        self._device = OneThread("device")
+        self._post = OneThread("masks")
         self._wake = wake
         self._busy_since: float | None = None
         self._finishing: set[asyncio.Task[None]] = set()
@@ -109,8 +109,8 @@ class Worker:
         """Let the threads end; what still runs on them is not waited for."""
         self._stopping = True
         self._wake.set()
-        self._device.shutdown(wait=False, cancel_futures=True)
-        self._post.shutdown(wait=False, cancel_futures=True)
+        self._device.shutdown()
+        self._post.shutdown()
         for task in self._finishing:
             task.cancel()
         await asyncio.gather(*self._finishing, return_exceptions=True)
