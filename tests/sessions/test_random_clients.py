@@ -12,30 +12,49 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from server.errors import WireError
 from server.protocol import Cancel, Close, Data, Hello, Open, Release
+from server.sessions.session import State
 from tests.support.annotators import DIGEST
 from tests.support.segments import click, result
 from tests.support.worlds import Client, OpenOutcome, World
 
 _POINTS = ((1.0, 1.0, 1), (2.0, 2.0, 0), (3.0, 3.0, 1), (1000.0, 1.0, 1))
-_PICK = st.integers(0, 1000)
+_PICK = st.sampled_from([0, 0, 0, 1, 2])
 _STEP = st.sampled_from([1, 1, 1, 1, 1, 2, 5, 0, -1])  # how far the next id is from the last
+_MOVE = st.tuples(
+    st.sampled_from(
+        ["click", "click", "hover", "hover", "device", "device", "finish", "finish", "cancel"]
+    ),
+    st.integers(0, 1),
+)
 _KIND = st.sampled_from(["click", "click", "hover"])
 _PRIOR = st.sampled_from(["auto", "auto", "auto", "none", "last", "gone"])
+
+
+_OUTCOME = st.sampled_from([result(), result(), result(3), WireError("timeout", "too late")])
 
 
 class RandomClients(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(segment_burst=30.0, segments_per_s=20.0)
+        self.world = World(segment_burst=60.0, segments_per_s=20.0)
         self.connect(greets=True)
-        self.open_at_once(0)
 
     @property
     def clients(self) -> list[Client]:
         return list(self.world.clients.values())
 
     def client(self, pick: int) -> Client:
+        for gone in [client for client in self.clients if client.hung_up]:
+            self.world.disconnect(gone)
+        if not self.clients:
+            self.connect(greets=True)
         return self.clients[pick % len(self.clients)]
+
+    def client_at_an_image(self, pick: int) -> Client:
+        client = self.client(pick)
+        if client.session.state is State.EMPTY:
+            self._open_at_once(client)
+        return client
 
     # Clients
 
@@ -46,9 +65,7 @@ class RandomClients(RuleBasedStateMachine):
         if greets:
             self.world.send(client, Hello())
 
-    @rule(pick=_PICK)
-    def open_at_once(self, pick: int) -> None:
-        client = self.client(pick)
+    def _open_at_once(self, client: Client) -> None:
         self.world.send(client, Open(id=client.last_id + 1, size=5))
         self.world.send(client, Data(id=client.last_id or 1, bytes=b"12345"))
         key = (client.session.id, client.last_id)
@@ -75,10 +92,27 @@ class RandomClients(RuleBasedStateMachine):
         target = opens[-1 - back] if 0 <= back < len(opens) else client.last_id - back
         self.world.send(client, Data(id=max(1, target), bytes=b"x" * size))
 
+    @rule(pick=_PICK, moves=st.lists(_MOVE, min_size=4, max_size=20))
+    def annotate(self, pick: int, moves: list[tuple[str, int]]) -> None:
+        """What usually goes on: prompts, while the device works."""
+        for move, number in moves:
+            client = self.client_at_an_image(pick)
+            match move:
+                case "click" | "hover":
+                    fields = {"kind": move, "points": _POINTS[: 1 + client.last_id % 3]}
+                    self.world.send(client, click(client.last_id + 1, number, **fields))
+                case "cancel":
+                    self.world.send(client, Cancel(target=max(1, client.last_id - number)))
+                case "finish" if self.world.running:
+                    running = self.world.running
+                    self.world.finish_decode(running[number % len(running)], result())
+                case _:
+                    self.world.device_turn()
+
     @rule(
         pick=_PICK,
         step=_STEP,
-        number=st.integers(0, 3),
+        number=st.integers(0, 2),
         kind=_KIND,
         points=st.sampled_from([1, 1, 2, 3, 0, 4]),
         has_box=st.sampled_from([False, False, False, True]),
@@ -97,7 +131,7 @@ class RandomClients(RuleBasedStateMachine):
         has_box: bool,
         candidates: bool,
     ) -> None:
-        client = self.client(pick)
+        client = self.client_at_an_image(pick)
         fields: dict[str, Any] = {"kind": kind, "points": _POINTS[:points]}
         if has_box:
             fields["box"] = (0.0, 0.0, 9.0, 9.0)
@@ -113,7 +147,7 @@ class RandomClients(RuleBasedStateMachine):
         client = self.client(pick)
         self.world.send(client, Cancel(target=max(1, client.last_id - back)))
 
-    @rule(pick=_PICK, number=st.integers(0, 3))
+    @rule(pick=_PICK, number=st.integers(0, 2))
     def release(self, pick: int, number: int) -> None:
         self.world.send(self.client(pick), Release(object=number))
 
@@ -130,16 +164,12 @@ class RandomClients(RuleBasedStateMachine):
     def read(self, pick: int, how_many: int) -> None:
         self.world.read(self.client(pick), how_many)
 
-    @rule(pick=_PICK)
-    @precondition(lambda self: len(self.clients) > 1)
-    def disconnect(self, pick: int) -> None:
-        self.world.disconnect(self.client(pick))
-
-    @rule(pick=_PICK)
+    @rule(pick=_PICK, abruptly=st.booleans())
     @precondition(lambda self: len(self.clients) > 2)
-    def hang_up(self, pick: int) -> None:
+    def leave(self, pick: int, *, abruptly: bool) -> None:
         client = self.client(pick)
-        self.world.carry_out(client, client.session.hang_up("idle", "the place was needed"))
+        if not abruptly:
+            self.world.carry_out(client, client.session.hang_up("idle", "the place was needed"))
         self.world.disconnect(client)
 
     # Engine
@@ -162,16 +192,13 @@ class RandomClients(RuleBasedStateMachine):
     def device_turn(self) -> None:
         self.world.device_turn()
 
-    @rule(
-        pick=_PICK,
-        outcome=st.sampled_from([result(), result(), result(3), WireError("timeout", "late")]),
-    )
+    @rule(pick=st.integers(0, 5), outcome=_OUTCOME)
     @precondition(lambda self: self.world.running)
     def finish_decode(self, pick: int, outcome: Any) -> None:
         running = self.world.running
         self.world.finish_decode(running[pick % len(running)], outcome)
 
-    @rule(seconds=st.sampled_from([0.01, 0.1, 1.0, 20.0, 100.0]))
+    @rule(seconds=st.sampled_from([0.01, 0.1, 0.1, 1.0, 1.0, 20.0]))
     def wait(self, seconds: float) -> None:
         self.world.wait(seconds)
 
@@ -211,7 +238,7 @@ class RandomClients(RuleBasedStateMachine):
 
 RandomClients.TestCase.settings = settings(
     max_examples=100,
-    stateful_step_count=60,
+    stateful_step_count=50,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

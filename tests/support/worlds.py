@@ -15,7 +15,6 @@ from server.errors import WireError
 from server.protocol import (
     ClientMessage,
     Close,
-    Data,
     Done,
     Error,
     MaskReply,
@@ -295,12 +294,6 @@ class World:
                 self.finish_decode(job, outcome)
         for client in self.clients.values():
             self.read(client, 10_000)
-
-    def is_uploading(self, client: Client) -> bool:
-        return client.session.state is State.OPENING
-
-    def data_for(self, client: Client, size: int) -> Data:
-        return Data(id=client.image_since or 1, bytes=b"x" * size)
 
 
 def _is_hover(request: Request) -> bool:
