@@ -122,6 +122,8 @@ def _orientation(image: Image.Image) -> int:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         return Image.fromarray(_to_eight_bits(np.asarray(image), image.mode)).convert("RGB")
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image  # to convert it would copy it
     if image.has_transparency_data:
         opaque = image.convert("RGBA")
         page = Image.new("RGB", image.size, _WHITE)
