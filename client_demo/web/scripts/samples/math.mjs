@@ -8,6 +8,9 @@ export const step = (low, high, value) => {
   return t * t * (3 - 2 * t);
 };
 
+/** `Math.hypot` guards against overflow, at ten times the price. */
+export const hypot = (x, y, z = 0) => Math.sqrt(x * x + y * y + z * z);
+
 /** A number in 0..1 from three integers, always the same. */
 function hash(x, y, z) {
   let h = (x * 374761393 + y * 668265263 + z * 2147483647) | 0;
@@ -17,19 +20,28 @@ function hash(x, y, z) {
 
 /** Smooth value noise, 0..1. */
 export function noise(x, y, z) {
-  const [xi, yi, zi] = [Math.floor(x), Math.floor(y), Math.floor(z)];
-  const [u, v, w] = [fade(x - xi), fade(y - yi), fade(z - zi)];
-  const edge = (dy, dz) => mix(hash(xi, yi + dy, zi + dz), hash(xi + 1, yi + dy, zi + dz), u);
-  return mix(mix(edge(0, 0), edge(1, 0), v), mix(edge(0, 1), edge(1, 1), v), w);
+  const xi = Math.floor(x);
+  const yi = Math.floor(y);
+  const zi = Math.floor(z);
+  const u = fade(x - xi);
+  const v = fade(y - yi);
+  const near = mix(edge(xi, yi, zi, u), edge(xi, yi + 1, zi, u), v);
+  return mix(near, mix(edge(xi, yi, zi + 1, u), edge(xi, yi + 1, zi + 1, u), v), fade(z - zi));
 }
+
+const edge = (x, y, z, u) => mix(hash(x, y, z), hash(x + 1, y, z), u);
 
 const fade = (t) => t * t * (3 - 2 * t);
 
 export function fbm(x, y, z, octaves = 4) {
-  let [sum, weight] = [0, 0.5];
+  let sum = 0;
+  let weight = 0.5;
   for (let octave = 0; octave < octaves; octave++) {
     sum += weight * noise(x, y, z);
-    [x, y, z, weight] = [x * 2.03 + 5.1, y * 2.03 + 1.7, z * 2.03 + 9.2, weight / 2];
+    x = x * 2.03 + 5.1;
+    y = y * 2.03 + 1.7;
+    z = z * 2.03 + 9.2;
+    weight /= 2;
   }
   return sum;
 }

@@ -1,0 +1,206 @@
+import { describe, expect, test } from "vitest";
+import { area } from "../../src/client/rle/runs.ts";
+import { overlap } from "../support/canvas-page.ts";
+import { DISC, SQUARE, shapesPicture } from "../support/pictures.ts";
+import { skipped, useSession } from "../support/session.ts";
+
+const MIDDLE_OF_SQUARE = [(SQUARE.x0 + SQUARE.x1) / 2, (SQUARE.y0 + SQUARE.y1) / 2] as const;
+
+describe.skipIf(skipped)("the canvas", () => {
+  const session = useSession();
+
+  test("a dropped picture opens", async () => {
+    const canvas = await session.open();
+    const { buffer, name, mimeType } = shapesPicture();
+    const data = await canvas.page.evaluateHandle(
+      ([base64, fileName, type]) => {
+        const bytes = Uint8Array.from(atob(base64!), (character) => character.charCodeAt(0));
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([bytes], fileName!, { type: type! }));
+        return transfer;
+      },
+      [buffer.toString("base64"), name, mimeType],
+    );
+    await canvas.page.dispatchEvent(".app", "drop", { dataTransfer: data });
+    await canvas.opened();
+    expect(await canvas.page.locator(".thumbnail").count()).toBe(1);
+  });
+
+  test("a picked picture previews under the pointer, and a click makes it an object", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.page.mouse.move(...(await canvas.at(DISC.x, DISC.y)));
+    await expect.poll(() => canvas.page.locator(".mask.hover").count()).toBe(1);
+    await canvas.click(DISC.x, DISC.y);
+    expect(await canvas.objects.count()).toBe(1);
+    expect(await canvas.shownMasks.count()).toBe(1);
+    expect(canvas.masks.at(-1)!.candidates).toHaveLength(3);
+  });
+
+  test("a right click excludes", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    const before = await canvas.drawn();
+    await canvas.click(DISC.x + 40, DISC.y, "right");
+    expect(await canvas.page.locator(".mark.exclude").count()).toBe(1);
+    expect(await canvas.drawn()).not.toEqual(before);
+  });
+
+  test("excluding before anything is included says what to do instead", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y, "right");
+    expect(await canvas.objects.count()).toBe(0);
+    await expect.poll(() => canvas.page.locator(".notice").textContent()).toMatch(/first/);
+  });
+
+  test("a dragged box asks by box, and its corner can be dragged", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.drag([SQUARE.x0 - 8, SQUARE.y0 - 8], [SQUARE.x1 + 8, SQUARE.y1 + 8]);
+    expect(await canvas.page.locator(".mark.corner").count()).toBe(4);
+    const before = canvas.masks.length;
+    await canvas.drag([SQUARE.x1 + 8, SQUARE.y1 + 8], [SQUARE.x1 + 40, SQUARE.y1 + 60]);
+    expect(canvas.masks.length).toBeGreaterThan(before);
+    expect(await canvas.page.locator(".mark.corner").count()).toBe(4);
+  });
+
+  test("undo and redo bring masks back without asking the server", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    const first = await canvas.drawn();
+    await canvas.click(DISC.x + 30, DISC.y + 20);
+    const second = await canvas.drawn();
+    const asked = canvas.masks.filter(({ candidates }) => candidates).length;
+    await canvas.page.mouse.move(5, 5);
+    const received = canvas.masks.length;
+    await canvas.page.keyboard.press("Control+z");
+    await expect.poll(() => canvas.drawn()).toEqual(first);
+    await canvas.page.keyboard.press("Control+Shift+z");
+    await expect.poll(() => canvas.drawn()).toEqual(second);
+    await canvas.page.keyboard.press("Control+z");
+    await canvas.page.keyboard.press("Control+z");
+    await expect.poll(() => canvas.objects.count()).toBe(0);
+    expect(canvas.masks.length).toBe(received);
+    expect(asked).toBe(1);
+  });
+
+  test("Tab cycles three candidates without asking, and the next click refines the chosen", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    await canvas.page.mouse.move(5, 5);
+    const received = canvas.masks.length;
+    const seen = new Set<string>();
+    for (let press = 0; press < 3; press++) {
+      seen.add((await canvas.drawn())[0]!);
+      await canvas.page.keyboard.press("Tab");
+    }
+    expect(seen.size).toBeGreaterThan(1);
+    expect(canvas.masks.length).toBe(received);
+    expect(await canvas.page.locator(".candidates b").textContent()).toBe("1/3");
+    await canvas.page.keyboard.press("Tab");
+    await canvas.click(DISC.x + 20, DISC.y);
+    const first = canvas.masks.find(({ candidates }) => candidates)!;
+    expect(canvas.masks.at(-1)!.prior).toBe(first.id);
+  });
+
+  test("a brush stroke adds, the eraser takes away, and a click goes on from there", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    const start = area(canvas.lastMask());
+    const number = async () => pixels((await canvas.areas())[0]!);
+    await canvas.page.keyboard.press("b");
+    await canvas.drag([40, 420], [200, 420]);
+    const painted = await number();
+    expect(painted).toBeGreaterThan(start + 1500);
+    await canvas.page.keyboard.press("e");
+    await canvas.drag([40, 420], [200, 420]);
+    await expect.poll(number).toBeLessThan(painted - 1500);
+    await canvas.page.keyboard.press("s");
+    const before = canvas.masks.length;
+    await canvas.click(DISC.x + 10, DISC.y + 10);
+    expect(canvas.masks.length).toBeGreaterThan(before);
+  });
+
+  test("zoomed in, a click on the same pixel gives the same mask", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    const first = canvas.lastMask();
+    await canvas.page.keyboard.press("Escape");
+    await canvas.page.mouse.move(...(await canvas.at(DISC.x, DISC.y)));
+    for (let notch = 0; notch < 4; notch++) await canvas.page.mouse.wheel(0, -240);
+    await expect.poll(() => canvas.page.locator(".zoom-value").textContent()).toMatch(/[3-9]\d\d %/);
+    await canvas.click(DISC.x, DISC.y);
+    expect(overlap(first, canvas.lastMask())).toBeGreaterThan(0.97);
+  });
+
+  test("Enter keeps an object and the next click begins a second one", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    await canvas.page.keyboard.press("Enter");
+    await canvas.click(...MIDDLE_OF_SQUARE);
+    expect(await canvas.objects.count()).toBe(2);
+    expect(canvas.masks.at(-1)!.object).toBe(2);
+    const colors = canvas.objects.locator("input[type=color]");
+    const [first, second] = [await colors.nth(0).inputValue(), await colors.nth(1).inputValue()];
+    expect(first).not.toBe(second);
+  });
+
+  test("a name typed once is offered again, and digits give it", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    await canvas.page.keyboard.press("n");
+    await canvas.page.keyboard.type("disc");
+    await canvas.page.keyboard.press("Enter");
+    await canvas.click(...MIDDLE_OF_SQUARE);
+    await canvas.page.keyboard.press("1");
+    const names = canvas.objects.locator(".name");
+    await expect.poll(() => names.nth(1).inputValue()).toBe("disc");
+    expect(await names.nth(0).inputValue()).toBe("disc");
+    expect(await canvas.page.locator("#classes option").count()).toBe(1);
+  });
+
+  test("everything goes by keyboard alone", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.stage.focus();
+    await canvas.page.keyboard.press("ArrowLeft");
+    await canvas.page.keyboard.press("i");
+    await canvas.settled();
+    expect(await canvas.objects.count()).toBe(1);
+    await canvas.page.keyboard.press("Shift+ArrowRight");
+    await canvas.page.keyboard.press("x");
+    await canvas.settled();
+    expect(await canvas.page.locator(".mark.exclude").count()).toBe(1);
+    await canvas.page.locator(".mark.exclude").focus();
+    await canvas.page.keyboard.press("Delete");
+    await canvas.settled();
+    expect(await canvas.page.locator(".mark.exclude").count()).toBe(0);
+    await canvas.stage.focus();
+    await canvas.page.keyboard.press("Enter");
+    await canvas.page.keyboard.press("?");
+    expect(await canvas.page.getByRole("dialog", { name: "Help" }).isVisible()).toBe(true);
+    await canvas.page.keyboard.press("Escape");
+    await expect.poll(() => canvas.page.getByRole("dialog").count()).toBe(0);
+  });
+
+  test("a sample opens with one click", async () => {
+    const canvas = await session.open();
+    await canvas.page.getByRole("button", { name: "Still life" }).click();
+    await canvas.opened();
+    expect(await canvas.page.locator(".file-name").textContent()).toBe("still-life.webp");
+  });
+});
+
+/** "12.3k px" and the like, back to a number. */
+function pixels(text: string): number {
+  const value = Number.parseFloat(text);
+  return text.includes("M") ? value * 1e6 : text.includes("k") ? value * 1000 : value;
+}

@@ -1,0 +1,121 @@
+/** The page as a user meets it: open, point, wait for the mask. */
+import { decode } from "@msgpack/msgpack";
+import { expect } from "vitest";
+import type { Locator, Page } from "playwright-core";
+import type { MaskReply, ServerMessage } from "../../src/client/messages.ts";
+import { fromRle, hitTester, type Rle, type Runs } from "../../src/client/rle/runs.ts";
+import type { TestPicture } from "./pictures.ts";
+
+const PATIENCE = { timeout: 45_000 };
+
+export class CanvasPage {
+  /** Every mask the server sent, in order. */
+  readonly masks: MaskReply[] = [];
+
+  private constructor(readonly page: Page) {
+    page.on("websocket", (socket) => {
+      socket.on("framereceived", ({ payload }) => {
+        const message = decode(payload as Buffer) as ServerMessage;
+        if (message.type === "mask") this.masks.push(message);
+      });
+    });
+  }
+
+  static async open(page: Page, url: string): Promise<CanvasPage> {
+    const canvas = new CanvasPage(page);
+    await page.goto(url);
+    return canvas;
+  }
+
+  get stage(): Locator {
+    return this.page.locator(".stage");
+  }
+
+  get objects(): Locator {
+    return this.page.locator(".objects .object");
+  }
+
+  get shownMasks(): Locator {
+    return this.page.locator(".masks g.mask:not(.hover):not(.hover-exclude)");
+  }
+
+  async pick(...pictures: TestPicture[]): Promise<void> {
+    const chooser = this.page.waitForEvent("filechooser");
+    const first = this.page.getByRole("button", { name: /Choose photos|Add pictures/ });
+    await first.first().click();
+    await (await chooser).setFiles(pictures);
+    await this.opened();
+  }
+
+  /** The picture is on stage and the server has it. */
+  async opened(): Promise<void> {
+    await expect
+      .poll(() => this.page.locator(".picture").evaluate(isShown), PATIENCE)
+      .toBe(true);
+    await expect.poll(() => this.page.locator(".progress").count(), PATIENCE).toBe(0);
+    expect(await this.page.locator(".failure").count()).toBe(0);
+  }
+
+  /** Where a pixel of the image is on the screen. */
+  async at(x: number, y: number): Promise<[number, number]> {
+    const box = await this.page.locator(".world").evaluate((world) => {
+      const { left, top, width } = world.getBoundingClientRect();
+      return [left, top, width / world.querySelector("img")!.naturalWidth] as const;
+    });
+    return [box[0] + x * box[2], box[1] + y * box[2]];
+  }
+
+  async click(x: number, y: number, button: "left" | "right" = "left"): Promise<void> {
+    await this.page.mouse.click(...(await this.at(x, y)), { button });
+    await this.settled();
+  }
+
+  async drag(from: [number, number], to: [number, number]): Promise<void> {
+    await this.page.mouse.move(...(await this.at(...from)));
+    await this.page.mouse.down();
+    await this.page.mouse.move(...(await this.at(...to)), { steps: 6 });
+    await this.page.mouse.up();
+    await this.settled();
+  }
+
+  /** Nothing is being asked any more. */
+  async settled(): Promise<void> {
+    await expect.poll(() => this.page.locator(".spinner").count(), PATIENCE).toBe(0);
+  }
+
+  /** Areas in the list, exact to the pixel up to ten thousand. */
+  async areas(): Promise<string[]> {
+    return this.objects.locator(".edit").allTextContents();
+  }
+
+  /** The path data of what is drawn: the same text is the same mask. */
+  async drawn(): Promise<string[]> {
+    return this.shownMasks.locator(".shape").evaluateAll((paths) =>
+      paths.map((path) => path.getAttribute("d") ?? ""),
+    );
+  }
+
+  lastMask(): Runs {
+    return fromRle(this.masks.at(-1)!.rle);
+  }
+}
+
+function isShown(image: HTMLImageElement | SVGElement): boolean {
+  return image instanceof HTMLImageElement && image.naturalWidth > 0;
+}
+
+export function overlap(first: Rle | Runs, second: Rle | Runs): number {
+  const [a, b] = [asRuns(first), asRuns(second)];
+  const [inA, inB] = [hitTester(a), hitTester(b)];
+  let [both, either] = [0, 0];
+  for (let x = 0; x < a.width; x++) {
+    for (let y = 0; y < a.height; y++) {
+      const [left, right] = [inA(x, y), inB(x, y)];
+      if (left && right) both += 1;
+      if (left || right) either += 1;
+    }
+  }
+  return either === 0 ? 1 : both / either;
+}
+
+const asRuns = (mask: Rle | Runs): Runs => ("counts" in mask ? fromRle(mask) : mask);

@@ -1,0 +1,49 @@
+/** Pictures for tests: flat shapes on a soft ground, as PNG files. */
+import { encodePng } from "../../src/app/export/png.ts";
+
+export interface TestPicture {
+  readonly name: string;
+  readonly mimeType: string;
+  readonly buffer: Buffer;
+}
+
+export const WIDTH = 640;
+export const HEIGHT = 480;
+
+/** Where the shapes are, in image pixels. */
+export const DISC = { x: 190, y: 220, r: 90 } as const;
+export const SQUARE = { x0: 380, y0: 150, x1: 530, y1: 330 } as const;
+
+const PALETTE = [
+  [216, 205, 184],
+  [196, 44, 34],
+  [38, 84, 160],
+  [208, 197, 175],
+] as const;
+
+export function shapesPicture(name = "shapes.png", shift = 0): TestPicture {
+  const rows = new Uint8Array(WIDTH * HEIGHT);
+  for (let y = 0; y < HEIGHT; y++) {
+    for (let x = 0; x < WIDTH; x++) rows[y * WIDTH + x] = colorAt(x - shift, y);
+  }
+  const buffer = Buffer.from(encodePng({ width: WIDTH, height: HEIGHT }, rows, PALETTE));
+  return { name, mimeType: "image/png", buffer };
+}
+
+function colorAt(x: number, y: number): number {
+  if (Math.hypot(x - DISC.x, y - DISC.y) < DISC.r) return 1;
+  const inside = x > SQUARE.x0 && x < SQUARE.x1 && y > SQUARE.y0 && y < SQUARE.y1;
+  return inside ? 2 : (x * 7 + y * 13) % 5 === 0 ? 3 : 0;
+}
+
+/** A header that promises more pixels than any server takes, and little after it. */
+export function hugePicture(): TestPicture {
+  const buffer = Buffer.from(encodePng({ width: 30_000, height: 1 }, new Uint8Array(30_000)));
+  buffer.writeUInt32BE(30_000, 20);
+  return { name: "huge.png", mimeType: "image/png", buffer };
+}
+
+export function corruptPicture(): TestPicture {
+  const { buffer } = shapesPicture();
+  return { name: "corrupt.png", mimeType: "image/png", buffer: buffer.subarray(0, 60) };
+}
