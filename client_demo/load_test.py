@@ -22,7 +22,7 @@ from client_demo.load.figures import Figures
 from client_demo.load.pictures import Pictures
 from client_demo.load.plot import sweep_svg
 from client_demo.load.report import Report, Section
-from client_demo.load.running import Plan, run, sweep
+from client_demo.load.running import Plan, run, sweep, with_enough_clicks
 from client_demo.load.scenarios import SCENARIOS
 from client_demo.load.servers import started
 
@@ -83,8 +83,9 @@ async def _measure_server(
     arguments: argparse.Namespace, plan: Plan, url: str, server: str
 ) -> list[Figures]:
     async def measure(annotators: int) -> Figures:
-        _say(f"{server}, {plan.scenario.name}: {annotators} annotators, {plan.seconds:g} s")
-        figures = await run(plan, url, annotators, server=server)
+        now = with_enough_clicks(plan, annotators) if arguments.sweep else plan
+        _say(f"{server}, {plan.scenario.name}: {annotators} annotators, {now.seconds:g} s")
+        figures = await run(now, url, annotators, server=server)
         _say(f"  clicks p99 {figures.clicks_p99_ms:.0f} ms, {figures.clicks_per_s:.1f} clicks/s")
         return figures
 

@@ -59,7 +59,7 @@ from server.serve import bind
 from server.sessions.memory import Memory
 from server.sessions.prompts import mask_reply, prompt_of, want_of
 
-__all__ = ["LockedModel", "application", "main"]
+__all__ = ["LockedModel", "main", "server_of"]
 
 _T = TypeVar("_T")
 _MAX_PIXELS = 40_000_000
@@ -219,14 +219,23 @@ def _last(steps: Generator[float, None, Embedding]) -> Embedding:
             return embedding
 
 
-def application(locked: LockedModel) -> Starlette:
-    """The application, with the socket where the server has it."""
+def server_of(locked: LockedModel) -> uvicorn.Server:
+    """A server with the socket where samwire has it, and the same transport."""
 
     async def serve(socket: WebSocket) -> None:
         await socket.accept(subprotocol=SUBPROTOCOL)
         await _Session(socket, locked).run()
 
-    return Starlette(routes=[WebSocketRoute("/v1/ws", serve)])
+    config = uvicorn.Config(
+        Starlette(routes=[WebSocketRoute("/v1/ws", serve)]),
+        ws="websockets-sansio",
+        ws_max_size=MAX_FRAME_BYTES,
+        ws_per_message_deflate=False,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=1,
+    )
+    return uvicorn.Server(config)
 
 
 def _welcome(model: Model) -> Welcome:
@@ -266,22 +275,13 @@ def _load(settings: Settings) -> Model:
 
 def main() -> None:
     """Serve until killed, on the port the settings say."""
-    settings = Settings()  # type: ignore[call-arg] # the environment fills it in
+    settings = Settings()
     listener = bind(settings)
     listener.listen()  # from here on connections wait for us
     _err(f"samwire peer lock: http://127.0.0.1:{listener.getsockname()[1]}")
     locked = LockedModel(lambda: _load(settings), settings.max_decode_ms)
-    config = uvicorn.Config(
-        application(locked),
-        ws="websockets-sansio",
-        ws_max_size=MAX_FRAME_BYTES,
-        ws_per_message_deflate=False,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=1,
-    )
     _err(f"ready: model={locked.model.name}")
-    uvicorn.Server(config).run(sockets=[listener])
+    server_of(locked).run(sockets=[listener])
 
 
 def _err(line: str) -> None:

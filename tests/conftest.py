@@ -1,8 +1,13 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.support.running_server import RunningServer, running_server
+
+# On a busy machine a deadline would fail what is right; pytest-timeout is there for what hangs.
+settings.register_profile("samwire", deadline=None)
+settings.load_profile("samwire")
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ is told instead. What is never answered counts until the end, so that it cannot 
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from server.protocol import Error, MaskReply, Opened, ServerMessage, Superseded
@@ -74,7 +74,7 @@ class Ledger:
             case MaskReply() | Opened():
                 self._answer(message.id, now_s)
             case Superseded():
-                self._overtake(message.id)
+                self._overtake(message.id, message.by)
             case Error():
                 self._refuse(message.id, message.code)
             case _:
@@ -103,17 +103,16 @@ class Ledger:
         else:
             self._settle_overtaken(pending, request_id, now_s)
 
-    def _overtake(self, request_id: int) -> None:
-        pending = self._pending.get(request_id)
+    def _overtake(self, request_id: int, by: int | None) -> None:
+        pending = self._pending.pop(request_id, None)
         if pending is None:
             return
         if pending.counts:
             self._records.superseded[pending.kind] += 1
         if pending.kind == "hover":
             self._settle_hovers_before(request_id)
-            del self._pending[request_id]
-        else:
-            pending.overtaken = True
+        elif self._is_click(by):  # and not an image change, after which nobody waits for it
+            self._pending[request_id] = replace(pending, overtaken=True)
 
     def _refuse(self, request_id: int | None, code: str) -> None:
         pending = self._pending.pop(request_id or 0, None)
@@ -130,6 +129,10 @@ class Ledger:
         for key in settled:
             if self._pending.pop(key).counts:
                 self._records.superseded["hover"] += 1
+
+    def _is_click(self, request_id: int | None) -> bool:
+        pending = self._pending.get(request_id or 0)
+        return pending is not None and pending.kind in {"click", "refine"}
 
     def _settle_overtaken(self, by: _Pending, request_id: int, now_s: float) -> None:
         for key, pending in list(self._pending.items()):

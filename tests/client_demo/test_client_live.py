@@ -1,7 +1,7 @@
 """The Python client against the real server, with the fake model."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
@@ -15,15 +15,9 @@ PHOTO = jpeg(PIXELS)
 INSIDE, BESIDE = (130.0, 162.0), (180.0, 162.0, 0)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[RunningServer]:
-    with running_server() as running:
-        yield running
-
-
 @pytest.fixture
-async def sam(server: RunningServer) -> AsyncIterator[Client]:
-    async with connect(server.url) as client:
+async def sam(fake: RunningServer) -> AsyncIterator[Client]:
+    async with connect(fake.url) as client:
         yield client
 
 
@@ -121,8 +115,8 @@ async def test_clicks_in_a_row_on_one_object_are_answered_or_superseded(sam: Cli
     assert not isinstance(clicks[-1], BaseException)
 
 
-async def test_two_clients_see_their_own_images(server: RunningServer) -> None:
-    async with connect(server.url) as one, connect(server.url) as other:
+async def test_two_clients_see_their_own_images(fake: RunningServer) -> None:
+    async with connect(fake.url) as one, connect(fake.url) as other:
         await one.open(np.zeros((60, 80, 3), np.uint8))
         await other.open(PHOTO)
         small, big = await asyncio.gather(

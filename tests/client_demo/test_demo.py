@@ -1,5 +1,4 @@
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +7,7 @@ from PIL import Image
 
 from client_demo.demo import main
 from tests.support.pictures import jpeg, scene
-from tests.support.running_server import RunningServer, running_server
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RunningServer]:
-    with running_server() as running:
-        yield running
+from tests.support.running_server import RunningServer
 
 
 @pytest.fixture
@@ -25,11 +18,11 @@ def photo(tmp_path: Path) -> Path:
 
 
 def test_a_click_writes_a_mask_and_an_overlay(
-    server: RunningServer, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    fake: RunningServer, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, overlaid = tmp_path / "mask.png", tmp_path / "out.png"
 
-    main([str(photo), "--point", "130,162", "--exclude", "300,150", "--server", server.url,
+    main([str(photo), "--point", "130,162", "--exclude", "300,150", "--server", fake.url,
           "--out", str(out), "--overlay", str(overlaid)])  # fmt: skip
 
     told = capsys.readouterr().out
@@ -42,9 +35,9 @@ def test_a_click_writes_a_mask_and_an_overlay(
 
 
 def test_json_is_all_that_is_printed(
-    server: RunningServer, photo: Path, capsys: pytest.CaptureFixture[str]
+    fake: RunningServer, photo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main([str(photo), "--box", "70,90,190,230", "--server", server.http, "--json"])
+    main([str(photo), "--box", "70,90,190,230", "--server", fake.http, "--json"])
 
     told = json.loads(capsys.readouterr().out)
     assert told["rle"]["size"] == [360, 480]
@@ -53,11 +46,11 @@ def test_json_is_all_that_is_printed(
 
 
 def test_normalized_coordinates_mean_the_same(
-    server: RunningServer, photo: Path, capsys: pytest.CaptureFixture[str]
+    fake: RunningServer, photo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results = []
     for point in (["--point", "120,90"], ["--point", "0.25,0.25", "--normalized"]):
-        main([str(photo), *point, "--server", server.url, "--json"])
+        main([str(photo), *point, "--server", fake.url, "--json"])
         results.append(json.loads(capsys.readouterr().out)["rle"])
 
     assert results[0] == results[1]
@@ -87,12 +80,12 @@ def test_a_prompt_that_is_none_is_explained(
     ],
 )
 def test_what_goes_wrong_is_one_line(
-    server: RunningServer, photo: Path, photo_name: str, point: str, reason: str
+    fake: RunningServer, photo: Path, photo_name: str, point: str, reason: str
 ) -> None:
     (photo.parent / "text.jpg").write_text("no photo")
 
     with pytest.raises(SystemExit) as ended:
-        main([str(photo.parent / photo_name), "--point", point, "--server", server.url])
+        main([str(photo.parent / photo_name), "--point", point, "--server", fake.url])
 
     assert str(ended.value.code).startswith("samwire: ")
     assert reason in str(ended.value.code)
