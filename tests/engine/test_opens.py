@@ -176,6 +176,25 @@ async def test_when_the_last_leaves_the_encode_stops_and_is_not_cached() -> None
         assert await joined(engine, picture()) is None
 
 
+async def test_leaving_in_the_very_last_step_leaves_nothing_either() -> None:
+    model = GatedModel(encode_steps=4)
+    async with running(model) as engine:
+        model.encoding.shut()
+        task = opening(engine)
+        for _ in range(4):
+            await model.encoding.reached()
+            model.encoding.let()
+        await model.encoding.reached()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        model.encoding.open()
+        await until(lambda: model.encodes_ended == 1)
+
+        assert (await opened(engine, picture(1))).width == 160
+        assert await joined(engine, picture()) is None
+        assert not engine.lost.is_set()
+
+
 async def test_leaving_while_it_waits_takes_it_out_of_the_line() -> None:
     model = GatedModel()
     async with running(model) as engine:
