@@ -1,1 +1,12 @@
-"""The models: the only rooms that know torch."""
+"""The models: the only rooms that know torch.
+
+torch's threads wait for each other by spinning, for milliseconds, between every two operations. As
+soon as anything else wants a core (finishing masks, another process) the spinning thread keeps the
+working one from it, and a decode of 30 ms has taken seconds. So they are told to spin briefly and
+then sleep, which must happen before torch is loaded; an operator's own setting stands.
+"""
+
+import os
+
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
