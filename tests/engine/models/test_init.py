@@ -19,7 +19,7 @@ def test_waiting_threads_soon_sleep_unless_the_operator_says_otherwise(
 ) -> None:
     quiet = {k: v for k, v in os.environ.items() if k not in {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}}
     command = [sys.executable, "-c", SAY]
-    told = subprocess.run(  # noqa: S603 - our own interpreter
+    told = subprocess.run(
         command, env={**quiet, **already}, capture_output=True, text=True, check=True
     )
     assert told.stdout.strip() == said
