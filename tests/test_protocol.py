@@ -5,9 +5,7 @@ import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
-from server.errors import WireError
 from server.protocol import (
     CLIENT_MESSAGES,
     MAX_DATA_BYTES,
@@ -245,16 +243,6 @@ def test_what_is_no_number_is_refused(value: Any) -> None:
     assert refusal(packed(type="segment", id=1, box=[0, 0, value, 1])).field == "box.2"
 
 
-def test_prior_knows_automatic_from_none() -> None:
-    automatic = unpack_client(packed(type="segment", id=1))
-    none = unpack_client(packed(type="segment", id=1, prior=None))
-
-    assert isinstance(automatic, Segment)
-    assert isinstance(none, Segment)
-    assert automatic.prior_is_automatic
-    assert not none.prior_is_automatic
-
-
 def test_a_mask_without_a_prior_says_so() -> None:
     timings = SegmentTimings(queue_ms=0, decode_ms=0, post_ms=0, batch=1)
     rle = RleBody(size=(1, 1), counts=b"1")
@@ -267,24 +255,3 @@ def test_a_mask_without_a_prior_says_so() -> None:
 
 def test_type_is_the_first_field_of_every_frame() -> None:
     assert pack(Close(id=1)) == b"\x82\xa4type\xa5close\xa2id\x01"
-
-
-def test_an_errors_message_is_made_of_the_error() -> None:
-    error = WireError("busy", "wait", field="id", retry_after=1.5)
-
-    assert Error.of(error, 4) == Error(
-        id=4, code="busy", message="wait", field="id", fault="overload", retry_after=1.5
-    )
-    assert Error.of(error).id is None
-
-
-def test_a_message_cannot_be_changed() -> None:
-    with pytest.raises(ValidationError):
-        Close(id=1).id = 2
-
-
-@pytest.mark.parametrize("messages", [CLIENT_MESSAGES, SERVER_MESSAGES], ids=["client", "server"])
-def test_the_registries_name_each_message_by_its_type(messages: dict[str, Any]) -> None:
-    assert {kind: message.model_fields["type"].default for kind, message in messages.items()} == {
-        kind: kind for kind in messages
-    }
