@@ -1,8 +1,4 @@
-import io
-import json
 import struct
-import subprocess
-import sys
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -13,40 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from server.engine import images
 from server.engine.images import decode
 from server.engine.types import RgbImage
 from server.errors import WireError
+from tests.support.image_files import CORNERS, four_corners, noise, png, refusal, saved
 
 LIMIT = 1_000_000
-CORNERS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)]
-"""Top left, top right, bottom left, bottom right."""
-
-
-def saved(image: Image.Image, file_format: str, **options: Any) -> bytes:
-    out = io.BytesIO()
-    image.save(out, file_format, **options)
-    return out.getvalue()
-
-
-def four_corners(width: int = 48, height: int = 32) -> Image.Image:
-    pixels = np.zeros((height, width, 3), np.uint8)
-    for index, colour in enumerate(CORNERS):
-        rows = slice(0, height // 2) if index < 2 else slice(height // 2, None)
-        columns = slice(0, width // 2) if index % 2 == 0 else slice(width // 2, None)
-        pixels[rows, columns] = colour
-    return Image.fromarray(pixels)
-
-
-def noise(width: int = 80, height: int = 60) -> Image.Image:
-    values = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    return Image.fromarray(values)
-
-
-def refusal(data: bytes, max_pixels: int = LIMIT) -> str:
-    with pytest.raises(WireError) as refused:
-        decode(data, max_pixels)
-    return refused.value.code
 
 
 def is_refused_or_read(data: bytes) -> bool:
@@ -199,18 +167,6 @@ def wide(value: float, dtype: type) -> Image.Image:
     return Image.fromarray(np.full((6, 8), value, dtype))
 
 
-def png(width: int, height: int, body: bytes, *, depth: int = 8, extra: bytes = b"") -> bytes:
-    """By hand, so that header and body may disagree."""
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        checksum = struct.pack(">I", zlib.crc32(name + content))
-        return struct.pack(">I", len(content)) + name + content + checksum
-
-    header = struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0)
-    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(body)) + extra
-    return b"\x89PNG\r\n\x1a\n" + chunks + chunk(b"IEND", b"")
-
-
 def png16(colour: tuple[int, int, int]) -> bytes:
     return png(8, 6, (b"\x00" + struct.pack(">3H", *colour) * 8) * 6, depth=16)
 
@@ -290,110 +246,6 @@ def test_the_first_picture_of_several_in_a_jpeg_counts() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 20_000), (20_000, 1), (1, 999_999)])
 def test_extreme_shapes_open(size: tuple[int, int]) -> None:
     assert decode(saved(Image.new("RGB", size), "PNG"), LIMIT).shape == (size[1], size[0], 3)
-
-
-def test_the_limit_is_exact() -> None:
-    data = saved(noise(80, 60), "PNG")
-
-    assert decode(data, 80 * 60).shape == (60, 80, 3)
-    assert refusal(data, 80 * 60 - 1) == "too_many_pixels"
-
-
-@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
-def test_too_many_pixels_are_refused_by_the_header(file_format: str) -> None:
-    whole = saved(noise(400, 300), file_format)
-
-    with pytest.raises(WireError) as refused:
-        images.check(whole, 400 * 300 - 1)
-
-    assert refused.value.code == "too_many_pixels"
-    images.check(whole, 400 * 300)
-
-
-def big_gif() -> bytes:
-    """One pixel by its screen, 65,535 squared by its frame."""
-    frame = struct.pack("<HHHHB", 0, 0, 65_535, 65_535, 0)
-    return b"GIF89a\x01\x00\x01\x00\x00\x00\x00," + frame + b"\x02\x02\x4c\x01\x00;"
-
-
-def big_webp(side: int) -> bytes:
-    """An animation of a few pixels on a canvas of that many squared."""
-    frames = [Image.new("RGB", (8, 6), colour) for colour in ("white", "black")]
-    whole = saved(frames[0], "WEBP", save_all=True, append_images=frames[1:])
-    assert whole[12:16] == b"VP8X"
-    return whole[:24] + struct.pack("<I", side - 1)[:3] * 2 + whole[30:]
-
-
-def big_jpeg() -> bytes:
-    """A frame header of 65,500 squared over the data of a small picture."""
-    whole = saved(noise(), "JPEG")
-    at = whole.index(b"\xff\xc0") + 5
-    return whole[:at] + struct.pack(">HH", 65_500, 65_500) + whole[at + 4 :]
-
-
-def big_tiff() -> bytes:
-    """One uncompressed strip of 60,000 squared grey pixels that is not there."""
-    tags = {256: 60_000, 257: 60_000, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 60_000, 279: 9}
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
-    return b"II*\x00" + struct.pack("<IH", 8, len(tags)) + entries + b"\x00\x00\x00\x00"
-
-
-BOMBS = {
-    "png": png(20_001, 20_001, b"\x00" * 1000),
-    "png of 2^31": png(2**31 - 1, 2**31 - 1, b"\x00"),
-    "png just over Pillow's warning": png(10_000, 9_000, b"\x00" * 1000),
-    "png within": png(9_000, 9_000, b"\x00" * 1000),
-    "gif": big_gif(),
-    "webp": big_webp(13_000),
-    "webp of the largest canvas": big_webp(16_383),
-    "jpeg": big_jpeg(),
-    "tiff": big_tiff(),
-    "bmp": saved(noise(), "BMP")[:18]
-    + struct.pack("<ii", 60_000, 60_000)
-    + saved(noise(), "BMP")[26:],
-}
-
-
-@pytest.mark.parametrize("name", BOMBS)
-def test_a_bomb_is_refused_by_its_header(name: str) -> None:
-    assert refusal(BOMBS[name], 40_000_000) == "too_many_pixels"
-
-
-def test_bombs_take_no_memory() -> None:
-    # In a process of its own: what this one has used before would hide it.
-    script = """
-import json, resource, sys
-from server.engine import images
-from server.errors import WireError
-
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-bombs = json.load(sys.stdin)
-before = peak()
-for bomb in bombs:
-    try:
-        images.check(bytes.fromhex(bomb), 40_000_000)
-    except WireError:
-        pass
-print(peak() - before)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        input=json.dumps([bomb.hex() for bomb in BOMBS.values()]),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-
-    assert int(done.stdout) < 20_000  # KiB; the pixels would be a million and more
-
-
-def test_a_jpeg_of_a_thousand_scans_is_refused() -> None:
-    whole = saved(noise(), "JPEG", progressive=True)
-    scan = whole[whole.rindex(b"\xff\xda") : -2]
-
-    assert refusal(whole[:-2] + scan * 1000 + whole[-2:]) == "bad_image"
 
 
 def test_the_message_says_what_opens() -> None:
