@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from server.config import Settings
 from server.errors import CLOSE_CODES, ERRORS
 from server.protocol import (
     CLIENT_MESSAGES,
@@ -111,6 +112,14 @@ def test_limits_and_features_are_those_of_the_protocol() -> None:
     assert values["max_data_bytes"] == MAX_DATA_BYTES
     assert values["max_points"] == MAX_POINTS
     assert re.findall(r"^\| `(\w+)` \|", section("## Features"), re.MULTILINE) == list(FEATURES)
+
+
+def test_limits_are_the_servers_defaults() -> None:
+    limits = re.findall(r"^\| `(\w+)` \| ([\d,]+) \|", section("## Limits"), re.MULTILINE)
+
+    for name, value in limits:
+        if name in Settings.model_fields:
+            assert Settings.model_fields[name].default == int(value.replace(",", "")), name
 
 
 def test_the_subprotocol_is_named() -> None:
