@@ -2,7 +2,10 @@
 
 import contextlib
 import functools
+import json
 import logging
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -101,6 +104,45 @@ def segment(
             )
     except (ValueError, OSError, WireError, SamwireError) as wrong:
         raise _stop(str(wrong)) from None
+
+
+@app.command()
+def bench(
+    model: ModelName = None,
+    checkpoint: Checkpoint = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    random_weights: Annotated[
+        bool,
+        typer.Option("--random-weights", help="The true architecture, untrained: no download."),
+    ] = False,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Leave out upstream's image encoder, which takes minutes."),
+    ] = False,
+    count: Annotated[int, typer.Option(min=1, help="Timed rounds of clicks.")] = 2000,
+    warm_up: Annotated[int, typer.Option(min=1, help="Rounds before those.")] = 100,
+    photo: Annotated[Path | None, typer.Option(help="Click this instead of a drawing.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Time the stages of a click and of an open, here and through the socket, beside peers'."""
+    from server import bench as harness
+
+    settings = _settings(model=model, checkpoint=checkpoint, device=device, dtype=dtype)
+    weights = "its own" if settings.checkpoint is None else "given"
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            if random_weights:
+                path = harness.write_random_checkpoint(settings.model, Path(folder))
+                settings, weights = settings.model_copy(update={"checkpoint": path}), harness.RANDOM
+            options = harness.Options(settings, weights, count, warm_up, quick, photo)
+            report = harness.run(options, functools.partial(_load, settings), _err)
+        except (ValueError, OSError, WireError, harness.ServerFailedError) as wrong:
+            raise _stop(str(wrong)) from None
+    if as_json:
+        sys.stdout.write(json.dumps(report, indent=2) + "\n")
+    else:
+        harness.show(report, _out)
 
 
 def _settings(**given: object) -> Settings:

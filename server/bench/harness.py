@@ -1,0 +1,323 @@
+"""Runs everything and makes one report of it: plain dicts, lists and numbers, ready for JSON.
+
+One thing is measured at a time: first the stages in this process, then, with the model gone again,
+the server in its own, then the peers.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from server import __version__
+from server.bench.encoders import duel_of_encoders
+from server.bench.figures import Comparison, Figure
+from server.bench.machine import describe_machine, load_average
+from server.bench.peers import duel_of_decoders, short_name
+from server.bench.pictures import Picture, pictures
+from server.bench.roundtrip import measure_trips, running_server
+from server.bench.stages import click_stages, open_stages, session_bytes
+from server.bench.weights import random_sam
+from server.config import Settings
+from server.engine.models.base import Embedding, Model
+from server.engine.models.device import choose_device, choose_dtype, choose_threads
+from server.engine.models.sam import SamModel, resize_beside
+from server.engine.types import RgbImage
+from server.geometry import Frame
+
+__all__ = ["RANDOM", "Options", "Report", "run"]
+
+Report = dict[str, Any]
+
+RANDOM = "random"
+"""What untrained weights are called."""
+
+_BUSY = 0.5  # load average from which on figures are not to be trusted
+_DECODE_WARM_UP = 20  # rounds at most
+_MODEL_STAGES = ("prompt", "decode", "resize", "rle")
+"""What a click costs without a server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to measure, and how often."""
+
+    settings: Settings
+    """Which model, on which device, in which numbers."""
+    weights: str
+    """What to call the weights in the report."""
+    count: int
+    """Timed rounds of clicks; peers, opens and encodes, which take longer, get a share of it."""
+    warm_up: int
+    quick: bool
+    """Leave out what takes minutes: upstream's image encoder."""
+    photo: Path | None
+    """Clicked instead of a drawn picture."""
+
+    @property
+    def draws_noise(self) -> bool:
+        """Whether masks are noise: then resize, RLE and bytes are of no mask anybody would see."""
+        return self.weights == RANDOM
+
+    @property
+    def decode_pairs(self) -> int:
+        """Interleaved rounds of the decoders."""
+        return max(1, self.count // 10)
+
+    @property
+    def opens(self) -> int:
+        """Timed opens of each picture."""
+        return max(1, min(20, self.count // 50))
+
+    @property
+    def encode_pairs(self) -> int:
+        """Interleaved rounds of the image encoders, seconds each."""
+        return max(1, min(5, self.count // 200))
+
+
+def run(options: Options, load: Callable[[], Model], console: Console) -> Report:
+    """Measure it all.
+
+    Args:
+        options: what and how often.
+        load: makes the model for the stages; the server of the round trips makes its own.
+        console: where progress is shown; the report is returned.
+    """
+    busy = load_average()
+    if busy > _BUSY:
+        console.print(f"samwire: other work goes on (load {busy:g}): trust no figure of this run")
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bars:
+        return _Harness(options, bars).run(load)
+
+
+class _Harness:
+    def __init__(self, options: Options, bars: Progress) -> None:
+        self._options = options
+        self._bars = bars
+        choose_threads(options.settings.threads)
+        self._device = choose_device(options.settings.device)
+        self._dtype = choose_dtype(options.settings.dtype, self._device)
+
+    def run(self, load: Callable[[], Model]) -> Report:
+        photo = self._options.photo.read_bytes() if self._options.photo else None
+        taken = pictures(photo)
+        if self._options.draws_noise:
+            taken = taken[:1]  # a mask of noise at 12 megapixels does not fit a frame
+        report = {
+            "version": __version__,
+            "machine": describe_machine(self._device),
+            "method": self._method(),
+            **self._in_process(load, taken),
+        }
+        for name, trips in self._round_trips(taken).items():
+            report["pictures"][name]["round_trip"] = trips
+        report |= _overhead(report["pictures"][taken[0].name])
+        report |= self._wire_bytes(report["pictures"][taken[0].name])
+        report |= self._decoders(taken[0])
+        report |= self._encoders(taken[0])
+        return report
+
+    def _method(self) -> Report:
+        options = self._options
+        return {
+            "warm_up": options.warm_up,
+            "timed": options.count,
+            "opens": options.opens,
+            "decode_pairs": options.decode_pairs,
+            "encode_pairs": options.encode_pairs,
+            "picture": "drawn" if options.photo is None else "photo",
+            "clients": 1,
+        }
+
+    def _in_process(self, load: Callable[[], Model], taken: tuple[Picture, ...]) -> Report:
+        """The model lives in here alone: the server needs its memory afterwards."""
+        settings = self._options.settings
+        with self._bar("loading the model", 1):
+            model = load()
+            model.warm_up(settings.max_decode_ms)
+        stages, embeddings = {}, []
+        for picture in taken:
+            stages[picture.name], embedding = self._stages(model, picture)
+            embeddings.append(embedding)
+        held = session_bytes(model, embeddings[0], taken[0], kept_logits=settings.kept_logits)
+        return {
+            "model": self._description(model),
+            "pictures": stages,
+            "session_bytes": held.total,
+            "session_bytes_detail": dataclasses.asdict(held),
+        }
+
+    def _description(self, model: Model) -> Report:
+        on_torch = isinstance(model, SamModel)
+        return {
+            "name": model.name,
+            "weights": self._options.weights,
+            "input_size": model.input_size,
+            "device": str(self._device) if on_torch else None,
+            "dtype": short_name(self._dtype) if on_torch else None,
+            "threads": torch.get_num_threads(),
+        }
+
+    def _stages(self, model: Model, picture: Picture) -> tuple[Report, Embedding]:
+        options = self._options
+        with self._bar(f"opens in process, {picture.name}", 1 + options.opens) as tick:
+            opened, embedding = open_stages(
+                model,
+                picture,
+                resize=_resize_of(model),
+                synchronize=self._synchronize,
+                count=options.opens,
+                tick=tick,
+            )
+        with self._bar(f"clicks in process, {picture.name}", self._rounds) as tick:
+            clicks = click_stages(
+                model,
+                embedding,
+                picture,
+                warm_up=options.warm_up,
+                count=options.count,
+                tick=tick,
+            )
+        return {
+            "jpeg_bytes": len(picture.data),
+            "open": dataclasses.asdict(opened),
+            "click_ms": {kind: _plain(figures) for kind, figures in clicks.items()},
+        }, embedding
+
+    def _round_trips(self, taken: tuple[Picture, ...]) -> dict[str, Report]:
+        with contextlib.ExitStack() as stack:
+            with self._bar("starting the server", 1):
+                chosen = self._options.settings.model_dump(
+                    include={"model", "checkpoint", "device", "dtype"}
+                )
+                address = stack.enter_context(running_server(chosen))
+            return {picture.name: self._trips(address, picture) for picture in taken}
+
+    def _trips(self, address: str, picture: Picture) -> Report:
+        options = self._options
+        steps = 1 + options.opens + self._rounds
+        with self._bar(f"round trips, {picture.name}", steps) as tick:
+            clicks, opens = measure_trips(
+                address,
+                picture,
+                warm_up=options.warm_up,
+                count=options.count,
+                opens=options.opens,
+                tick=tick,
+            )
+        return {**_plain(clicks), "open": dataclasses.asdict(opens)}
+
+    def _wire_bytes(self, picture: Report) -> Report:
+        """A first click's reply on the wire."""
+        if self._options.draws_noise:
+            detail = {"reason": "random weights draw noise"}
+            return {"mask_wire_bytes": None, "mask_wire_bytes_detail": detail}
+        wire = picture["round_trip"]["first"]["wire_bytes"]
+        return {"mask_wire_bytes": wire["median"], "mask_wire_bytes_detail": wire}
+
+    def _decoders(self, picture: Picture) -> Report:
+        warm_up = min(_DECODE_WARM_UP, self._options.warm_up)
+        rounds = warm_up + self._options.decode_pairs
+        with self._bar("decoders in turn", rounds) as tick:
+            duel = duel_of_decoders(
+                picture,
+                device=self._device,
+                best=self._dtype,
+                warm_up=warm_up,
+                pairs=self._options.decode_pairs,
+                tick=tick,
+            )
+        return _ratios(duel.comparisons) | {
+            "decode_largest_difference_fp32": duel.largest_difference
+        }
+
+    def _encoders(self, picture: Picture) -> Report:
+        options, chosen = self._options, self._options.settings.model
+        name = chosen if chosen.startswith("vit") else "vit_b"
+        if options.quick:
+            skipped = Comparison(ratio=None, reason="left out by --quick")
+            return _ratios({"encode_ratio_upstream": skipped}) | {"current_flow_ms": None}
+        with self._bar(f"encoders in turn, {name}", 1 + 2 * options.encode_pairs) as tick:
+            duel = duel_of_encoders(
+                random_sam(name),
+                picture,
+                device=self._device,
+                best=self._dtype,
+                pairs=options.encode_pairs,
+                tick=tick,
+            )
+        return _ratios({"encode_ratio_upstream": duel.comparison}) | {
+            "current_flow_ms": duel.current_flow_ms.median,
+            "current_flow_ms_detail": {"model": name, **dataclasses.asdict(duel.current_flow_ms)},
+        }
+
+    @property
+    def _rounds(self) -> int:
+        return self._options.warm_up + self._options.count
+
+    def _synchronize(self) -> None:
+        """Wait until the device has done what it was given."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+    @contextlib.contextmanager
+    def _bar(self, what: str, steps: int) -> Iterator[Callable[[], None]]:
+        """A progress bar; call what it yields after each step."""
+        task = self._bars.add_task(what, total=steps)
+        try:
+            yield partial(self._bars.advance, task)
+        finally:
+            self._bars.remove_task(task)
+
+
+def _resize_of(model: Model) -> Callable[[RgbImage], object] | None:
+    """What this model does to an image's pixels first, where it can be done apart."""
+    if not isinstance(model, SamModel):
+        return None
+
+    def resize(pixels: RgbImage) -> object:
+        return list(resize_beside(pixels, Frame(pixels.shape[1], pixels.shape[0], input_size)))
+
+    input_size = model.input_size
+    return resize
+
+
+def _overhead(picture: Report) -> Report:
+    """What the server adds to a first click."""
+    stages = picture["click_ms"]["first"]
+    inside_ms = sum(stages[stage]["median"] for stage in _MODEL_STAGES)
+    trip_ms = picture["round_trip"]["first"]["trip_ms"]["median"]
+    return {
+        "server_overhead_ms": round(trip_ms - inside_ms, 4),
+        "server_overhead_ms_detail": {
+            "round_trip_median_ms": trip_ms,
+            "in_process_median_ms": round(inside_ms, 4),
+        },
+    }
+
+
+def _ratios(comparisons: Mapping[str, Comparison]) -> Report:
+    """Each ratio as a number under its name, and where it comes from beside it."""
+    flat: Report = {}
+    for name, comparison in comparisons.items():
+        detail = dataclasses.asdict(comparison)
+        flat[name] = detail.pop("ratio")
+        flat[f"{name}_detail"] = detail
+    return flat
+
+
+def _plain(measured: Mapping[str, Figure] | Mapping[str, Any]) -> Report:
+    return {name: dataclasses.asdict(figures) for name, figures in measured.items()}

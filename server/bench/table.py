@@ -1,0 +1,140 @@
+"""The report as tables for a person."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from server.bench.pictures import KINDS
+from server.bench.stages import CLICK_STAGES, OPEN_STAGES
+
+__all__ = ["show"]
+
+_KIND_NAMES = {
+    "first": "first click",
+    "refined": "refined",
+    "box": "box",
+    "candidates": "candidates",
+    "hover": "hover",
+}
+_PEER_NAMES = {
+    "decode_ratio_upstream": "click, SamPredictor.predict",
+    "decode_ratio_upstream_fp32": "click, SamPredictor.predict",
+    "decode_ratio_onnxruntime": "click, ONNX Runtime",
+    "decode_ratio_onnxruntime_fp32": "click, ONNX Runtime",
+    "decode_ratio_mask_decoder": "logits, bare MaskDecoder",
+    "decode_ratio_mask_decoder_fp32": "logits, bare MaskDecoder",
+    "encode_ratio_upstream": "encode, .set_image",
+}
+
+
+def show(report: Mapping[str, Any], console: Console) -> None:
+    """Print every table."""
+    console.print(Group(*_parts(report)))
+
+
+def _parts(report: Mapping[str, Any]) -> Iterator[RenderableType]:
+    yield Text(_about(report))
+    for name, picture in report["pictures"].items():
+        yield _clicks(name, picture["click_ms"])
+        yield _trips(name, picture["round_trip"])
+    yield _opens(report["pictures"])
+    yield _peers(report)
+    yield Text(_headlines(report))
+
+
+def _about(report: Mapping[str, Any]) -> str:
+    model, machine, method = report["model"], report["machine"], report["method"]
+    where = machine["gpu"] or f"{machine['cores']} cores of {machine['processor']}"
+    noise = "\nrandom weights draw noise: resize, rle and bytes are not a real mask's"
+    return (
+        f"{model['name']} ({model['weights']} weights), {model['dtype'] or 'no tensors'}, on "
+        f"{where}; torch {machine['torch']}, {model['threads']} threads; load "
+        f"{machine['load_average']} at the start\n"
+        f"{method['warm_up']} warm-up + {method['timed']} timed rounds, one client, a "
+        f"{method['picture']} picture; milliseconds: median (99th percentile)"
+        f"{noise if report['mask_wire_bytes'] is None else ''}"
+    )
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    for column in columns:
+        table.add_column(column, no_wrap=True, justify="right" if column else "left")
+    return table
+
+
+def _clicks(name: str, click_ms: Mapping[str, Any]) -> Table:
+    table = _table(f"a click in process, {name}", "", *_KIND_NAMES.values())
+    for stage in CLICK_STAGES:
+        table.add_row(stage, *(_ms(click_ms[kind][stage]["median"]) for kind in KINDS))
+    table.add_row("total", *(_both(click_ms[kind]["total"]) for kind in KINDS))
+    return table
+
+
+def _trips(name: str, trips: Mapping[str, Any]) -> Table:
+    columns = ("", "round trip", "of it queue", "decode", "post", "reply bytes")
+    table = _table(f"a click through the socket, {name}", *columns)
+    for kind in KINDS:
+        trip = trips[kind]
+        told = [_ms(trip["told_ms"][part]["median"]) for part in ("queue", "decode", "post")]
+        wire = f"{trip['wire_bytes']['median']:.0f}"
+        table.add_row(_KIND_NAMES[kind], _both(trip["trip_ms"]), *told, wire)
+    return table
+
+
+def _opens(taken: Mapping[str, Any]) -> Table:
+    table = _table("an open", "", *taken)
+    opens = [picture["open"] for picture in taken.values()]
+    trips = [picture["round_trip"]["open"] for picture in taken.values()]
+    for stage in OPEN_STAGES:
+        table.add_row(stage, *(_ms(opened["stages_ms"][stage]["median"]) for opened in opens))
+    table.add_row("total", *(_both(opened["stages_ms"]["total"]) for opened in opens))
+    table.add_row("encode steps", *(str(opened["encode_steps"]) for opened in opens))
+    table.add_row("longest step", *(_both(opened["longest_step_ms"]) for opened in opens))
+    table.add_row("through the socket", *(_both(trip["upload_ms"]) for trip in trips))
+    table.add_row("again, by sha256", *(_both(trip["reopen_ms"]) for trip in trips))
+    return table
+
+
+def _peers(report: Mapping[str, Any]) -> Table:
+    table = _table("peers, in interleaved pairs", "", "peer", "ours", "pairs", "ratio")
+    for key, name in _PEER_NAMES.items():
+        ratio, detail = report[key], report[f"{key}_detail"]
+        if ratio is None:
+            table.add_row(name, detail["reason"])
+            continue
+        table.add_row(
+            name,
+            f"{_ms(detail['peer_median_ms'])} {detail['peer_dtype']}",
+            f"{_ms(detail['our_median_ms'])} {detail['our_dtype']}",
+            str(detail["pairs"]),
+            f"{ratio:.2f}",
+        )
+    return table
+
+
+def _headlines(report: Mapping[str, Any]) -> str:
+    detail = report["session_bytes_detail"]
+    parts = f"{detail['embedding']} of embedding, {detail['logits']} of logits"
+    lines = [
+        f"the server adds {_ms(report['server_overhead_ms'])} ms to a first click",
+        f"a session keeps at most {report['session_bytes']} bytes: {parts}",
+    ]
+    if report["mask_wire_bytes"] is not None:
+        lines.append(f"a mask takes {report['mask_wire_bytes']:.0f} bytes on the wire (median)")
+    if report["current_flow_ms"] is not None:
+        flow = f"{report['current_flow_ms']:.0f} ms"
+        lines.append(f"download, embed and decode at each click, by upstream's code: {flow}")
+    return "\n".join(lines)
+
+
+def _ms(value: float) -> str:
+    return f"{value:.2f}" if value < 100 else f"{value:.0f}"
+
+
+def _both(figure: Mapping[str, float]) -> str:
+    return f"{_ms(figure['median'])} ({_ms(figure['p99'])})"

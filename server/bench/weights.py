@@ -1,0 +1,80 @@
+"""Random weights: the true architecture at the true size, for timing without a download."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from server.engine.models.tiny import build_tiny
+from server.engine.models.upstream import (
+    ImageEncoderViT,
+    MaskDecoder,
+    PromptEncoder,
+    Sam,
+    TwoWayTransformer,
+    sam_model_registry,
+)
+
+__all__ = ["official_decoder", "random_sam", "write_random_checkpoint"]
+
+_SEED = 0
+_INPUT_SIZE = 1024
+_GRID = (64, 64)
+_DIM = 256
+
+
+def write_random_checkpoint(name: str, folder: Path) -> Path:
+    """A checkpoint of the model `name` as `--checkpoint` takes it.
+
+    Raises:
+        ValueError: it is a model without weights.
+    """
+    if name == "tiny":
+        return _write_tiny(folder / "tiny.safetensors")
+    if name not in sam_model_registry:
+        raise ValueError(f"{name} has no weights")
+    path = folder / f"{name}.pth"
+    torch.save(random_sam(name).state_dict(), path)
+    return path
+
+
+def _write_tiny(path: Path) -> Path:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
+        sam = build_tiny()
+    note = json.dumps({"input_size": sam.image_encoder.img_size})
+    save_file(sam.state_dict(), path, metadata={"samwire": note})
+    return path
+
+
+def random_sam(name: str) -> Sam:
+    """The official model `name`, untrained."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
+        sam: Sam = sam_model_registry[name]()
+    return sam.eval().requires_grad_(requires_grad=False)
+
+
+def official_decoder() -> Sam:
+    """The official prompt encoder and mask decoder, untrained, behind next to no image encoder."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
+        sam = Sam(
+            image_encoder=ImageEncoderViT(
+                img_size=_INPUT_SIZE,
+                embed_dim=32,
+                depth=1,
+                num_heads=2,
+                window_size=14,
+                use_rel_pos=True,
+            ),
+            prompt_encoder=PromptEncoder(_DIM, _GRID, (_INPUT_SIZE, _INPUT_SIZE), 16),
+            mask_decoder=MaskDecoder(
+                transformer_dim=_DIM,
+                transformer=TwoWayTransformer(
+                    depth=2, embedding_dim=_DIM, mlp_dim=2048, num_heads=8
+                ),
+            ),
+        )
+    return sam.eval().requires_grad_(requires_grad=False)

@@ -1,0 +1,278 @@
+"""The benchmark, run with as few rounds as it takes: that it measures, never how fast."""
+
+import importlib.util
+import io
+import json
+import math
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from typer.testing import CliRunner
+
+from server.__main__ import app
+from server.bench import encoders, peers, show
+from server.bench.figures import Laps, Samples, compared, interleaved
+from server.bench.pictures import KINDS, Picture, pictures
+from server.bench.roundtrip import ServerFailedError, measure_trips, running_server
+from server.bench.stages import (
+    CLICK_STAGES,
+    OPEN_STAGES,
+    Annotator,
+    click_stages,
+    open_stages,
+    session_bytes,
+)
+from server.bench.weights import official_decoder, write_random_checkpoint
+from server.engine import images
+from server.engine.fake import FakeModel
+from server.engine.models.base import Decoded, Embedding, Model
+from server.engine.models.catalog import load_model
+from server.engine.types import DecodeRequest
+from tests.support.pictures import jpeg, scene
+from tests.support.running_server import RunningServer
+
+RATIOS = (
+    "decode_ratio_upstream",
+    "decode_ratio_upstream_fp32",
+    "decode_ratio_onnxruntime",
+    "decode_ratio_onnxruntime_fp32",
+)
+
+torch.set_num_threads(1)
+pytestmark = pytest.mark.timeout(600)  # the peers' clicks take long where the cores are busy
+ONE_THREAD = {"SAMWIRE_THREADS": "1"}
+"""Two that wait for each other lose much where the cores are busy."""
+
+
+@pytest.fixture(scope="module")
+def report() -> dict[str, Any]:
+    """What `--json` prints, of the fake model and the real peers."""
+    few = ["--quick", "--count", "1", "--warm-up", "1", "--json"]
+    result = CliRunner(env=ONE_THREAD).invoke(app, ["bench", "--model", "fake", *few])
+    assert result.exit_code == 0, result.stderr
+    told: dict[str, Any] = json.loads(result.stdout)
+    return told
+
+
+@pytest.fixture(scope="module")
+def small() -> Picture:
+    return Picture(jpeg(scene(320, 240)[0]), 320, 240)
+
+
+def nothing() -> None:
+    """A tick, or a device to wait for."""
+
+
+def embedding_of(model: Model, picture: Picture) -> Embedding:
+    steps = model.encode(images.decode(picture.data, images.MAX_PIXELS))
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            embedding: Embedding = end.value
+            return embedding
+
+
+def numbers(value: Any) -> list[float]:
+    """Every number in a report."""
+    if isinstance(value, dict):
+        return [number for part in value.values() for number in numbers(part)]
+    return [value] if isinstance(value, int | float) else []
+
+
+def test_json_names_every_figure_with_where_it_comes_from(report: dict[str, Any]) -> None:
+    named = (*RATIOS, "encode_ratio_upstream", "server_overhead_ms", "session_bytes")
+    for name in (*named, "mask_wire_bytes"):
+        assert name in report
+        assert f"{name}_detail" in report
+    assert set(report["pictures"]) == {"1280x960", "4000x3000"}
+
+
+def test_figures_are_positive(report: dict[str, Any]) -> None:
+    for picture in report["pictures"].values():
+        assert all(number >= 0 for number in numbers(picture))
+        for kind in KINDS:
+            assert picture["click_ms"][kind]["total"]["median"] > 0
+            assert picture["round_trip"][kind]["trip_ms"]["median"] > 0
+    assert report["mask_wire_bytes"] > 0
+
+
+def test_the_stages_of_a_click_and_of_an_open_add_up(report: dict[str, Any]) -> None:
+    for picture in report["pictures"].values():
+        for figures, stages in [
+            *((picture["click_ms"][kind], CLICK_STAGES) for kind in KINDS),
+            (picture["open"]["stages_ms"], OPEN_STAGES),
+        ]:
+            assert set(figures) == {*stages, "total"}
+            parts = sum(figures[stage]["median"] for stage in stages)
+            assert parts == pytest.approx(figures["total"]["median"], abs=0.001)
+
+
+@pytest.mark.parametrize("name", RATIOS)
+def test_a_ratio_has_both_medians_and_dtypes_beside_it(report: dict[str, Any], name: str) -> None:
+    ratio, detail = report[name], report[f"{name}_detail"]
+    if ratio is None:
+        assert "not installed" in detail["reason"]
+        return
+    # Of a single pair the ratio of the medians is the median ratio.
+    expected = detail["peer_median_ms"] / detail["our_median_ms"]
+    assert ratio == pytest.approx(expected, rel=0.01)
+    assert detail["peer_dtype"] == "float32"
+    assert not name.endswith("fp32") or detail["our_dtype"] == "float32"
+
+
+def test_peers_and_we_did_the_same_work(report: dict[str, Any]) -> None:
+    assert 0 < report["decode_largest_difference_fp32"] < 1e-4
+
+
+def test_what_is_left_out_says_why(report: dict[str, Any]) -> None:
+    assert report["encode_ratio_upstream"] is None
+    assert "--quick" in report["encode_ratio_upstream_detail"]["reason"]
+
+
+def test_the_tables_show_every_stage_kind_and_peer(report: dict[str, Any]) -> None:
+    shown = io.StringIO()
+    show(report, Console(file=shown, width=100))
+    for word in (*CLICK_STAGES, *OPEN_STAGES, "refined", "SamPredictor.predict", "ONNX Runtime"):
+        assert word in shown.getvalue()
+
+
+def test_random_weights_need_a_model_that_has_weights() -> None:
+    result = CliRunner().invoke(app, ["bench", "--model", "fake", "--random-weights"])
+    assert result.exit_code == 2
+    assert "fake has no weights" in result.stderr
+
+
+@pytest.mark.parametrize("origin", ["bundled", "random"])
+def test_a_real_model_is_measured_stage_by_stage(
+    origin: str, small: Picture, tmp_path: Path
+) -> None:
+    checkpoint = write_random_checkpoint("tiny", tmp_path) if origin == "random" else None
+    model = load_model("tiny", checkpoint=checkpoint, device="cpu", dtype="float32")
+    opened, embedding = open_stages(
+        model, small, resize=None, synchronize=nothing, count=1, tick=nothing
+    )
+    assert opened.encode_steps > 1
+    assert 0 < opened.longest_step_ms.median <= opened.stages_ms["encode"].median
+    clicks = click_stages(model, embedding, small, warm_up=1, count=1, tick=nothing)
+    for figures in clicks.values():
+        assert figures["decode"].median > 0
+        assert figures["resize"].median + figures["rle"].median > 0
+
+
+@pytest.mark.e2e
+def test_round_trips_go_through_the_real_server(tiny: RunningServer, small: Picture) -> None:
+    address = f"127.0.0.1:{tiny.port}"
+    clicks, opens = measure_trips(address, small, warm_up=1, count=1, opens=1, tick=nothing)
+    assert set(clicks) == set(KINDS)
+    for trips in clicks.values():
+        told = sum(figure.median for figure in trips.told_ms.values())
+        assert trips.trip_ms.median > told > 0
+    # A reply with three masks is longer than one with the best of them.
+    assert clicks["candidates"].wire_bytes.median > clicks["first"].wire_bytes.median
+    assert opens.upload_ms.median > 0
+    assert opens.reopen_ms.median > 0
+
+
+def test_a_server_that_cannot_start_is_told_with_its_reason() -> None:
+    elsewhere = {"model": "fake", "host": "203.0.113.1"}  # reserved for documentation
+    with pytest.raises(ServerFailedError, match="cannot listen"), running_server(elsewhere):
+        pass
+
+
+def test_a_refinement_starts_from_the_first_clicks_logits(small: Picture) -> None:
+    asked: list[DecodeRequest] = []
+
+    class Watched(FakeModel):
+        def decode(self, batch: Sequence[tuple[Embedding, DecodeRequest]]) -> list[Decoded]:
+            asked.extend(request for _, request in batch)
+            return super().decode(batch)
+
+    model = Watched()
+    annotator = Annotator(model, embedding_of(model, small))
+    prompts = small.rounds()[0]
+    for kind in KINDS:
+        annotator.ask(prompts.segment(kind, annotator.next_id()))
+    assert [request.prior is not None for request in asked] == [False, True, False, False, False]
+    assert [request.want for request in asked] == ["best", "single", "single", "all", "best"]
+
+
+def test_a_session_keeps_so_many_logits_and_no_more(small: Picture) -> None:
+    model = FakeModel()
+    embedding = embedding_of(model, small)
+    held = session_bytes(model, embedding, small, kept_logits=5)
+    assert held.logits == 5 * 2 * model.logits_size**2
+    assert held.total == held.logits + embedding.nbytes
+
+
+def test_encoders_are_compared_on_the_same_weights(small: Picture) -> None:
+    duel = encoders.duel_of_encoders(
+        official_decoder(),
+        small,
+        device=torch.device("cpu"),
+        best=torch.float32,
+        pairs=1,
+        tick=nothing,
+    )
+    assert duel.comparison.pairs == 1
+    assert duel.comparison.ratio is not None
+    assert duel.comparison.ratio > 0
+    assert duel.current_flow_ms.median > 0
+
+
+def test_a_peer_that_is_not_installed_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    assert peers.why_no_onnx(torch.device("cpu")) == (
+        "onnx and onnxruntime not installed: pip install 'samwire[bench]'"
+    )
+
+
+def test_pictures_have_the_sizes_and_prompts_lie_inside() -> None:
+    photo = jpeg(scene(200, 300)[0])
+    for picture in (*pictures(None), *pictures(photo)):
+        for prompts in picture.rounds():
+            x0, y0, x1, y1 = prompts.segment("box", 1).box or (0, 0, 0, 0)
+            assert 0 <= x0 < prompts.x < x1 <= picture.width
+            assert 0 <= y0 < prompts.y < y1 <= picture.height
+    assert [picture.name for picture in pictures(photo)] == ["853x1280", "2667x4000"]
+
+
+def test_rounds_begin_with_another_contestant_each_time() -> None:
+    order: list[str] = []
+    names = ("a", "b", "c")
+    contestants = {name: partial(order.append, name) for name in names}
+    times = interleaved(contestants, warm_up=1, rounds=2, tick=nothing)
+    assert order == ["a", "b", "c", "b", "c", "a", "c", "a", "b"]
+    assert {name: len(taken) for name, taken in times.items()} == dict.fromkeys(names, 2)
+
+
+def test_a_ratio_is_taken_pair_by_pair() -> None:
+    # One pair met a slow moment of the machine; the ratio of the medians would be 30 / 10.
+    comparison = compared([20, 30, 400], [10, 10, 200], peer_dtype="x", our_dtype="y")
+    assert comparison.ratio == 2.0
+    assert (comparison.peer_median_ms, comparison.our_median_ms) == (30.0, 10.0)
+
+
+def test_a_stage_measured_beside_its_whole_takes_no_more_than_it() -> None:
+    laps = Laps()
+    laps.end("whole")
+    whole_ms = laps.ms["whole"]
+    laps.split("whole", "part", 1e9)
+    assert laps.ms == {"whole": 0.0, "part": whole_ms}
+
+
+def test_a_total_is_summed_measurement_by_measurement() -> None:
+    samples = Samples()
+    samples.add({"a": 1.0, "b": 9.0})
+    samples.add({"a": 2.0, "b": 0.0})
+    samples.add({"a": 3.0, "b": 8.0})
+    figures = samples.figures(total="total")
+    assert figures["total"].median == 10.0  # the stages' medians are 2 and 8 of other clicks
+    assert math.isclose(figures["total"].p99, 10.98)
