@@ -8,7 +8,7 @@ import { chromium } from "playwright-core";
 import { render } from "./tracer.mjs";
 
 const NAMES = ["still-life", "toys", "street"];
-const FULL = { width: 1120, height: 840 };
+const FULL = { width: 1024, height: 768 };
 const QUICK = { width: 320, height: 240 };
 const SMALL = { width: 432, height: 324 };
 

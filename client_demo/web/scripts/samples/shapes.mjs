@@ -84,5 +84,5 @@ export const turnZ = (angle, part) => {
 /** A surface with relief: `height` must change slowly for the march to stay safe. */
 export const relief = (part, height) => (x, y, z) => {
   const d = part(x, y, z);
-  return d > 0.2 ? d : d - height(x, y, z);
+  return d > 0.25 ? d : (d - height(x, y, z)) * 0.75;
 };

@@ -129,7 +129,14 @@ function cloth(x, y, z) {
 }
 
 const ground = plane((_, y) => y, planks);
-const wall = plane((_, __, z) => z + 4.2, plaster);
+// The window's light falls off along the wall.
+const wall = plane(
+  (_, __, z) => z + 4.2,
+  (x, y, z) => {
+    const fall = 0.36 + 0.5 * step(4.5, -5, x + 0.9 * y);
+    return { color: plaster(x, y, z).color.map((value) => value * fall), gloss: 0, rough: 1 };
+  },
+);
 
 const sun = normal([-0.72, 0.62, 0.42]);
 
@@ -160,5 +167,5 @@ export const scene = {
   },
   ground: [0.2, 0.11, 0.06],
   camera: { from: [0.15, 2.55, 6.6], to: [0, 0.72, 0], fov: 36 },
-  exposure: 0.92,
+  exposure: 0.5,
 };

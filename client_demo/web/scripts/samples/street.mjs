@@ -73,10 +73,10 @@ function car(x, z, color, facing) {
 }
 
 function tree(x, z, size) {
-  const leaves = (px, py, pz) => 0.2 * size * fbm((px * 3.2) / size, (py * 3.2) / size, (pz * 3.2) / size, 4);
+  const leaves = (px, py, pz) => 0.12 * size * fbm((px * 2.7) / size, (py * 2.7) / size, (pz * 2.7) / size, 3);
   const crown = blend(0.3, ellipsoid(0.85 * size, 0.72 * size, 0.8 * size), at(0.42 * size, -0.3 * size, 0.12, sphere(0.5 * size)), at(-0.45 * size, -0.22 * size, 0.05, sphere(0.52 * size)), at(0.1, 0.5 * size, 0, sphere(0.5 * size)));
   const green = (px, py, pz) => {
-    const patch = fbm(px * 7, py * 7, pz * 7, 3);
+    const patch = 0.6 * fbm(px * 5, py * 5, pz * 5, 3) + 0.45 * noise(px * 19, py * 19, pz * 19);
     return { color: mixColor([0.035, 0.085, 0.018], [0.26, 0.33, 0.07], patch * 0.9 + 0.15 * py), gloss: 0.1, rough: 0.6 };
   };
   const bark = (px, py, pz) => ({ color: mixColor([0.09, 0.06, 0.04], [0.2, 0.15, 0.1], noise(px * 20, py * 4, pz * 20)), gloss: 0, rough: 1 });
@@ -128,7 +128,7 @@ export const scene = {
     ...hydrant(3.0, -1.42),
     ...lamp(-0.25 + 0.95, -1.55),
   ],
-  light: { direction: normal([-0.62, 0.6, 0.72]), size: 0.035, color: [4.1, 3.1, 2.05] },
+  light: { direction: normal([-0.62, 0.6, 0.72]), size: 0.13, color: [4.1, 3.1, 2.05] },
   sky: (dx, dy, dz) => {
     const height = clamp(dy * 1.4, 0, 1);
     const cloud = step(0.48, 0.72, fbm((dx / (dy + 0.25)) * 1.6 + 3, 1.5, (dz / (dy + 0.25)) * 1.6, 5));
@@ -137,5 +137,5 @@ export const scene = {
   },
   ground: [0.14, 0.13, 0.12],
   camera: { from: [0, 1.75, 7.4], to: [0.05, 1.28, -1], fov: 40 },
-  exposure: 0.8,
+  exposure: 0.5,
 };

@@ -30,7 +30,7 @@ export function plaster(x, y, z) {
 export function carpet(x, _, z) {
   const tuft = noise(x * 38, 0.5, z * 38);
   const pattern = Math.abs(((x + z) * 0.55) % 1) < 0.5 !== Math.abs(((x - z + 40) * 0.55) % 1) < 0.5;
-  const base = pattern ? [0.5, 0.46, 0.4] : [0.36, 0.42, 0.43];
+  const base = pattern ? [0.46, 0.36, 0.25] : [0.16, 0.21, 0.25];
   return { color: base.map((value) => value * mix(0.72, 1.08, tuft)), gloss: 0, rough: 1 };
 }
 

@@ -110,9 +110,9 @@ export const scene = {
   bodies: [
     plane((_, y) => y, carpet),
     plane((_, __, z) => z + 4.6, (x, y, z) => {
-      if (y < 0.5) return { color: [0.62, 0.62, 0.6], gloss: 0.3, rough: 0.3 };
+      if (y < 0.5) return { color: [0.5, 0.49, 0.46], gloss: 0.3, rough: 0.3 };
       const { color } = plaster(x, y, z);
-      return { color: mixColor(color, [0.5, 0.52, 0.36], 0.55), gloss: 0, rough: 1 };
+      return { color: mixColor(color, [0.1, 0.24, 0.25], 0.75), gloss: 0, rough: 1 };
     }),
     ...bear(-0.5, 0.75, -1.5),
     ...duck(-2.05, 0.52, 0.75),
@@ -132,5 +132,5 @@ export const scene = {
   },
   ground: [0.3, 0.29, 0.26],
   camera: { from: [0.1, 2.75, 7.3], to: [0, 0.72, -0.2], fov: 38 },
-  exposure: 0.95,
+  exposure: 0.5,
 };

@@ -134,7 +134,9 @@ describe.skipIf(skipped)("the canvas", () => {
     await canvas.page.keyboard.press("Escape");
     await canvas.page.mouse.move(...(await canvas.at(DISC.x, DISC.y)));
     for (let notch = 0; notch < 4; notch++) await canvas.page.mouse.wheel(0, -240);
-    await expect.poll(() => canvas.page.locator(".zoom-value").textContent()).toMatch(/[3-9]\d\d %/);
+    await expect
+      .poll(() => canvas.page.locator(".zoom-value").textContent())
+      .toMatch(/[3-9]\d\d %/);
     await canvas.click(DISC.x, DISC.y);
     expect(overlap(first, canvas.lastMask())).toBeGreaterThan(0.97);
   });

@@ -1,7 +1,7 @@
 /** The page as a user meets it: open, point, wait for the mask. */
 import { decode } from "@msgpack/msgpack";
-import { expect } from "vitest";
 import type { Locator, Page } from "playwright-core";
+import { expect } from "vitest";
 import type { MaskReply, ServerMessage } from "../../src/client/messages.ts";
 import { fromRle, hitTester, type Rle, type Runs } from "../../src/client/rle/runs.ts";
 import type { TestPicture } from "./pictures.ts";
@@ -49,9 +49,7 @@ export class CanvasPage {
 
   /** The picture is on stage and the server has it. */
   async opened(): Promise<void> {
-    await expect
-      .poll(() => this.page.locator(".picture").evaluate(isShown), PATIENCE)
-      .toBe(true);
+    await expect.poll(() => this.page.locator(".picture").evaluate(isShown), PATIENCE).toBe(true);
     await expect.poll(() => this.page.locator(".progress").count(), PATIENCE).toBe(0);
     expect(await this.page.locator(".failure").count()).toBe(0);
   }
@@ -90,9 +88,9 @@ export class CanvasPage {
 
   /** The path data of what is drawn: the same text is the same mask. */
   async drawn(): Promise<string[]> {
-    return this.shownMasks.locator(".shape").evaluateAll((paths) =>
-      paths.map((path) => path.getAttribute("d") ?? ""),
-    );
+    return this.shownMasks
+      .locator(".shape")
+      .evaluateAll((paths) => paths.map((path) => path.getAttribute("d") ?? ""));
   }
 
   lastMask(): Runs {

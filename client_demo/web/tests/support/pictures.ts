@@ -1,4 +1,5 @@
 /** Pictures for tests: flat shapes on a soft ground, as PNG files. */
+import { crc32 } from "node:zlib";
 import { encodePng } from "../../src/app/export/png.ts";
 
 export interface TestPicture {
@@ -40,6 +41,7 @@ function colorAt(x: number, y: number): number {
 export function hugePicture(): TestPicture {
   const buffer = Buffer.from(encodePng({ width: 30_000, height: 1 }, new Uint8Array(30_000)));
   buffer.writeUInt32BE(30_000, 20);
+  buffer.writeUInt32BE(crc32(buffer.subarray(12, 29)), 29);
   return { name: "huge.png", mimeType: "image/png", buffer };
 }
 

@@ -1,8 +1,8 @@
 /** The real server with the bundled model, as a process that tests can kill and start again. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
+import { createServer } from "node:net";
 
 const ROOT = new URL("../../../../", import.meta.url).pathname;
 const VENV = `${ROOT}.venv/bin/python`;

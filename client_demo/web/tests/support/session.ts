@@ -8,7 +8,10 @@ import { Server } from "./server.ts";
 export interface Session {
   readonly server: Server;
   /** A page in a browser context of its own. */
-  open(options?: BrowserContextOptions, prepare?: (page: Page) => Promise<void>): Promise<CanvasPage>;
+  open(
+    options?: BrowserContextOptions,
+    prepare?: (page: Page) => Promise<void>,
+  ): Promise<CanvasPage>;
   /** Another tab of the last context. */
   tab(): Promise<CanvasPage>;
   /** What the page may complain of in this test. */

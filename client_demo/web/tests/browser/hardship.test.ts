@@ -1,0 +1,183 @@
+import type { Page } from "playwright-core";
+import { describe, expect, test } from "vitest";
+import { PHONE } from "../support/browser.ts";
+import { corruptPicture, DISC, hugePicture, SQUARE, shapesPicture } from "../support/pictures.ts";
+import { skipped, useSession } from "../support/session.ts";
+
+const MIDDLE_OF_SQUARE = [(SQUARE.x0 + SQUARE.x1) / 2, (SQUARE.y0 + SQUARE.y1) / 2] as const;
+const CONNECTED = ".connection[data-status=online]";
+
+describe.skipIf(skipped)("when things go wrong, or merely happen", () => {
+  const session = useSession();
+
+  test("a reload restores pictures, objects, names and masks, and a click refines", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture("one.png"), shapesPicture("two.png", 15));
+    await canvas.click(DISC.x, DISC.y);
+    await canvas.page.locator("#object-name").fill("disc");
+    await canvas.page.locator("#object-name").press("Enter");
+    await canvas.click(...MIDDLE_OF_SQUARE);
+    await canvas.page.mouse.move(5, 5);
+    const [areas, drawn] = [await canvas.areas(), await canvas.drawn()];
+    await canvas.page.waitForTimeout(600); // the autosave's own delay, and then some
+    await canvas.page.reload();
+    await canvas.opened();
+    expect(await canvas.page.locator(".thumbnail").count()).toBe(2);
+    await expect.poll(() => canvas.areas()).toEqual(areas);
+    expect(await canvas.drawn()).toEqual(drawn);
+    expect(await canvas.objects.locator(".name").nth(0).inputValue()).toBe("disc");
+    await canvas.click(MIDDLE_OF_SQUARE[0] + 20, MIDDLE_OF_SQUARE[1] + 20);
+    expect(canvas.masks.at(-1)!.object).toBe(2);
+  });
+
+  test("the server dies and comes back: the session goes on", async () => {
+    session.tolerate(/WebSocket connection|ERR_CONNECTION_REFUSED/);
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    const before = await canvas.drawn();
+    await session.server.kill();
+    await expect
+      .poll(() => canvas.page.locator(".connection").getAttribute("data-status"))
+      .not.toBe("online");
+    expect(await canvas.drawn()).toEqual(before);
+    await canvas.page.mouse.click(...(await canvas.at(DISC.x + 25, DISC.y + 25)));
+    await session.server.restart();
+    await canvas.page.locator(CONNECTED).waitFor({ timeout: 60_000 });
+    await canvas.settled();
+    expect(await canvas.page.locator(".mark.include").count()).toBe(2);
+    expect(await canvas.page.locator(".notice[data-kind=problem]").count()).toBe(0);
+    expect(await canvas.objects.count()).toBe(1);
+  });
+
+  test("on a slow network hovers stay few and no click is lost", async () => {
+    let hovers = 0;
+    const canvas = await session.open(undefined, async (page) => {
+      await delaySocket(page, 150, () => hovers++);
+    });
+    await canvas.pick(shapesPicture());
+    hovers = 0;
+    for (let step = 0; step < 40; step++) {
+      await canvas.page.mouse.move(...(await canvas.at(DISC.x - 60 + 3 * step, DISC.y)));
+    }
+    const sent = hovers;
+    expect(sent).toBeLessThan(30);
+    for (const [dx, dy] of [
+      [0, 0],
+      [20, 10],
+      [-20, 15],
+    ] as const) {
+      await canvas.page.mouse.click(...(await canvas.at(DISC.x + dx, DISC.y + dy)));
+    }
+    await canvas.settled();
+    expect(await canvas.page.locator(".mark.include").count()).toBe(3);
+    expect(await canvas.shownMasks.count()).toBe(1);
+  });
+
+  test("a corrupt picture says what to do, and the next one works", async () => {
+    const canvas = await session.open();
+    const chooser = canvas.page.waitForEvent("filechooser");
+    await canvas.page.getByRole("button", { name: "Choose photos" }).click();
+    await (await chooser).setFiles([corruptPicture()]);
+    await expect.poll(() => canvas.page.locator(".failure").textContent()).toMatch(/JPEG/);
+    await canvas.page.getByRole("button", { name: "Remove picture" }).click();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    expect(await canvas.objects.count()).toBe(1);
+  });
+
+  test("a huge picture is refused in words", async () => {
+    const canvas = await session.open();
+    const chooser = canvas.page.waitForEvent("filechooser");
+    await canvas.page.getByRole("button", { name: "Choose photos" }).click();
+    await (await chooser).setFiles([hugePicture()]);
+    await expect.poll(() => canvas.page.locator(".failure").textContent()).toMatch(/pixels/);
+  });
+
+  test("two tabs do not touch each other's work", async () => {
+    const first = await session.open();
+    await first.pick(shapesPicture("first.png"));
+    await first.click(DISC.x, DISC.y);
+    const second = await session.tab();
+    await second.page.getByText("Drop a photo").waitFor();
+    await second.pick(shapesPicture("second.png", 10));
+    await second.click(...MIDDLE_OF_SQUARE);
+    await first.page.waitForTimeout(600); // both have saved
+    await Promise.all([first.page.reload(), second.page.reload()]);
+    await Promise.all([first.opened(), second.opened()]);
+    expect(await first.page.locator(".file-name").textContent()).toBe("first.png");
+    expect(await second.page.locator(".file-name").textContent()).toBe("second.png");
+    expect(await first.objects.count()).toBe(1);
+  });
+
+  test("a refused version stops and says so", async () => {
+    const canvas = await session.open(undefined, async (page) => {
+      await page.addInitScript(() => {
+        const Real = WebSocket;
+        globalThis.WebSocket = class extends Real {
+          constructor(url: string | URL) {
+            super(url, "samwire.v0");
+          }
+        };
+      });
+    });
+    const status = canvas.page.locator(".connection");
+    await expect.poll(() => status.getAttribute("data-status")).toBe("stopped");
+    expect(await status.textContent()).toMatch(/Reload the page/);
+  });
+
+  test("on a phone: tap, long press, pinch, and a second object", async () => {
+    const canvas = await session.open(PHONE);
+    await canvas.pick(shapesPicture());
+    await canvas.page.touchscreen.tap(...(await canvas.at(DISC.x, DISC.y)));
+    await canvas.settled();
+    expect(await canvas.shownMasks.count()).toBe(1);
+    const touch = await fingers(canvas.page);
+    await touch("touchStart", [await canvas.at(DISC.x + 60, DISC.y)]);
+    await canvas.page.waitForTimeout(700); // long enough for a long press
+    await touch("touchEnd", []);
+    await canvas.settled();
+    expect(await canvas.page.locator(".mark.exclude").count()).toBe(1);
+    const width = await canvas.page.locator(".world").evaluate((world) => world.clientWidth);
+    const [x, y] = await canvas.at(320, 240);
+    await touch("touchStart", [
+      [x - 30, y],
+      [x + 30, y],
+    ]);
+    for (let step = 1; step <= 5; step++) {
+      await touch("touchMove", [
+        [x - 30 - 8 * step, y],
+        [x + 30 + 8 * step, y],
+      ]);
+    }
+    await touch("touchEnd", []);
+    const zoomed = () => canvas.page.locator(".world").evaluate((world) => world.clientWidth);
+    await expect.poll(zoomed).toBeGreaterThan(width * 1.5);
+    expect(await canvas.page.locator(".mark").count()).toBe(2);
+    await canvas.page.getByRole("button", { name: "Keep" }).tap();
+    await canvas.page.getByRole("button", { name: "Objects (1)" }).tap();
+    await expect.poll(() => canvas.objects.count()).toBe(1);
+    expect(await canvas.page.evaluate(() => document.body.scrollWidth)).toBeLessThanOrEqual(390);
+  });
+});
+
+/** Every frame takes its time, both ways. */
+async function delaySocket(page: Page, ms: number, onHover: () => void): Promise<void> {
+  await page.routeWebSocket(/\/v1\/ws/, (socket) => {
+    const server = socket.connectToServer();
+    socket.onMessage((message) => {
+      if (message.toString().includes("hover")) onHover();
+      setTimeout(() => server.send(message), ms);
+    });
+    server.onMessage((message) => setTimeout(() => socket.send(message), ms));
+  });
+}
+
+async function fingers(page: Page) {
+  const devtools = await page.context().newCDPSession(page);
+  return (type: "touchStart" | "touchMove" | "touchEnd", points: [number, number][]) =>
+    devtools.send("Input.dispatchTouchEvent", {
+      type,
+      touchPoints: points.map(([x, y], id) => ({ x, y, id })),
+    });
+}

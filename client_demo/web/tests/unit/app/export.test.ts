@@ -1,0 +1,123 @@
+import { inflateSync } from "node:zlib";
+import { unzipSync } from "fflate";
+import { describe, expect, test } from "vitest";
+import { CocoError, fromCoco, toCoco } from "../../../src/app/export/coco.ts";
+import { bundle, EXPORTERS } from "../../../src/app/export/files.ts";
+import { toGeoJson } from "../../../src/app/export/geojson.ts";
+import { encodePng } from "../../../src/app/export/png.ts";
+import {
+  type ExportObject,
+  jsonFile,
+  type Subject,
+  stem,
+} from "../../../src/app/export/subject.ts";
+import { jobs } from "../../../src/client/rle/jobs.ts";
+import type { MaskWorker } from "../../../src/client/rle/mask-worker.ts";
+import { bbox, fromRle } from "../../../src/client/rle/runs.ts";
+
+const SIZE = { width: 8, height: 6 };
+
+function object(id: number, label: string, parts: number[][][]): ExportObject {
+  const { rle, area, bbox: box } = jobs.fill(SIZE, parts);
+  return { id, label, color: "#ff8000", rle, area, bbox: box, score: id === 1 ? 0.5 : null };
+}
+
+const ring = [0, 0, 5, 0, 5, 5, 0, 5];
+const hole = [1, 1, 3, 1, 3, 3, 1, 3];
+const island = [6, 0, 8, 0, 8, 2, 6, 2];
+const subject: Subject = {
+  ...SIZE,
+  name: "my photo.jpg",
+  blob: new Blob(),
+  objects: [object(1, "ring", [[ring, hole], [island]]), object(4, "", [[island]])],
+};
+const context = { worker: {} as MaskWorker, classes: ["cat", "ring"] };
+
+describe("COCO", () => {
+  const coco = toCoco([subject], ["cat", "ring"]);
+
+  test("holds the categories that are used, unnamed objects under a name of their own", () => {
+    expect(coco.categories.map(({ name }) => name)).toEqual(["ring", "object"]);
+    expect(coco.annotations.map(({ category_id }) => category_id)).toEqual([1, 2]);
+  });
+
+  test("comes back in as it went out", () => {
+    const [image] = fromCoco(JSON.stringify(coco));
+    expect(image).toMatchObject({ name: "my photo.jpg", ...SIZE });
+    const shapes = image!.objects.map(({ shape }) => ("rle" in shape ? shape.rle : null));
+    expect(shapes).toEqual(subject.objects.map(({ rle }) => rle));
+  });
+
+  test("polygons and plain counts of other tools are read too", () => {
+    const annotations = [
+      { image_id: 1, category_id: 9, segmentation: [island] },
+      { image_id: 1, category_id: 9, segmentation: { size: [6, 8], counts: [36, 12] } },
+    ];
+    const images = [{ id: 1, file_name: "a.jpg", ...SIZE }];
+    const [image] = fromCoco(JSON.stringify({ images, annotations }));
+    expect(image!.objects[0]!.shape).toEqual({ polygons: [island] });
+    const { shape } = image!.objects[1]!;
+    expect("rle" in shape && bbox(fromRle(shape.rle))).toEqual([6, 0, 2, 6]);
+  });
+
+  test.each(["not json", '{"images": []}', "null", "3"])("%s is no COCO file", (source) => {
+    expect(() => fromCoco(source)).toThrow(CocoError);
+  });
+});
+
+describe("files", () => {
+  test("one is itself, several are a zip", async () => {
+    const files = await EXPORTERS.masks([subject], context);
+    expect(files.map(({ name }) => name)).toEqual([
+      "my_photo-01-ring.png",
+      "my_photo-02-object.png",
+    ]);
+    expect(bundle(files.slice(0, 1), "masks").name).toBe("my_photo-01-ring.png");
+    const zip = bundle(files, "masks");
+    expect(zip.name).toBe("samwire-masks.zip");
+    const entries = unzipSync(zip.bytes);
+    expect(entries["my_photo-01-ring.png"]).toEqual(files[0]!.bytes);
+  });
+
+  test("names lose what file systems dislike", () => {
+    expect(stem("C:\\holiday\\sea & sun.JPG")).toBe("sea_sun");
+    expect(stem("")).toBe("picture");
+    expect(new TextDecoder().decode(jsonFile("a.json", { a: 1 }).bytes)).toMatch(/"a": 1/);
+  });
+
+  test("the indexed picture holds later objects on top", async () => {
+    const [file] = await EXPORTERS.indexed([subject], context);
+    const rows = pixelsOf(file!.bytes, SIZE);
+    expect(rows[0]).toBe(1);
+    expect(rows[2 * SIZE.width + 2]).toBe(0);
+    expect(rows[7]).toBe(2);
+  });
+
+  test("polygons keep parts and holes", async () => {
+    const polygonsOf = async ({ rle }: ExportObject) => jobs.polygons(rle);
+    const { features } = (await toGeoJson(subject, polygonsOf)) as {
+      features: { geometry: { coordinates: number[][][][] } }[];
+    };
+    const { coordinates } = features[0]!.geometry;
+    expect(coordinates.map((part) => part.length)).toEqual([2, 1]);
+    expect(coordinates[0]![0]!.at(0)).toEqual(coordinates[0]![0]!.at(-1));
+  });
+});
+
+test("a PNG has the checksums and the size it should", () => {
+  const png = encodePng({ width: 2, height: 1 }, Uint8Array.of(0, 255));
+  expect([...png.subarray(0, 8)]).toEqual([137, 80, 78, 71, 13, 10, 26, 10]);
+  expect(pixelsOf(png, { width: 2, height: 1 })).toEqual(Uint8Array.of(0, 255));
+});
+
+/** What an unfiltered eight-bit PNG holds. */
+function pixelsOf(png: Uint8Array, { width, height }: typeof SIZE): Uint8Array {
+  const buffer = Buffer.from(png);
+  const at = buffer.indexOf("IDAT");
+  const lines = inflateSync(buffer.subarray(at + 4, at + 4 + buffer.readUInt32BE(at - 4)));
+  const rows = new Uint8Array(width * height);
+  for (let y = 0; y < height; y++) {
+    rows.set(lines.subarray(y * (width + 1) + 1, (y + 1) * (width + 1)), y * width);
+  }
+  return rows;
+}

@@ -1,0 +1,175 @@
+import { describe, expect, test } from "vitest";
+import { amend, commit, redo, undo } from "../../../src/app/state/history.ts";
+import { type Entry, MaskBook } from "../../../src/app/state/masks.ts";
+import {
+  EMPTY_HISTORY,
+  EMPTY_SCENE,
+  INITIAL,
+  NO_PROMPTS,
+  type PromptPoint,
+  type Prompts,
+} from "../../../src/app/state/model.ts";
+import {
+  addPicture,
+  changeScene,
+  currentScene,
+  learnClass,
+  removePicture,
+} from "../../../src/app/state/pictures.ts";
+import {
+  addObject,
+  extendsPrompts,
+  isPositive,
+  keep,
+  movedPoint,
+  removeObject,
+  withoutPoint,
+  withPoint,
+} from "../../../src/app/state/scene.ts";
+import { Store } from "../../../src/app/state/store.ts";
+import type { MaskReply } from "../../../src/client/messages.ts";
+import { jobs } from "../../../src/client/rle/jobs.ts";
+
+const point = (x: number, label: 0 | 1 = 1): PromptPoint => [x, 0, label];
+
+describe("history", () => {
+  const scenes = [1, 2, 3].map((nextId) => ({ ...EMPTY_SCENE, nextId }));
+
+  test("undo and redo walk the steps", () => {
+    const full = scenes.reduce(commit, EMPTY_HISTORY);
+    const back = undo(undo(full));
+    expect(back.present).toBe(scenes[0]);
+    expect(redo(redo(back)).present).toBe(scenes[2]);
+    expect(undo(undo(undo(undo(full)))).present).toBe(EMPTY_SCENE);
+  });
+
+  test("a new step forgets what was undone; an amendment is no step", () => {
+    const back = undo(scenes.reduce(commit, EMPTY_HISTORY));
+    expect(commit(back, scenes[0]!).future).toEqual([]);
+    const amended = amend(back, scenes[0]!);
+    expect(amended.past).toBe(back.past);
+    expect(amended.future).toBe(back.future);
+  });
+});
+
+describe("scene", () => {
+  test("objects get ids that are not used again, and colours of their own", () => {
+    const two = addObject(addObject(EMPTY_SCENE));
+    const three = addObject(removeObject(two, 2));
+    expect(three.objects.map(({ id }) => id)).toEqual([1, 3]);
+    expect(new Set(three.objects.map(({ color }) => color)).size).toBe(2);
+  });
+
+  test("kept, the object is done and none is active", () => {
+    const kept = keep(addObject(EMPTY_SCENE));
+    expect(kept.active).toBeNull();
+    expect(kept.objects[0]!.kept).toBe(true);
+    expect(keep(kept)).toBe(kept);
+  });
+
+  test("only more points on the same beginning extend prompts", () => {
+    const one = withPoint(NO_PROMPTS, point(1));
+    const two = withPoint(one, point(2, 0));
+    expect(extendsPrompts(two, one)).toBe(true);
+    expect(extendsPrompts(one, two)).toBe(false);
+    expect(extendsPrompts(movedPoint(two, 0, 9, 9), one)).toBe(false);
+    expect(extendsPrompts({ ...two, box: [0, 0, 1, 1] }, one)).toBe(false);
+  });
+
+  test("exclusion alone says nothing", () => {
+    const excluding = withPoint(NO_PROMPTS, point(1, 0));
+    expect(isPositive(excluding)).toBe(false);
+    expect(isPositive({ ...excluding, box: [0, 0, 5, 5] })).toBe(true);
+    expect(isPositive(withoutPoint(withPoint(excluding, point(2)), 0))).toBe(true);
+  });
+});
+
+describe("pictures", () => {
+  const two = addPicture(addPicture(INITIAL, "a", "a.png"), "b", "b.png");
+
+  test("a removed picture gives the stage to its neighbour", () => {
+    expect(removePicture({ ...two, current: "a" }, "a").current).toBe("b");
+    expect(removePicture({ ...two, current: "b" }, "b").current).toBe("a");
+    expect(removePicture({ ...two, current: "a" }, "b").current).toBe("a");
+  });
+
+  test("a change that changes nothing is no step", () => {
+    const state = { ...two, current: "a" };
+    expect(changeScene(state, "commit", (scene) => scene)).toBe(state);
+    const changed = changeScene(state, "commit", (scene) => addObject(scene));
+    expect(currentScene(changed).objects).toHaveLength(1);
+    expect(currentScene({ ...changed, current: "b" }).objects).toHaveLength(0);
+  });
+
+  test("class names are learnt once, newest last", () => {
+    const state = ["cat", "dog", "cat", ""].reduce(learnClass, INITIAL);
+    expect(state.classes).toEqual(["cat", "dog"]);
+  });
+});
+
+describe("the mask book", () => {
+  const traced = jobs.fill({ width: 4, height: 4 }, [[[0, 0, 2, 0, 2, 2, 0, 2]]]);
+  const shape = { traced, score: 0.9 };
+  const reply = { type: "mask", id: 7 } as MaskReply;
+  const entry = (prompts: Prompts, change: Partial<Entry> = {}): Entry => ({
+    ...{ status: "pending", prompts, from: null, shapes: [], reply: null },
+    ...change,
+  });
+  const one = withPoint(NO_PROMPTS, point(1));
+  const two = withPoint(one, point(2));
+
+  test("while a mask is awaited the one it comes from is shown", () => {
+    const book = new MaskBook();
+    const first = book.next(entry(one, { status: "ready", shapes: [shape], reply }));
+    const second = book.next(entry(two, { from: { revision: first, chosen: 0 } }));
+    expect(book.shown({ revision: second, chosen: 0 })).toBe(shape);
+    book.update(second, { status: "ready", shapes: [] });
+    expect(book.shown({ revision: second, chosen: 0 })).toBeNull();
+  });
+
+  test("the server chooses the prior unless another candidate was chosen", () => {
+    const book = new MaskBook();
+    const shapes = [shape, shape, shape];
+    const revision = book.next(entry(one, { status: "ready", shapes, reply }));
+    expect(book.priorFor({ revision, chosen: 0 }, two)).toBeUndefined();
+    expect(book.priorFor({ revision, chosen: 2 }, two)).toEqual({ mask: reply, candidate: 2 });
+    const moved = movedPoint(one, 0, 3, 3);
+    expect(book.priorFor({ revision, chosen: 2 }, moved)).toBeUndefined();
+  });
+
+  test("an edited mask is the prior of all that follows it", () => {
+    const book = new MaskBook();
+    const edited = book.next(entry(one, { status: "ready", shapes: [shape] }));
+    const from = { revision: edited, chosen: 0 };
+    const clicked = book.next(entry(two, { status: "ready", shapes: [shape], reply, from }));
+    expect(book.priorFor(from, two)).toBe(traced.rle);
+    const three = withPoint(two, point(3));
+    expect(book.priorFor({ revision: clicked, chosen: 0 }, three)).toBeUndefined();
+    const fewer = withoutPoint(two, 1);
+    expect(book.priorFor({ revision: clicked, chosen: 0 }, fewer)).toBe(traced.rle);
+  });
+
+  test("what nothing refers to is forgotten", () => {
+    const book = new MaskBook();
+    const first = book.next(entry(one));
+    const second = book.next(entry(two, { from: { revision: first, chosen: 0 } }));
+    const other = book.next(entry(one));
+    book.retain([second]);
+    expect([first, second, other].map((revision) => !!book.get(revision))).toEqual([
+      true,
+      true,
+      false,
+    ]);
+  });
+});
+
+test("a store tells of changes, and only of changes", () => {
+  const store = new Store(1);
+  const heard: number[] = [];
+  const stop = store.subscribe((value) => heard.push(value));
+  store.set(1);
+  store.update((value) => value + 1);
+  stop();
+  store.set(5);
+  expect(heard).toEqual([2]);
+});
