@@ -145,8 +145,10 @@ class _Harness:
     def _in_process(self, load: Callable[[], Model], taken: tuple[Picture, ...]) -> Report:
         """The model lives in here alone: the server needs its memory afterwards."""
         settings = self._options.settings
-        with self._bar("loading the model", 1):
-            model = load()
+        self._bars.stop()  # a download shows a bar of its own
+        model = load()
+        self._bars.start()
+        with self._bar("warming up", 1):
             model.warm_up(settings.max_decode_ms)
         stages, embeddings = {}, []
         for picture in taken:
