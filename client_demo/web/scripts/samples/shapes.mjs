@@ -1,5 +1,5 @@
 /** Signed distances of simple bodies, and how to join and place them. */
-import { hypot, clamp, mix } from "./math.mjs";
+import { clamp, hypot, mix } from "./math.mjs";
 
 export const sphere = (r) => (x, y, z) => hypot(x, y, z) - r;
 
@@ -10,17 +10,25 @@ export const ellipsoid = (a, b, c) => (x, y, z) => {
   return k1 === 0 ? -Math.min(a, b, c) : (k0 * (k0 - 1)) / k1;
 };
 
-export const box = (a, b, c, round = 0) => (x, y, z) => {
-  const [qx, qy, qz] = [Math.abs(x) - a + round, Math.abs(y) - b + round, Math.abs(z) - c + round];
-  const outside = hypot(Math.max(qx, 0), Math.max(qy, 0), Math.max(qz, 0));
-  return outside + Math.min(Math.max(qx, qy, qz), 0) - round;
-};
+export const box =
+  (a, b, c, round = 0) =>
+  (x, y, z) => {
+    const [qx, qy, qz] = [
+      Math.abs(x) - a + round,
+      Math.abs(y) - b + round,
+      Math.abs(z) - c + round,
+    ];
+    const outside = hypot(Math.max(qx, 0), Math.max(qy, 0), Math.max(qz, 0));
+    return outside + Math.min(Math.max(qx, qy, qz), 0) - round;
+  };
 
 /** Upright, centred. */
-export const cylinder = (r, h, round = 0) => (x, y, z) => {
-  const [dx, dy] = [hypot(x, z) - r + round, Math.abs(y) - h + round];
-  return Math.min(Math.max(dx, dy), 0) + hypot(Math.max(dx, 0), Math.max(dy, 0)) - round;
-};
+export const cylinder =
+  (r, h, round = 0) =>
+  (x, y, z) => {
+    const [dx, dy] = [hypot(x, z) - r + round, Math.abs(y) - h + round];
+    return Math.min(Math.max(dx, dy), 0) + hypot(Math.max(dx, 0), Math.max(dy, 0)) - round;
+  };
 
 export const torus = (R, r) => (x, y, z) => hypot(hypot(x, y) - R, z) - r;
 
@@ -46,21 +54,25 @@ export const turned = (profile, wall) => (x, y, z) => {
   return best - wall;
 };
 
-export const union = (...parts) => (x, y, z) => {
-  let best = Number.POSITIVE_INFINITY;
-  for (const part of parts) best = Math.min(best, part(x, y, z));
-  return best;
-};
+export const union =
+  (...parts) =>
+  (x, y, z) => {
+    let best = Number.POSITIVE_INFINITY;
+    for (const part of parts) best = Math.min(best, part(x, y, z));
+    return best;
+  };
 
-export const blend = (k, ...parts) => (x, y, z) => {
-  let best = parts[0](x, y, z);
-  for (let index = 1; index < parts.length; index++) {
-    const other = parts[index](x, y, z);
-    const h = clamp(0.5 + (0.5 * (other - best)) / k, 0, 1);
-    best = mix(other, best, h) - k * h * (1 - h);
-  }
-  return best;
-};
+export const blend =
+  (k, ...parts) =>
+  (x, y, z) => {
+    let best = parts[0](x, y, z);
+    for (let index = 1; index < parts.length; index++) {
+      const other = parts[index](x, y, z);
+      const h = clamp(0.5 + (0.5 * (other - best)) / k, 0, 1);
+      best = mix(other, best, h) - k * h * (1 - h);
+    }
+    return best;
+  };
 
 export const cut = (whole, hole) => (x, y, z) => Math.max(whole(x, y, z), -hole(x, y, z));
 

@@ -1,6 +1,6 @@
 /** Fruit, a mug and a bowl on a wooden table by a window. */
 import { body, plane } from "./bodies.mjs";
-import { hypot, clamp, fbm, mixColor, noise, step } from "./math.mjs";
+import { clamp, fbm, hypot, mixColor, noise, step } from "./math.mjs";
 import {
   at,
   blend,
@@ -17,7 +17,7 @@ import {
   turnZ,
   union,
 } from "./shapes.mjs";
-import { mottled, planks, plain, plaster } from "./surfaces.mjs";
+import { mottled, plain, planks, plaster } from "./surfaces.mjs";
 import { normal } from "./tracer.mjs";
 
 /** Lifted and lowered round the stalk, as an apple is. */
@@ -54,7 +54,12 @@ function orange(x, y, z, r) {
 }
 
 function lemon(x, y, z, angle) {
-  const flesh = blend(0.16, ellipsoid(0.46, 0.33, 0.33), at(0.44, 0, 0, sphere(0.075)), at(-0.43, 0, 0, sphere(0.06)));
+  const flesh = blend(
+    0.16,
+    ellipsoid(0.46, 0.33, 0.33),
+    at(0.44, 0, 0, sphere(0.075)),
+    at(-0.43, 0, 0, sphere(0.06)),
+  );
   const skin = mottled([0.88, 0.66, 0.05], [0.82, 0.57, 0.03], 4, 0.45, 0.3);
   return [body([x, y, z], 0.62, turnY(angle, turnZ(0.1, relief(flesh, peel))), skin)];
 }
@@ -63,7 +68,11 @@ function pear(x, y, z) {
   const flesh = blend(0.42, sphere(0.52), at(0.05, 0.66, 0, sphere(0.26)));
   const skin = (px, py, pz) => {
     const speck = step(0.72, 0.9, noise(px * 34, py * 34, pz * 34)) * 0.5;
-    const green = mixColor([0.38, 0.47, 0.06], [0.55, 0.5, 0.09], step(-0.4, 0.6, px + 0.3 * fbm(px * 3, py * 3, pz * 3)));
+    const green = mixColor(
+      [0.38, 0.47, 0.06],
+      [0.55, 0.5, 0.09],
+      step(-0.4, 0.6, px + 0.3 * fbm(px * 3, py * 3, pz * 3)),
+    );
     return { color: mixColor(green, [0.26, 0.2, 0.06], speck), gloss: 0.45, rough: 0.25 };
   };
   return [
@@ -83,7 +92,12 @@ function mug(x, y, z) {
       ? { color: blue, gloss: 1.6, rough: 0.07 }
       : { color: [0.48, 0.36, 0.25], gloss: 0, rough: 1 };
   };
-  const coffee = body([x, y + 0.3, z], 0.5, cylinder(0.495, 0.02), plain([0.035, 0.016, 0.008], 1, 0.03));
+  const coffee = body(
+    [x, y + 0.3, z],
+    0.5,
+    cylinder(0.495, 0.02),
+    plain([0.035, 0.016, 0.008], 1, 0.03),
+  );
   return [body([x, y, z], 1.15, turnY(-0.55, solid), glaze), coffee];
 }
 
@@ -98,7 +112,11 @@ function bowl(x, y, z) {
     const rim = step(0.3, 0.34, py);
     const speck = step(0.8, 0.9, noise(px * 22, py * 22, pz * 22)) * 0.35;
     const cream = mixColor([0.72, 0.68, 0.6], [0.3, 0.24, 0.18], speck);
-    return { color: mixColor(cream, [0.34, 0.22, 0.13], rim * clamp(ny + 0.4, 0, 1)), gloss: 0.9, rough: 0.14 };
+    return {
+      color: mixColor(cream, [0.34, 0.22, 0.13], rim * clamp(ny + 0.4, 0, 1)),
+      gloss: 0.9,
+      rough: 0.14,
+    };
   };
   return [body([x, y, z], 1.2, turned(profile, 0.055), clay)];
 }
@@ -118,10 +136,17 @@ function bottle(x, y, z) {
 }
 
 function cloth(x, y, z) {
-  const folded = turnY(0.5, relief(box(1.05, 0.045, 0.72, 0.04), (px, py, pz) => 0.02 * Math.sin(px * 5 + pz)));
+  const folded = turnY(
+    0.5,
+    relief(box(1.05, 0.045, 0.72, 0.04), (px, py, pz) => 0.02 * Math.sin(px * 5 + pz)),
+  );
   const linen = (px, _, pz) => {
-    const [u, v] = [Math.cos(0.5) * px - Math.sin(0.5) * pz, Math.sin(0.5) * px + Math.cos(0.5) * pz];
-    const stripe = Math.abs(((u * 2.1 + 20) % 1) - 0.5) < 0.11 ? [0.12, 0.2, 0.36] : [0.72, 0.7, 0.66];
+    const [u, v] = [
+      Math.cos(0.5) * px - Math.sin(0.5) * pz,
+      Math.sin(0.5) * px + Math.cos(0.5) * pz,
+    ];
+    const stripe =
+      Math.abs(((u * 2.1 + 20) % 1) - 0.5) < 0.11 ? [0.12, 0.2, 0.36] : [0.72, 0.7, 0.66];
     const thread = 0.86 + 0.14 * noise(u * 70, 1, v * 70);
     return { color: stripe.map((value) => value * thread), gloss: 0, rough: 1 };
   };

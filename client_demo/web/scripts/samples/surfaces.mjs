@@ -1,14 +1,18 @@
 /** What bodies are made of. */
 import { fbm, mix, mixColor, noise, step } from "./math.mjs";
 
-export const plain = (color, gloss = 0, rough = 0.3) => () => ({ color, gloss, rough });
+export const plain =
+  (color, gloss = 0, rough = 0.3) =>
+  () => ({ color, gloss, rough });
 
 /** Colour that varies softly, as everything grown or used does. */
-export const mottled = (a, b, scale, gloss = 0, rough = 0.3) => (x, y, z) => ({
-  color: mixColor(a, b, step(0.25, 0.7, fbm(x * scale, y * scale, z * scale))),
-  gloss,
-  rough,
-});
+export const mottled =
+  (a, b, scale, gloss = 0, rough = 0.3) =>
+  (x, y, z) => ({
+    color: mixColor(a, b, step(0.25, 0.7, fbm(x * scale, y * scale, z * scale))),
+    gloss,
+    rough,
+  });
 
 /** Planks along x. */
 export function planks(x, _, z) {
@@ -19,7 +23,7 @@ export function planks(x, _, z) {
   const tone = mix(0.75, 1.12, noise(plank * 5.5, 1.5, 2.5));
   const base = mixColor([0.34, 0.185, 0.085], [0.2, 0.1, 0.045], rings * 0.5 + grain * 0.35);
   const gap = step(0, 0.022, Math.min(across, 1 - across));
-  return { color: base.map((value) => value * tone * mix(0.25, 1, gap)), gloss: 0.55, rough: 0.22 };
+  return { color: base.map((value) => value * tone * mix(0.25, 1, gap)), gloss: 0.2, rough: 0.3 };
 }
 
 export function plaster(x, y, z) {
@@ -29,7 +33,8 @@ export function plaster(x, y, z) {
 
 export function carpet(x, _, z) {
   const tuft = noise(x * 38, 0.5, z * 38);
-  const pattern = Math.abs(((x + z) * 0.55) % 1) < 0.5 !== Math.abs(((x - z + 40) * 0.55) % 1) < 0.5;
+  const pattern =
+    Math.abs(((x + z) * 0.55) % 1) < 0.5 !== Math.abs(((x - z + 40) * 0.55) % 1) < 0.5;
   const base = pattern ? [0.46, 0.36, 0.25] : [0.16, 0.21, 0.25];
   return { color: base.map((value) => value * mix(0.72, 1.08, tuft)), gloss: 0, rough: 1 };
 }

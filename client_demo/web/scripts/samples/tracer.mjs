@@ -5,9 +5,9 @@
  *
  * A scene: { bodies, light: { direction, size, color }, sky(dx, dy, dz), ground, camera,
  * exposure }. A body: { x, y, z, reach, distance(x, y, z), surface(x, y, z, nx, ny, nz) }, its
- * surface { color, gloss, rough }.
+ * surface { color, gloss, rough }; an `airy` one throws no shadow on itself.
  */
-import { hypot, createRandom } from "./math.mjs";
+import { createRandom, hypot } from "./math.mjs";
 
 const NEAR = 0.0012;
 const FAR = 60;
@@ -109,7 +109,7 @@ function createWorld({ bodies, light, sky, ground }) {
   }
 
   /** How far the nearest surface is, up to `limit`. */
-  function clearance(x, y, z, limit) {
+  function clearance(x, y, z, limit, without) {
     let nearest = limit;
     for (let index = 0; index < bodies.length; index++) {
       const body = bodies[index];
@@ -117,6 +117,7 @@ function createWorld({ bodies, light, sky, ground }) {
       const cy = y - body.y;
       const cz = z - body.z;
       const bound = nearest + body.reach;
+      if (body === without) continue;
       if (cx * cx + cy * cy + cz * cz < bound * bound) {
         nearest = Math.min(nearest, body.distance(x, y, z));
       }
@@ -150,7 +151,7 @@ function createWorld({ bodies, light, sky, ground }) {
   }
 
   /** 1 in full light, 0 in full shadow; the softer the farther what throws it. */
-  function shadow({ x, y, z }, n) {
+  function shadow({ x, y, z, body }, n) {
     const [lx, ly, lz] = light.direction;
     let clear = 1;
     let t = 0.02;
@@ -158,7 +159,7 @@ function createWorld({ bodies, light, sky, ground }) {
       const lift = NEAR * 4;
       const px = x + n[0] * lift + lx * t;
       const py = y + n[1] * lift + ly * t;
-      const d = clearance(px, py, z + n[2] * lift + lz * t, 1);
+      const d = clearance(px, py, z + n[2] * lift + lz * t, 1, body.airy ? body : null);
       if (d < NEAR * 0.5) return 0;
       clear = Math.min(clear, d / (light.size * t));
       t += Math.max(0.012, d * 0.9);
@@ -189,7 +190,9 @@ function createWorld({ bodies, light, sky, ground }) {
     const came = next ? reflection(next) : sky(r[0], r[1], r[2]);
     const glint = Math.max(0, dot(r, light.direction)) ** (1.5 / (rough * rough + 0.0015));
     const bright = glint > 0.01 ? glint * shadow(place, n) * 1.6 : 0;
-    return came.map((value, c) => fresnel * Math.min(value, 4) + gloss * 0.12 * bright * light.color[c]);
+    return came.map(
+      (value, c) => fresnel * Math.min(value, 4) + gloss * 0.12 * bright * light.color[c],
+    );
   }
 
   function reflection(next) {

@@ -139,7 +139,7 @@ describe.skipIf(skipped)("when things go wrong, or merely happen", () => {
     await canvas.settled();
     expect(await canvas.page.locator(".mark.exclude").count()).toBe(1);
     const width = await canvas.page.locator(".world").evaluate((world) => world.clientWidth);
-    const [x, y] = await canvas.at(320, 240);
+    const [x, y] = await canvas.at(320, 420);
     await touch("touchStart", [
       [x - 30, y],
       [x + 30, y],

@@ -54,6 +54,11 @@ export class Gestures {
     return this.#mode !== null;
   }
 
+  /** Take back what is going on; what is still pressed does nothing more. */
+  reset(): Intent[] {
+    return this.busy ? this.#finish([{ do: "abandon" }]) : [];
+  }
+
   feed(event: GestureEvent): Intent[] {
     switch (event.type) {
       case "down":

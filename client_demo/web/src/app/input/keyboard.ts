@@ -173,6 +173,7 @@ export class KeyboardInput {
   }
 
   #escape(): void {
+    if (this.to.pointer.abandon()) return;
     if (this.#corner) return this.#dropCorner();
     this.to.segmenter.clearHover();
     this.to.actions.escape();

@@ -37,6 +37,13 @@ export class PointerInput {
     root.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
   }
 
+  /** Whether there was something to take back. */
+  abandon(): boolean {
+    const intents = this.#gestures.reset();
+    for (const intent of intents) this.#perform(intent);
+    return intents.length > 0;
+  }
+
   #down(event: PointerEvent): void {
     const { root } = this.stage;
     root.focus({ preventScroll: true });

@@ -122,6 +122,15 @@ export class Stage {
     );
     this.#image.alt = "";
     this.#image.draggable = false;
+    this.#cursor.hidden = this.#crosshair.hidden = this.#world.hidden = true;
+    this.#image.addEventListener("error", () => {
+      const { status } = currentPicture(this.context.state.get()) ?? {};
+      if (this.#image.dataset.key && status?.kind === "open") {
+        this.context.notices.problem(
+          "This browser cannot show that picture. Save it as JPEG or PNG.",
+        );
+      }
+    });
     this.#image.addEventListener("load", () => {
       const key = this.#image.dataset.key;
       if (key) this.gallery.measured(key, this.#image.naturalWidth, this.#image.naturalHeight);

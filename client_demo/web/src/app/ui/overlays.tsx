@@ -15,7 +15,8 @@ export function Welcome(): JSX.Element | null {
     <div class="welcome">
       <div class="welcome-text">
         <h2>Point at anything. It is selected.</h2>
-        <p>Drop a photo anywhere on this page, or paste one.</p>
+        <p class="for-mice">Drop a photo anywhere on this page, or paste one.</p>
+        <p class="for-fingers">Open a photo, then tap what you want.</p>
         <div class="welcome-buttons">
           <button type="button" class="button primary" onClick={() => intake.pick()}>
             Choose photos

@@ -179,13 +179,18 @@ export class Actions {
     this.context.live.update((now) => ({ ...now, stroke: null, box: null }));
   }
 
-  /** Add a finished mask as an object of its own. */
-  adopt(shape: Shape, known: Partial<Drawn>): void {
-    const revision = this.#ready(null, NO_PROMPTS, [shape]);
-    this.context.state.update((state) => learnClass(state, known.label ?? ""));
-    this.#change("commit", (scene) =>
-      scenes.select(scenes.addObject(scene, { ...known, revision, kept: true }), null),
-    );
+  /** Add finished masks to a picture, as one step. */
+  adopt(key: string, objects: readonly { shape: Shape; label: string }[]): void {
+    const { state } = this.context;
+    const picture = state.get().pictures.find((one) => one.key === key);
+    if (!picture || objects.length === 0) return;
+    const scene = objects.reduce((before, { shape, label }) => {
+      const revision = this.#ready(null, NO_PROMPTS, [shape]);
+      return scenes.addObject(before, { label, revision, kept: true });
+    }, picture.history.present);
+    const next = history.commit(picture.history, scenes.select(scene, null));
+    state.update((now) => changePicture(now, key, { history: next }));
+    state.update((now) => objects.map(({ label }) => label).reduce(learnClass, now));
   }
 
   async #stroke(object: Drawn | null, path: readonly number[], how: Operation) {
@@ -225,6 +230,7 @@ export class Actions {
     );
     const changed = this.#active();
     if (changed) this.segmenter.ask(changed);
+    this.segmenter.prune();
   }
 
   #travel(direction: typeof history.undo): void {

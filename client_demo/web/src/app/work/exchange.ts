@@ -5,7 +5,6 @@ import { type OutFile, type Subject, stem } from "../export/subject.ts";
 import type { Extent } from "../geometry/points.ts";
 import type { Shape } from "../state/masks.ts";
 import type { Picture } from "../state/model.ts";
-import { currentPicture } from "../state/pictures.ts";
 import type { Actions } from "./actions.ts";
 import type { Context } from "./context.ts";
 
@@ -55,19 +54,18 @@ export class Exchange {
 
   async #adopt(images: readonly ImportedImage[]): Promise<number> {
     let count = 0;
-    const { state } = this.context;
-    const picture = currentPicture(state.get());
-    if (!picture?.size) return 0;
-    for (const image of images.filter(({ name }) => stem(name) === stem(picture.name))) {
-      if (image.width !== picture.size.width || image.height !== picture.size.height) {
-        throw new CocoError(
-          "The file describes a picture of another size. Open that picture first.",
-        );
+    for (const { key, name, size } of this.context.state.get().pictures) {
+      const image = images.find((one) => stem(one.name) === stem(name));
+      if (!image || !size) continue;
+      if (image.width !== size.width || image.height !== size.height) {
+        throw new CocoError(`The file describes a ${name} of another size. Open that one first.`);
       }
-      for (const object of image.objects) {
-        this.actions.adopt(await this.#shape(object, picture.size), { label: object.label });
-        count += 1;
-      }
+      const objects = image.objects.map(async (object) => ({
+        label: object.label,
+        shape: await this.#shape(object, size),
+      }));
+      this.actions.adopt(key, await Promise.all(objects));
+      count += objects.length;
     }
     return count;
   }

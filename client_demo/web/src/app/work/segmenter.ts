@@ -15,6 +15,8 @@ import type { Context } from "./context.ts";
 
 export class Segmenter {
   #hovers = 0;
+  /** Hovers up to here are no longer wanted. */
+  #cleared = 0;
 
   constructor(private readonly context: Context) {}
 
@@ -22,7 +24,7 @@ export class Segmenter {
   revise(object: Drawn | null, prompts: Prompts): Revision {
     const { book } = this.context;
     const from = object ? { revision: object.revision, chosen: object.chosen } : null;
-    const entry: Entry = { status: "pending", prompts, from, shapes: [], reply: null };
+    const entry = { status: "pending", prompts, from, shapes: [], reply: null } as const;
     const prior = object ? book.priorFor(object, prompts) : undefined;
     if (isPositive(prompts) || (prior !== undefined && prompts.points.length > 0)) {
       return book.next(entry);
@@ -50,13 +52,13 @@ export class Segmenter {
   async #segment(object: Drawn, entry: Entry): Promise<void> {
     const { client, book } = this.context;
     const { points, box } = entry.prompts;
-    const origin = entry.from ?? object;
-    const single = points.length === 1 && !box && !entry.from;
+    const prior = book.priorFor(entry.from ?? object, entry.prompts);
+    const single = points.length === 1 && !box && prior === undefined;
     const reply = await client.segment({
       object: object.id,
       ...wire(points, box),
       candidates: single && client.welcome?.features.includes("candidates") !== false,
-      prior: book.priorFor(origin, entry.prompts),
+      prior,
     });
     if (reply.type === "superseded") throw new SamwireError("superseded", "Overtaken.");
     const shapes = await this.#shapes(reply);
@@ -67,7 +69,17 @@ export class Segmenter {
   #failed(revision: Revision, error: unknown): void {
     this.context.book.update(revision, { status: "failed" });
     this.context.masksChanged();
-    this.context.notices.failure(error);
+    const pause = error instanceof SamwireError ? error.details.retryAfter : undefined;
+    if (pause) setTimeout(() => this.ensure(), pause * 1000);
+    else this.context.notices.failure(error);
+  }
+
+  /** Forget masks that no step of any history shows any more. */
+  prune(): void {
+    const scenes = this.context.state
+      .get()
+      .pictures.flatMap(({ history: { past, present, future } }) => [...past, present, ...future]);
+    this.context.book.retain(scenes.flatMap(({ objects }) => objects.map((one) => one.revision)));
   }
 
   async #shapes(reply: MaskReply): Promise<Shape[]> {
@@ -92,14 +104,13 @@ export class Segmenter {
     if (!isPositive(prompts) && prior === undefined) return;
     const { points, box } = prompts;
     const id = object?.id ?? scene.nextId;
-    const reply = await client.hover({ object: id, ...wire(points, box), prior }).catch(() => null); // a preview that fails is no preview; the click will say why
+    // A preview that fails is no preview; the click will say why.
+    const reply = await client.hover({ object: id, ...wire(points, box), prior }).catch(() => null);
     if (!reply) return;
     const traced = await this.context.worker.run("trace", reply.rle);
     if (turn <= this.#cleared) return;
     live.update((now) => ({ ...now, hover: { traced, excludes: label === 0 } }));
   }
-
-  #cleared = 0;
 
   /** The pointer left, or a click took the preview's place. */
   clearHover(): void {

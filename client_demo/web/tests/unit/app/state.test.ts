@@ -111,7 +111,7 @@ describe("the mask book", () => {
   const traced = jobs.fill({ width: 4, height: 4 }, [[[0, 0, 2, 0, 2, 2, 0, 2]]]);
   const shape = { traced, score: 0.9 };
   const reply = { type: "mask", id: 7 } as MaskReply;
-  const entry = (prompts: Prompts, change: Partial<Entry> = {}): Entry => ({
+  const entry = (prompts: Prompts, change: Partial<Entry> = {}): Omit<Entry, "root"> => ({
     ...{ status: "pending", prompts, from: null, shapes: [], reply: null },
     ...change,
   });
@@ -147,6 +147,17 @@ describe("the mask book", () => {
     expect(book.priorFor({ revision: clicked, chosen: 0 }, three)).toBeUndefined();
     const fewer = withoutPoint(two, 1);
     expect(book.priorFor({ revision: clicked, chosen: 0 }, fewer)).toBe(traced.rle);
+  });
+
+  test("what is shown meanwhile and what clicks go back to is kept", () => {
+    const book = new MaskBook();
+    const edited = book.next(entry(one, { status: "ready", shapes: [shape] }));
+    const from = { revision: edited, chosen: 0 };
+    const clicked = book.next(entry(two, { status: "ready", shapes: [shape], reply, from }));
+    const waiting = book.next(entry(two, { from: { revision: clicked, chosen: 0 } }));
+    book.retain([waiting]);
+    expect(book.get(clicked)).toBeDefined();
+    expect(book.get(edited)).toBeDefined();
   });
 
   test("what nothing refers to is forgotten", () => {
