@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
+
+from server import rle
 
 __all__ = ["Cache", "CacheWriter", "Picture", "decode_rle", "encode_rle", "forbids"]
 
@@ -38,15 +39,12 @@ class Picture:
 
 def decode_rle(counts: str, height: int, width: int) -> Mask:
     """The mask of a COCO compressed RLE."""
-    decoded = coco_mask.decode({"size": [height, width], "counts": counts.encode()})
-    mask: Mask = decoded.astype(bool)
-    return mask
+    return rle.decode({"size": (height, width), "counts": counts.encode()})
 
 
 def encode_rle(mask: Mask) -> str:
     """The COCO compressed RLE of a mask."""
-    counts: bytes = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"]
-    return counts.decode()
+    return rle.encode(np.ascontiguousarray(mask))["counts"].decode()
 
 
 def forbids(licence: str) -> bool:

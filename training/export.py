@@ -32,6 +32,7 @@ def export(state: dict[str, Any], size: int, out: Path) -> None:
     note = {"name": "tiny", "input_size": size, "format": 1, "steps": state["step"]}
     out.parent.mkdir(parents=True, exist_ok=True)
     save_file(weights, out, metadata={"samwire": json.dumps(note)})
+    out.chmod(0o644)
     if out.stat().st_size > MAX_BYTES:
         raise ValueError(f"{out} has {out.stat().st_size} bytes, more than {MAX_BYTES}")
 

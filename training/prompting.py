@@ -6,6 +6,7 @@ forgotten it would. Single clicks are ambiguous and train the three candidates b
 everything else trains the single mask.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -15,13 +16,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from server.engine.models.painting import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT, paint_prompt
 from server.engine.models.upstream import MaskDecoder, PromptEncoder, Sam
 from training.losses import mask_iou, mask_loss, min_over_candidates
 
-__all__ = ["Prompts", "correct", "decode", "draw_prompts", "embed_prompts", "prompt_loss"]
+__all__ = [
+    "Prompts",
+    "correct",
+    "decode",
+    "draw_prompts",
+    "embed_painting",
+    "embed_prompts",
+    "prompt_loss",
+]
 
-PAD, EXCLUDE, INCLUDE, TOP_LEFT, BOTTOM_RIGHT = -1, 0, 1, 2, 3
-"""Labels of prompt tokens; corners are points to the prompt encoder."""
+PAD = -1
+"""The label of a token that is no point."""
 
 BOX_SHARE = 0.4
 CENTRED_SHARE = 0.6
@@ -126,13 +136,18 @@ def embed_prompts(encoder: PromptEncoder, prompts: Prompts) -> Tensor:
     return sparse
 
 
-def embed_prior(encoder: PromptEncoder, prior: Tensor | None, kept: Tensor | None) -> Tensor:
-    """The dense embedding of earlier logits (Mx1xhxw) where `kept`, else of no mask."""
-    nothing = encoder.no_mask_embed.weight.view(1, -1, 1, 1)
-    if prior is None or kept is None:
-        return nothing
-    seen: Tensor = encoder.mask_downscaling(prior)
-    return torch.where(kept.view(-1, 1, 1, 1), seen, nothing.to(seen.dtype))
+def embed_painting(
+    encoder: PromptEncoder, prompts: Prompts, priors: Sequence[NDArray[np.float32] | None]
+) -> Tensor:
+    """MxCxhxw dense embeddings of the prompts painted over the earlier logits, if any."""
+    side = encoder.mask_input_size[0]
+    tokens = prompts.points / encoder.input_image_size[0]
+    painted = [
+        paint_prompt([(x, y, k) for (x, y), k in zip(xy, labels, strict=True)], prior, side)
+        for xy, labels, prior in zip(tokens, prompts.labels, priors, strict=True)
+    ]
+    dense: Tensor = encoder.mask_downscaling(torch.from_numpy(np.stack(painted))[:, None])
+    return dense
 
 
 def decode(
@@ -189,12 +204,11 @@ def prompt_loss(
     boxed = torch.from_numpy(prompts.boxed)
     places = sam.prompt_encoder.get_dense_pe()
     total, stats = embedding.new_zeros(()), {}
-    prior: Tensor | None = None
-    kept: Tensor | None = None
+    priors: list[NDArray[np.float32] | None] = [None] * count
     for turn in range(rounds):
         with torch.autocast("cpu", dtype=torch.bfloat16):
             sparse = embed_prompts(sam.prompt_encoder, prompts)
-            dense = embed_prior(sam.prompt_encoder, prior, kept)
+            dense = embed_painting(sam.prompt_encoder, prompts, priors)
             logits, scores = decode(sam.mask_decoder, spread, places, sparse, dense)
         logits, scores = logits.float(), scores.float()
         if turn:
@@ -205,9 +219,9 @@ def prompt_loss(
         chosen = _choose(ious, scores.detach(), boxed, rng)
         stats |= _describe(turn, ious.gather(1, chosen[:, None])[:, 0], boxed)
         if turn + 1 < rounds:
-            prior = logits.detach().gather(1, chosen.view(-1, 1, 1, 1).expand_as(logits[:, :1]))
-            prompts = correct(prompts, (prior[:, 0] > 0).numpy(), rng)
-            kept = torch.from_numpy(rng.random(count) >= FORGET_SHARE)
+            answers = logits.detach()[torch.arange(count), chosen].numpy()
+            prompts = correct(prompts, answers > 0, rng)
+            priors = [None if rng.random() < FORGET_SHARE else answer for answer in answers]
     return total / rounds, stats
 
 

@@ -36,7 +36,7 @@ def _basins(lab: NDArray[np.uint8]) -> Labels:
     for channel in cv2.split(lab):
         dx, dy = cv2.Sobel(channel, cv2.CV_32F, 1, 0), cv2.Sobel(channel, cv2.CV_32F, 0, 1)
         steep = np.maximum(steep, cv2.magnitude(dx, dy))
-    flat = (steep < np.percentile(steep, 45)).astype(np.uint8)
+    flat = (steep <= np.percentile(steep, 45)).astype(np.uint8)
     _, markers, stats, _ = cv2.connectedComponentsWithStats(flat, connectivity=4)
     areas = stats[:, cv2.CC_STAT_AREA].copy()
     areas[0] = 0

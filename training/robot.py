@@ -15,16 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from server.engine.models.painting import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT
 from server.engine.models.upstream import Sam
 from training.prompting import (
-    BOTTOM_RIGHT,
-    EXCLUDE,
-    INCLUDE,
     PAD,
-    TOP_LEFT,
     Prompts,
     decode,
-    embed_prior,
+    embed_painting,
     embed_prompts,
 )
 
@@ -78,8 +75,8 @@ class Photo:
         prompts = Prompts((points * self.scale).astype(np.float32), labels, nothing)
         encoder = self.sam.prompt_encoder
         with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
-            kept = None if prior is None else torch.ones(len(points), dtype=torch.bool)
-            dense = embed_prior(encoder, prior, kept)
+            earlier = [None] * len(points) if prior is None else list(prior[:, 0].numpy())
+            dense = embed_painting(encoder, prompts, earlier)
             embedding = self._embedding.expand(len(points), -1, -1, -1)
             places = encoder.get_dense_pe()
             sparse = embed_prompts(encoder, prompts)

@@ -2,23 +2,22 @@ import numpy as np
 import pytest
 import torch
 
+from server.engine.models.painting import BOTTOM_RIGHT, INCLUDE, TOP_LEFT, paint_prompt
 from server.engine.models.tiny import build_tiny
 from server.engine.models.upstream import Sam
 from training.prompting import (
-    BOTTOM_RIGHT,
-    INCLUDE,
     PAD,
-    TOP_LEFT,
     Prompts,
     correct,
     decode,
     draw_prompts,
-    embed_prior,
+    embed_painting,
     embed_prompts,
     prompt_loss,
 )
 
 SIZE = 64
+SIDE = SIZE // 2
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +53,14 @@ def test_prompts_of_two_images_decode_as_upstream_decodes_each(sam: Sam) -> None
     embedding = torch.randn(2, 128, SIZE // 8, SIZE // 8)
     places = sam.prompt_encoder.get_dense_pe()
     both = prompts([[(30, 40), (0, 0)], [(9, 8), (0, 0)]], [[1, PAD], [1, PAD]])
-    prior = torch.randn(2, 1, SIZE // 2, SIZE // 2)
-    kept = torch.tensor([True, False])
+    priors = [np.random.default_rng(0).normal(0, 9, (SIZE // 2, SIZE // 2)), None]
     sparse = embed_prompts(sam.prompt_encoder, both)
-    dense = embed_prior(sam.prompt_encoder, prior, kept)
+    dense = embed_painting(sam.prompt_encoder, both, priors)
     got, scores = decode(sam.mask_decoder, embedding, places, sparse, dense)
     for m in range(2):
-        _, alone = sam.prompt_encoder(None, None, prior[m : m + 1] if kept[m] else None)
+        tokens = [(*(both.points[m, 0] / SIZE), INCLUDE)]
+        painted = torch.from_numpy(paint_prompt(tokens, priors[m], SIDE))
+        _, alone = sam.prompt_encoder(None, None, painted[None, None])
         expected, score = sam.mask_decoder.predict_masks(
             embedding[m : m + 1], places, sparse[m : m + 1], alone
         )

@@ -1,0 +1,80 @@
+"""Prompts painted into the mask that the bundled model is given as its prior.
+
+The prompt encoder says where a click is by sines, which a small model trained for hours learns to
+read only roughly. Its other input is a picture: the earlier mask. So the clicks and the box are
+painted there too, and the model has them in front of its eyes. Free of torch: training and serving
+paint with the same lines.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.engine.types import DecodeRequest
+from server.geometry import Frame
+
+__all__ = ["BOTTOM_RIGHT", "EXCLUDE", "INCLUDE", "TOP_LEFT", "paint_prompt", "painted"]
+
+Token = tuple[float, float, int]
+"""x, y, label; x and y are shares of the model's square input."""
+
+EXCLUDE, INCLUDE, TOP_LEFT, BOTTOM_RIGHT = 0, 1, 2, 3
+"""Labels of prompt tokens, the prompt encoder's own; others are not painted."""
+
+PRIOR_LIMIT = 6.0
+"""An earlier mask's logits are clipped to it, so that a click stands out."""
+CLICK_LOGIT = 12.0
+CLICK_RADIUS = 0.02
+"""As a share of the side."""
+INSIDE_BOX, OUTSIDE_BOX = 1.0, -4.0
+
+
+def painted(request: DecodeRequest, frame: Frame, side: int) -> DecodeRequest:
+    """The same request with its prompt painted into its prior."""
+    prompt = request.prompt
+    marks = list(prompt.points)
+    if prompt.box is not None:
+        x0, y0, x1, y1 = prompt.box
+        marks += [(x0, y0, TOP_LEFT), (x1, y1, BOTTOM_RIGHT)]
+    places = frame.to_model(np.array([mark[:2] for mark in marks]).reshape(-1, 2))
+    shares = places / frame.input_size
+    tokens = [(x, y, mark[2]) for (x, y), mark in zip(shares.tolist(), marks, strict=True)]
+    canvas = paint_prompt(tokens, request.prior, side)
+    return replace(request, prior=canvas.astype(np.float16))
+
+
+def paint_prompt(
+    tokens: Sequence[Token],
+    prior: NDArray[np.floating] | None,
+    side: int,
+) -> NDArray[np.float32]:
+    """A side x side picture of the prompt over the earlier logits, if any."""
+    if prior is not None:
+        canvas = np.clip(prior, -PRIOR_LIMIT, PRIOR_LIMIT).astype(np.float32)
+    else:
+        canvas = _box(tokens, side)
+    middles = (np.arange(side, dtype=np.float32) + 0.5) / side
+    for x, y, label in tokens:
+        if label in {EXCLUDE, INCLUDE}:
+            near = (middles[:, None] - y) ** 2 + (middles - x) ** 2 <= CLICK_RADIUS**2
+            canvas[near] = CLICK_LOGIT if label == INCLUDE else -CLICK_LOGIT
+    return canvas
+
+
+def _box(tokens: Sequence[Token], side: int) -> NDArray[np.float32]:
+    corners = {label: (x * side, y * side) for x, y, label in tokens if label >= TOP_LEFT}
+    if not corners:
+        return np.zeros((side, side), np.float32)
+    (x0, y0), (x1, y1) = corners[TOP_LEFT], corners[BOTTOM_RIGHT]
+    columns, rows = _covered(x0, x1, side), _covered(y0, y1, side)
+    share = rows[:, None] * columns
+    return (OUTSIDE_BOX + (INSIDE_BOX - OUTSIDE_BOX) * share).astype(np.float32)
+
+
+def _covered(low: float, high: float, side: int) -> NDArray[np.float32]:
+    """How much of each of `side` cells lies between two edges."""
+    left = np.arange(side, dtype=np.float32)
+    covered = np.minimum(left + 1, high) - np.maximum(left, low)
+    return np.clip(covered, 0, 1).astype(np.float32)

@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training.cache import Cache, CacheWriter
+from training.pool import Pool
+from training.regions import colour_regions
+from training.scenes import BACKGROUNDS, CUTOUTS, MAX_MASKS, REAL, make_sample
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny cache with every source: a dark disc on a bright noisy ground."""
+    path = tmp_path_factory.mktemp("cache")
+    rng = np.random.default_rng(0)
+    writer = CacheWriter(path)
+    ys, xs = np.mgrid[:80, :100]
+    disc = (ys - 40) ** 2 + (xs - 45) ** 2 < 900
+    ground = rng.integers(150, 256, (80, 100, 3), np.uint8)
+    ground[disc] //= 4
+    for source in sorted({*REAL, *BACKGROUNDS, *CUTOUTS}):
+        if source in REAL:
+            writer.add(source, "", ground, [disc])
+        elif source in BACKGROUNDS:
+            writer.add(source, "", ground, [])
+        else:
+            writer.add(source, "", np.dstack([ground, disc * np.uint8(255)]), [])
+    writer.close()
+    return path
+
+
+def test_samples_have_usable_masks_of_half_the_pictures_size(folder: Path) -> None:
+    cache, rng = Cache(folder), np.random.default_rng(0)
+    for _ in range(60):
+        sample = make_sample(cache, SIZE, rng)
+        assert sample.pixels.shape == (SIZE, SIZE, 3)
+        assert 1 <= len(sample.masks) <= MAX_MASKS
+        for mask in sample.masks:
+            assert mask.shape == (SIZE // 2, SIZE // 2)
+            assert mask.any()
+            assert not mask.all()
+
+
+def test_a_seed_names_a_sample(folder: Path) -> None:
+    cache = Cache(folder)
+    one, two = (make_sample(cache, SIZE, np.random.default_rng(7)) for _ in range(2))
+    assert np.array_equal(one.pixels, two.pixels)
+    assert np.array_equal(np.stack(one.masks), np.stack(two.masks))
+
+
+def test_a_dark_disc_on_bright_ground_is_a_colour_region() -> None:
+    ys, xs = np.mgrid[:64, :64]
+    disc = (ys - 30) ** 2 + (xs - 34) ** 2 < 225
+    pixels = np.full((64, 64, 3), 200, np.uint8)
+    pixels[disc] = 40
+    small = disc[::2, ::2]
+    regions = colour_regions(pixels, np.random.default_rng(0))
+    overlaps = [(r & small).sum() / (r | small).sum() for r in regions]
+    assert max(overlaps) > 0.8
+
+
+def test_a_flat_picture_has_no_colour_regions() -> None:
+    assert colour_regions(np.full((64, 64, 3), 90, np.uint8), np.random.default_rng(0)) == []
+
+
+def test_a_pool_keeps_masks_with_their_pictures_and_renews_its_oldest_part(folder: Path) -> None:
+    pool = Pool(folder, SIZE, capacity=Pool.CHUNK, seed=1)
+    before, masks = pool.draw(20, np.random.default_rng(0))
+    assert before.shape == (20, SIZE, SIZE, 3)
+    assert all(len(m) and m.any(axis=(1, 2)).all() for m in masks)
+    pool.refresh(1)
+    after, _ = pool.draw(20, np.random.default_rng(0))
+    assert not np.array_equal(before, after)
+    pool.close()
