@@ -108,7 +108,7 @@ function bowl(x, y, z) {
     [0.8, -0.1],
     [1.0, 0.34],
   ];
-  const clay = (px, py, pz, nx, ny) => {
+  const clay = (px, py, pz, _nx, ny) => {
     const rim = step(0.3, 0.34, py);
     const speck = step(0.8, 0.9, noise(px * 22, py * 22, pz * 22)) * 0.35;
     const cream = mixColor([0.72, 0.68, 0.6], [0.3, 0.24, 0.18], speck);
@@ -138,7 +138,7 @@ function bottle(x, y, z) {
 function cloth(x, y, z) {
   const folded = turnY(
     0.5,
-    relief(box(1.05, 0.045, 0.72, 0.04), (px, py, pz) => 0.02 * Math.sin(px * 5 + pz)),
+    relief(box(1.05, 0.045, 0.72, 0.04), (px, _py, pz) => 0.02 * Math.sin(px * 5 + pz)),
   );
   const linen = (px, _, pz) => {
     const [u, v] = [

@@ -34,7 +34,7 @@ function house(left, right, height, color, depth = 0) {
   const [width, middle] = [right - left, (left + right) / 2];
   const front = -4.2 + depth;
   const columns = Math.max(1, Math.round(width / 1.25));
-  const wall = (x, y, z, nx, ny, nz) => {
+  const wall = (x, y, _z, _nx, _ny, nz) => {
     const [u, v] = [((x + width / 2) / width) * columns, (y + height) / 1.75];
     const [fu, fv] = [u - Math.floor(u) - 0.5, v - Math.floor(v) - 0.5];
     const storey = Math.floor(v);

@@ -140,7 +140,7 @@ function car(x, y, z) {
 }
 
 function block(x, y, z, angle, color) {
-  const wood = (px, py, pz, nx, ny, nz) => {
+  const wood = (px, py, pz, _nx, ny) => {
     const [u, v] = [Math.cos(angle) * px - Math.sin(angle) * pz, py];
     const grain = 0.85 + 0.3 * fbm(u * 3, v * 22, pz * 3, 3);
     const frame = Math.max(Math.abs(u), Math.abs(v)) > 0.31 || Math.abs(ny) > 0.5;

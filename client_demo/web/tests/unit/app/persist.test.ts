@@ -1,0 +1,120 @@
+import "fake-indexeddb/auto";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { Autosave } from "../../../src/app/persist/autosave.ts";
+import { type Database, openDatabase } from "../../../src/app/persist/database.ts";
+import { amend, commit } from "../../../src/app/state/history.ts";
+import { NO_PROMPTS } from "../../../src/app/state/model.ts";
+import { addPicture, changePicture, removePicture } from "../../../src/app/state/pictures.ts";
+import { addObject } from "../../../src/app/state/scene.ts";
+import { Context } from "../../../src/app/work/context.ts";
+import { Latency } from "../../../src/app/work/latency.ts";
+import { Notices } from "../../../src/app/work/notices.ts";
+import { Segmenter } from "../../../src/app/work/segmenter.ts";
+import type { MaskWorker, SamwireClient } from "../../../src/client/index.ts";
+import { jobs } from "../../../src/client/rle/jobs.ts";
+
+// The page's own events, which Node has not.
+vi.stubGlobal("addEventListener", () => {});
+vi.stubGlobal("document", { addEventListener: () => {} });
+
+const traced = jobs.fill({ width: 4, height: 4 }, [[[0, 0, 2, 0, 2, 2, 0, 2]]]);
+const worker = { run: async (_: "trace", rle: typeof traced.rle) => jobs.trace(rle) };
+let database: Database;
+
+function page(workspace = "1") {
+  const inPlace = worker as unknown as MaskWorker;
+  const context = new Context({} as SamwireClient, inPlace, new Notices(), new Latency());
+  const autosave = new Autosave(database, workspace, context);
+  return { context, autosave, segmenter: new Segmenter(context) };
+}
+
+function draw({ context }: ReturnType<typeof page>, key: string): void {
+  context.blobs.set(key, new Blob([key], { type: "image/png" }));
+  context.state.update((state) => ({ ...addPicture(state, key, `${key}.png`), current: key }));
+  const shapes = [{ traced, score: 0.7 }];
+  const entry = { status: "ready", prompts: NO_PROMPTS, from: null, shapes, reply: null } as const;
+  const revision = context.book.next(entry);
+  const { history } = context.state.get().pictures.at(-1)!;
+  const scene = addObject(history.present, { label: "cat", revision });
+  const size = { width: 4, height: 4 };
+  context.state.update((state) =>
+    changePicture(state, key, { history: commit(history, scene), size }),
+  );
+}
+
+beforeEach(async () => {
+  database = await openDatabase(`test-${Math.random()}`);
+});
+afterEach(() => database.close());
+
+describe("autosave", () => {
+  test("what one page saves the next restores, masks and bytes included", async () => {
+    const before = page();
+    draw(before, "a");
+    draw(before, "b");
+    before.context.state.update((state) => ({ ...state, classes: ["cat"], opacity: 0.8 }));
+    await before.autosave.flush();
+
+    const after = page();
+    await after.autosave.restore(after.segmenter);
+    const { pictures, classes, opacity } = after.context.state.get();
+    expect(pictures.map(({ name }) => name)).toEqual(["a.png", "b.png"]);
+    expect([classes, opacity]).toEqual([["cat"], 0.8]);
+    const [object] = pictures[1]!.history.present.objects;
+    expect(object).toMatchObject({ label: "cat", id: 1 });
+    const shape = after.context.book.shown(object!);
+    expect(shape?.traced.exact).toBe(traced.exact);
+    expect(shape?.score).toBe(0.7);
+    expect(await after.context.blobs.get("b")!.text()).toBe("b");
+    expect(await after.autosave.lastShown()).toBe("b");
+  });
+
+  test("a removed picture is gone, with its bytes", async () => {
+    const desk = page();
+    draw(desk, "a");
+    draw(desk, "b");
+    await desk.autosave.flush();
+    desk.context.state.update((state) => removePicture(state, "a"));
+    await desk.autosave.flush();
+    expect(await database.getAllKeys("pictures")).toEqual(["b"]);
+    expect(await database.getAllKeys("blobs")).toEqual(["b"]);
+  });
+
+  test("workspaces do not see each other", async () => {
+    const first = page("1");
+    draw(first, "a");
+    await first.autosave.flush();
+    const second = page("2");
+    await second.autosave.restore(second.segmenter);
+    expect(second.context.state.get().pictures).toEqual([]);
+  });
+
+  test("an object whose mask never came is asked for again", async () => {
+    const desk = page();
+    draw(desk, "a");
+    const { history } = desk.context.state.get().pictures[0]!;
+    const entry = { prompts: NO_PROMPTS, from: null, shapes: [], reply: null };
+    const revision = desk.context.book.next({ ...entry, status: "pending" });
+    const scene = addObject(history.present, { revision });
+    desk.context.state.update((state) =>
+      changePicture(state, "a", { history: amend(history, scene) }),
+    );
+    await desk.autosave.flush();
+
+    const after = page();
+    await after.autosave.restore(after.segmenter);
+    const object = after.context.state.get().pictures[0]!.history.present.objects[1]!;
+    expect(after.context.book.get(object.revision)?.status).toBe("failed");
+  });
+
+  test("a full disk is said, once", async () => {
+    const desk = page();
+    draw(desk, "a");
+    vi.spyOn(database, "put").mockRejectedValue(new DOMException("", "QuotaExceededError"));
+    await desk.autosave.flush();
+    await desk.autosave.flush();
+    expect(desk.context.notices.list.get().map(({ text }) => text)).toEqual([
+      expect.stringMatching(/full/),
+    ]);
+  });
+});
