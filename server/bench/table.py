@@ -63,7 +63,7 @@ def _about(report: Mapping[str, Any]) -> str:
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     for column in columns:
-        table.add_column(column, no_wrap=True, justify="right" if column else "left")
+        table.add_column(column, no_wrap=bool(column), justify="right" if column else "left")
     return table
 
 
@@ -71,7 +71,8 @@ def _clicks(name: str, click_ms: Mapping[str, Any]) -> Table:
     table = _table(f"a click in process, {name}", "", *_KIND_NAMES.values())
     for stage in CLICK_STAGES:
         table.add_row(stage, *(_ms(click_ms[kind][stage]["median"]) for kind in KINDS))
-    table.add_row("total", *(_both(click_ms[kind]["total"]) for kind in KINDS))
+    table.add_row("total", *(_ms(click_ms[kind]["total"]["median"]) for kind in KINDS))
+    table.add_row("99th percentile", *(_ms(click_ms[kind]["total"]["p99"]) for kind in KINDS))
     return table
 
 
@@ -101,16 +102,18 @@ def _opens(taken: Mapping[str, Any]) -> Table:
 
 
 def _peers(report: Mapping[str, Any]) -> Table:
-    table = _table("peers, in interleaved pairs", "", "peer", "ours", "pairs", "ratio")
+    columns = ("", "peer", "ours", "ours in", "pairs", "ratio")
+    table = _table("peers, float32, in interleaved pairs", *columns)
     for key, name in _PEER_NAMES.items():
         ratio, detail = report[key], report[f"{key}_detail"]
         if ratio is None:
-            table.add_row(name, detail["reason"])
+            table.add_row(f"{name}: {detail['reason']}")
             continue
         table.add_row(
             name,
-            f"{_ms(detail['peer_median_ms'])} {detail['peer_dtype']}",
-            f"{_ms(detail['our_median_ms'])} {detail['our_dtype']}",
+            _ms(detail["peer_median_ms"]),
+            _ms(detail["our_median_ms"]),
+            detail["our_dtype"],
             str(detail["pairs"]),
             f"{ratio:.2f}",
         )
