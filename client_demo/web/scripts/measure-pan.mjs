@@ -7,6 +7,7 @@ import { openPage, pickPicture, summary, URL_UNDER_TEST } from "./measuring.mjs"
 
 const [WIDTH, HEIGHT] = [4000, 3000];
 const STEPS = 240;
+const FRAME = "WebFrameWidgetImpl::BeginMainFrame";
 const WORK = new Set([
   "EventDispatch",
   "FireAnimationFrame",
@@ -24,12 +25,14 @@ await pickPicture(page, WIDTH, HEIGHT);
 await page.evaluate(() => window.scrollTo(0, 0));
 await importMasks(page);
 
-const devtools = await page.context().newCDPSession(page);
+const devtools = await browser.newBrowserCDPSession();
 const events = [];
 devtools.on("Tracing.dataCollected", ({ value }) => events.push(...value));
 await devtools.send("Tracing.start", {
   traceConfig: {
     includedCategories: [
+      "devtools.timeline.frame",
+      "toplevel",
       "devtools.timeline",
       "blink",
       "cc",
@@ -79,7 +82,7 @@ async function importMasks(on) {
 function perFrame(trace) {
   const main = mainThread(trace);
   const own = trace.filter(({ tid, pid }) => `${pid}/${tid}` === main).sort((a, b) => a.ts - b.ts);
-  const starts = own.filter(({ name }) => name === "BeginMainThreadFrame").map(({ ts }) => ts);
+  const starts = own.filter(({ name }) => name === FRAME).map(({ ts }) => ts);
   const work = own.filter(({ name, ph }) => ph === "X" && WORK.has(name));
   const frames = starts.map(() => 0);
   let [frame, end] = [0, 0];
@@ -97,7 +100,7 @@ function perFrame(trace) {
 function mainThread(trace) {
   const counts = new Map();
   for (const { name, pid, tid } of trace) {
-    if (name !== "BeginMainThreadFrame") continue;
+    if (name !== FRAME) continue;
     counts.set(`${pid}/${tid}`, (counts.get(`${pid}/${tid}`) ?? 0) + 1);
   }
   return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0];

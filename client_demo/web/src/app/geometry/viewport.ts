@@ -27,8 +27,9 @@ export function toCanvas(view: Viewport, point: ImagePoint): CanvasPoint {
   return canvasPoint(point.x * view.scale + view.left, point.y * view.scale + view.top);
 }
 
-/** The whole image, as large as the stage allows, in its middle. */
-export function fitted(image: Extent, stage: Extent): Viewport {
+/** The whole image, as large as the stage allows, in its middle; `below` is kept free of it. */
+export function fitted(image: Extent, whole: Extent, below = 0): Viewport {
+  const stage = { width: whole.width, height: Math.max(4 * MARGIN, whole.height - below) };
   const room = { width: stage.width - 2 * MARGIN, height: stage.height - 2 * MARGIN };
   const scale = Math.max(
     minScale(image),
