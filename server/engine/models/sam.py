@@ -23,6 +23,7 @@ from server.engine.models.base import Decoded, Embedding, OutOfMemoryError
 from server.engine.models.decoder import FoldedDecoder
 from server.engine.models.device import translating
 from server.engine.models.encoder import STEP_S, SteppedViT
+from server.engine.models.painting import painted
 from server.engine.models.prompts import LENGTHS, OUTPUT_TOKENS
 from server.engine.models.simple import Row
 from server.engine.models.tiny import TinyEncoder
@@ -66,6 +67,7 @@ class SamModel:
         self._mean, self._std = sam.pixel_mean.to(device), sam.pixel_std.to(device)
         self._input_size: int = sam.image_encoder.img_size
         self._logits_size: int = sam.prompt_encoder.mask_input_size[0]
+        self._paints = isinstance(sam.image_encoder, TinyEncoder)
         self._decoder = FoldedDecoder(sam, device=device, dtype=dtype)
         self._encoder = _in_steps(sam.image_encoder, device, dtype)
 
@@ -128,6 +130,8 @@ class SamModel:
 
     def _row(self, embedding: Embedding, request: DecodeRequest) -> Row:
         frame = Frame(embedding.width, embedding.height, self._input_size)
+        if self._paints:
+            request = painted(request, frame, self._logits_size)
         return cast("Tensor", embedding.features), frame, request
 
     def warm_up(self, max_decode_ms: float) -> int:
