@@ -39,6 +39,7 @@ def _grabcut(rgb: NDArray[np.uint8], truth: Mask) -> Mask:
         return _filled(truth)
     models = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.setRNGSeed(0)
-    cv2.grabCut(small, marks, None, *models, ITERATIONS, cv2.GC_INIT_WITH_MASK)
+    whole = (0, 0, 0, 0)  # not looked at: the marks say what may be mask
+    cv2.grabCut(small, marks, whole, *models, ITERATIONS, cv2.GC_INIT_WITH_MASK)
     found = (marks == cv2.GC_PR_FGD).astype(np.uint8) * 255
     return np.asarray(cv2.resize(found, (width, height)) > 127)

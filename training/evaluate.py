@@ -118,7 +118,9 @@ def _interval(values: NDArray[np.float64], photo: NDArray[np.float64]) -> list[f
 def _by_size(rows: Rows, low: float, high: float) -> dict[str, float]:
     inside = (rows["area"] >= low) & (rows["area"] < high)
     names = [n for n in ("click1", "best_of_three", "click5", "box", "filled_box") if n in rows]
-    means = {name: round(float(rows[name][inside].mean()), 4) for name in names if inside.any()}
+    means: dict[str, float] = {
+        name: round(float(rows[name][inside].mean()), 4) for name in names if inside.any()
+    }
     return {"masks": float(inside.sum()), **means}
 
 

@@ -49,7 +49,8 @@ class GroupingHead(nn.Module):
         distance = near[:, :, :, None] + squares[:, :, None, :] - 2 * cross
         scale = self.log_scale.exp()[None, :, None, None]
         logits = self.bias[None, :, None, None] - scale * distance
-        return logits.unflatten(3, (height, width)).transpose(1, 2)
+        levels: Tensor = logits.unflatten(3, (height, width)).transpose(1, 2)
+        return levels
 
 
 def draw_clicks(

@@ -187,7 +187,8 @@ def _double(x: Tensor, conv: torch.nn.ConvTranspose2d) -> Tensor:
     """A transposed convolution of kernel = stride = 2 is one matrix product a pixel."""
     weight = conv.weight.permute(2, 3, 1, 0).flatten(0, 2)
     bias = conv.bias.repeat(4) if conv.bias is not None else None
-    return F.linear(x, weight, bias).unflatten(-1, (2, 2, conv.out_channels))
+    doubled: Tensor = F.linear(x, weight, bias).unflatten(-1, (2, 2, conv.out_channels))
+    return doubled
 
 
 def prompt_loss(
@@ -203,7 +204,8 @@ def prompt_loss(
     targets = torch.from_numpy(prompts.targets).float()
     boxed = torch.from_numpy(prompts.boxed)
     places = sam.prompt_encoder.get_dense_pe()
-    total, stats = embedding.new_zeros(()), {}
+    total = embedding.new_zeros(())
+    stats: dict[str, float] = {}
     priors: list[NDArray[np.float32] | None] = [None] * count
     for turn in range(rounds):
         with torch.autocast("cpu", dtype=torch.bfloat16):

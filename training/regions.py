@@ -54,9 +54,9 @@ def _merge(labels: Labels, lab: NDArray[np.float32], limit: float) -> Labels:
     """Join the most alike neighbours until the next pair differs by more than `limit`."""
     count = int(labels.max()) + 1
     sizes = np.bincount(labels.ravel(), minlength=count).astype(np.float64)
-    means = np.stack(
+    means: NDArray[np.float64] = np.stack(
         [np.bincount(labels.ravel(), c.ravel(), count) for c in cv2.split(lab)], axis=1
-    )
+    ).astype(np.float64)
     means /= np.maximum(sizes, 1)[:, None]
     touch, contrast = _borders(labels, lab, count)
     owner = np.arange(count)

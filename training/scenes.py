@@ -137,7 +137,7 @@ def _mirrored(
 
 def _centre(masks: Masks, height: int, width: int, rng: np.random.Generator) -> NDArray[np.float64]:
     if not masks:
-        return rng.uniform(0.0, 1.0, 2) * np.array([width, height])
+        return np.array([rng.uniform(0.0, width), rng.uniform(0.0, height)])
     ys, xs = np.nonzero(masks[int(rng.integers(len(masks)))][::4, ::4])
     if not len(ys):
         return np.array([width, height]) / 2.0
@@ -193,7 +193,7 @@ def _paste(cache: Cache, base: Sample, count: int, rng: np.random.Generator) -> 
     size = len(canvas)
     for _ in range(count):
         layer = _cutout_layer(cache, size, rng)
-        alpha = layer[:, :, 3:].astype(np.float32) / 255
+        alpha = np.asarray(layer[:, :, 3:] / 255, np.float32)
         if rng.random() < 0.35:
             canvas *= 1 - rng.uniform(0.2, 0.6) * _shadow(alpha, size, rng)
         canvas += alpha * (layer[:, :, :3] - canvas)

@@ -171,7 +171,7 @@ class Run:
         stage = STAGES[self.args.stage]
         loss, stats = stage(self.learner, normalise(pixels, rng), masks, self.args.rounds, rng)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
+        loss.backward()
         self.seconds = average_gradients(self.learner, self._clock())
         torch.nn.utils.clip_grad_norm_(self.learner.parameters(), 1.0)
         self.optimiser.step()

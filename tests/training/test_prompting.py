@@ -53,7 +53,10 @@ def test_prompts_of_two_images_decode_as_upstream_decodes_each(sam: Sam) -> None
     embedding = torch.randn(2, 128, SIZE // 8, SIZE // 8)
     places = sam.prompt_encoder.get_dense_pe()
     both = prompts([[(30, 40), (0, 0)], [(9, 8), (0, 0)]], [[1, PAD], [1, PAD]])
-    priors = [np.random.default_rng(0).normal(0, 9, (SIZE // 2, SIZE // 2)), None]
+    priors = [
+        np.random.default_rng(0).normal(0, 9, (SIZE // 2, SIZE // 2)).astype(np.float32),
+        None,
+    ]
     sparse = embed_prompts(sam.prompt_encoder, both)
     dense = embed_painting(sam.prompt_encoder, both, priors)
     got, scores = decode(sam.mask_decoder, embedding, places, sparse, dense)

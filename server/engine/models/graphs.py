@@ -83,7 +83,7 @@ def capture_cuda(device: torch.device) -> Capture:
 
 def _run_beside(run: Callable[[], Answer]) -> None:
     """Libraries set themselves up on a first run, which must not be recorded."""
-    beside = torch.cuda.Stream()  # type: ignore[no-untyped-call] # torch has no types here
+    beside = torch.cuda.Stream()
     beside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(beside):
         run()

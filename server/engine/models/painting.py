@@ -52,7 +52,7 @@ def paint_prompt(
 ) -> NDArray[np.float32]:
     """A side x side picture of the prompt over the earlier logits, if any."""
     if prior is not None:
-        canvas = np.clip(prior, -PRIOR_LIMIT, PRIOR_LIMIT).astype(np.float32)
+        canvas: NDArray[np.float32] = np.clip(prior, -PRIOR_LIMIT, PRIOR_LIMIT).astype(np.float32)
     else:
         canvas = _box(tokens, side)
     middles = (np.arange(side, dtype=np.float32) + 0.5) / side
@@ -77,4 +77,5 @@ def _covered(low: float, high: float, side: int) -> NDArray[np.float32]:
     """How much of each of `side` cells lies between two edges."""
     left = np.arange(side, dtype=np.float32)
     covered = np.minimum(left + 1, high) - np.maximum(left, low)
-    return np.clip(covered, 0, 1).astype(np.float32)
+    share: NDArray[np.float32] = np.clip(covered, 0, 1).astype(np.float32)
+    return share

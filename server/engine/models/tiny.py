@@ -83,7 +83,8 @@ class ContextBlock(nn.Module):
         if not self.training:
             return F.scaled_dot_product_attention(q, k, v)
         # Training runs at low resolution: few tokens, for which the fused backward is the slower.
-        return (q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)).softmax(-1) @ v
+        attended: Tensor = (q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)).softmax(-1) @ v
+        return attended
 
 
 class Places(nn.Module):

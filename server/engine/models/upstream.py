@@ -11,10 +11,10 @@ try:
     import torchvision  # noqa: F401 - imported for its failure, before segment_anything meets it
 except RuntimeError:
     # Kept for the life of the process: the declarations vanish with the object.
-    _operators = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call] # torch has none
+    _operators = torch.library.Library("torchvision", "DEF")
     for _name in ("nms", "qnms"):
         _schema = f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-        _operators.define(_schema)  # type: ignore[no-untyped-call] # torch has none
+        _operators.define(_schema)
 
 from segment_anything import SamPredictor, sam_model_registry
 from segment_anything.modeling import (

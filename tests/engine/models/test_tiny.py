@@ -19,8 +19,8 @@ def sam() -> Sam:
     # Norms with something to fold: a fresh one is nearly the identity.
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean = torch.randn_like(module.running_mean)
-            module.running_var = torch.rand_like(module.running_var) + 0.5
+            module.running_mean = torch.randn(module.num_features)
+            module.running_var = torch.rand(module.num_features) + 0.5
     return model.eval()
 
 
