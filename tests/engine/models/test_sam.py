@@ -13,7 +13,9 @@ from torch import Tensor
 
 from server.engine.models.base import Embedding
 from server.engine.models.catalog import TINY_WEIGHTS, load_model
+from server.engine.models.painting import painted
 from server.engine.models.sam import SamModel, resize_beside
+from server.engine.models.tiny import TinyEncoder
 from server.engine.models.upstream import ResizeLongestSide, Sam, SamPredictor
 from server.engine.types import DecodeRequest, Prompt, RgbImage, Want
 from server.geometry import Frame
@@ -42,6 +44,14 @@ def predictor_of(sam: Sam, image: RgbImage) -> SamPredictor:
     return predictor
 
 
+def mask_input(sam: Sam, image: RgbImage, request: DecodeRequest) -> NDArray[np.float32] | None:
+    """The prior as SamPredictor takes it; the bundled model's has the prompt painted in."""
+    if isinstance(sam.image_encoder, TinyEncoder):
+        frame = Frame(image.shape[1], image.shape[0], sam.image_encoder.img_size)
+        request = painted(request, frame, sam.prompt_encoder.mask_input_size[0])
+    return None if request.prior is None else request.prior[None].astype(np.float32)
+
+
 @pytest.mark.parametrize("want", ["single", "all", "best"])
 @pytest.mark.parametrize(
     "prompt",
@@ -60,6 +70,7 @@ def test_masks_logits_and_scores_equal_those_of_sam_predictor(
         point_coords=np.array([point[:2] for point in prompt.points]),
         point_labels=np.array([point[2] for point in prompt.points]),
         box=None if prompt.box is None else np.array(prompt.box),
+        mask_input=mask_input(sam, photo, DecodeRequest(prompt, want)),
         multimask_output=want != "single",
     )
     order = np.argsort(-scores, kind="stable")[: 3 if want == "all" else 1]
@@ -86,7 +97,7 @@ def test_logits_given_back_as_a_prior_refine_as_sam_predictor_refines(
     _, scores, logits = predictor.predict(
         point_coords=np.array([[120, 60], [30, 30]]),
         point_labels=np.array([1, 0]),
-        mask_input=prior[None].astype(np.float32),
+        mask_input=mask_input(sam, photo, second),
         multimask_output=False,
     )
     np.testing.assert_allclose(refined.logits, logits, atol=1e-4)
