@@ -16,7 +16,6 @@ const WORK = new Set([
   "PrePaint",
   "Paint",
   "Layerize",
-  "Commit",
 ]);
 
 const { browser, page } = await openPage();

@@ -31,7 +31,7 @@ function compose(): Desk & { segmenter: Segmenter } {
     client: "samwire-web",
     onState: (state) => connection.set(state),
     onTiming: (_, totalMs, reply) => latency.add(totalMs, reply),
-    onImageLost: (error) => notices.failure(error),
+    onImageLost: (error) => gallery.lost(error),
   });
   const context = new Context(client, new MaskWorker(), notices, latency);
   const segmenter = new Segmenter(context);

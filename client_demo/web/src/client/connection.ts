@@ -22,7 +22,11 @@ export interface ConnectionOptions {
   readonly client?: string | undefined;
   readonly WebSocket?: typeof WebSocket | undefined;
   readonly random?: (() => number) | undefined;
+  /** Something was sent and nothing came for so long: the connection is dead, whatever it says. */
+  readonly silenceMs?: number | undefined;
 }
+
+const SILENCE_MS = 60_000;
 
 export interface ConnectionListener {
   onState(state: ConnectionState): void;
@@ -32,6 +36,7 @@ export interface ConnectionListener {
 export class Connection {
   #socket: WebSocket | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #watchdog: ReturnType<typeof setTimeout> | undefined;
   #attempt = 0;
   #state: ConnectionState = { status: "asleep" };
   /** The last error without an id: when a close follows, it is the reason. */
@@ -60,6 +65,7 @@ export class Connection {
   send(message: ClientMessage): boolean {
     if (this.#state.status !== "online") return false;
     this.#socket?.send(pack(message));
+    this.#watchdog ??= setTimeout(() => this.#silent(), this.options.silenceMs ?? SILENCE_MS);
     return true;
   }
 
@@ -76,6 +82,7 @@ export class Connection {
 
   #drop(): void {
     clearTimeout(this.#timer);
+    this.#heard();
     const socket = this.#socket;
     this.#socket = null;
     if (!socket) return;
@@ -98,7 +105,19 @@ export class Connection {
     socket.onerror = () => {}; // a close with its code always follows
   }
 
+  #heard(): void {
+    clearTimeout(this.#watchdog);
+    this.#watchdog = undefined;
+  }
+
+  /** A network that vanished does not always end its sockets. */
+  #silent(): void {
+    this.#drop();
+    this.#retry();
+  }
+
   #receive(data: unknown): void {
+    this.#heard();
     const message = data instanceof ArrayBuffer ? unpack(data) : null;
     if (!message) return;
     if (message.type === "welcome") {
@@ -111,6 +130,7 @@ export class Connection {
   }
 
   #closed(code: number, text: string): void {
+    this.#heard();
     this.#socket = null;
     const next = afterClose(code);
     if (next === "stop") {

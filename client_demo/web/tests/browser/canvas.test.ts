@@ -26,6 +26,18 @@ describe.skipIf(skipped)("the canvas", () => {
     expect(await canvas.page.locator(".thumbnail").count()).toBe(1);
   });
 
+  test("a pasted picture opens", async () => {
+    const canvas = await session.open();
+    await canvas.page.evaluate((base64) => {
+      const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+      const clipboardData = new DataTransfer();
+      clipboardData.items.add(new File([bytes], "pasted.png", { type: "image/png" }));
+      dispatchEvent(new ClipboardEvent("paste", { clipboardData }));
+    }, shapesPicture().buffer.toString("base64"));
+    await canvas.opened();
+    expect(await canvas.page.locator(".file-name").textContent()).toBe("pasted.png");
+  });
+
   test("a picked picture previews under the pointer, and a click makes it an object", async () => {
     const canvas = await session.open();
     await canvas.pick(shapesPicture());
@@ -64,6 +76,24 @@ describe.skipIf(skipped)("the canvas", () => {
     await canvas.drag([SQUARE.x1 + 8, SQUARE.y1 + 8], [SQUARE.x1 + 40, SQUARE.y1 + 60]);
     expect(canvas.masks.length).toBeGreaterThan(before);
     expect(await canvas.page.locator(".mark.corner").count()).toBe(4);
+  });
+
+  test("Escape takes back a drag under way, and then the object begun", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    await canvas.page.mouse.move(...(await canvas.at(300, 50)));
+    await canvas.page.mouse.down();
+    await canvas.page.mouse.move(...(await canvas.at(400, 150)), { steps: 4 });
+    await canvas.page.keyboard.press("Escape");
+    await canvas.page.mouse.up();
+    await canvas.settled();
+    expect(await canvas.page.locator(".mark.corner").count()).toBe(0);
+    expect(await canvas.objects.count()).toBe(1);
+    await canvas.page.keyboard.press("Escape");
+    await expect.poll(() => canvas.objects.count()).toBe(0);
+    await canvas.page.keyboard.press("Control+z");
+    await expect.poll(() => canvas.objects.count()).toBe(1);
   });
 
   test("undo and redo bring masks back without asking the server", async () => {

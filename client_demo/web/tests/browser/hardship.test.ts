@@ -1,3 +1,4 @@
+import { decode } from "@msgpack/msgpack";
 import type { Page } from "playwright-core";
 import { describe, expect, test } from "vitest";
 import { PHONE } from "../support/browser.ts";
@@ -92,6 +93,26 @@ describe.skipIf(skipped)("when things go wrong, or merely happen", () => {
     await canvas.page.getByRole("button", { name: "Choose photos" }).click();
     await (await chooser).setFiles([hugePicture()]);
     await expect.poll(() => canvas.page.locator(".failure").textContent()).toMatch(/pixels/);
+  });
+
+  test("the next picture is fetched ahead, and opens from the server's cache", async () => {
+    const opened: Record<string, unknown>[] = [];
+    const canvas = await session.open(undefined, async (page) => {
+      page.on("websocket", (socket) => {
+        socket.on("framesent", ({ payload }) => {
+          const message = decode(payload as Buffer) as Record<string, unknown>;
+          if (message.type === "open") opened.push(message);
+        });
+      });
+    });
+    await canvas.pick(shapesPicture("one.png", 3), shapesPicture("two.png", 25));
+    await expect.poll(() => opened.length, { timeout: 30_000 }).toBe(2);
+    expect(opened[1]).toMatchObject({ prefetch: true });
+    await canvas.stage.focus();
+    await canvas.page.keyboard.press(".");
+    await expect.poll(() => canvas.page.locator(".file-name").textContent()).toBe("two.png");
+    await canvas.opened();
+    expect(opened[2]!.sha256).toBe(opened[1]!.sha256);
   });
 
   test("two tabs do not touch each other's work", async () => {

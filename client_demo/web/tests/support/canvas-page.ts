@@ -76,8 +76,11 @@ export class CanvasPage {
     await this.settled();
   }
 
-  /** Nothing is being asked any more. */
+  /** What was done is drawn, and nothing is being asked any more. */
   async settled(): Promise<void> {
+    await this.page.evaluate(
+      () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))),
+    );
     await expect.poll(() => this.page.locator(".spinner").count(), PATIENCE).toBe(0);
   }
 

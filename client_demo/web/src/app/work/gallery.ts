@@ -77,6 +77,12 @@ export class Gallery {
     if (current) void this.#open(current);
   }
 
+  /** The picture on stage could not be opened again after the connection was lost. */
+  lost(error: unknown): void {
+    const { current } = this.context.state.get();
+    if (current) this.#failed(current, error);
+  }
+
   async #open(key: string): Promise<void> {
     const blob = this.context.blobs.get(key);
     if (!blob) return;

@@ -94,6 +94,7 @@ export class Segmenter {
   /** Show what a click here would give. */
   async hover(point: ImagePoint, label: 0 | 1): Promise<void> {
     const { client, book, live, state } = this.context;
+    if (client.state.status === "asleep") client.wake();
     if (currentPicture(state.get())?.status.kind !== "open") return;
     this.#hovers += 1;
     const turn = this.#hovers;

@@ -151,6 +151,28 @@ describe("segmenting", () => {
   });
 });
 
+test("what is asked right after an open is about its image", async () => {
+  const peer = await withImage();
+  const opening = client.open(new Blob(["another"]));
+  const asked = client.segment(click);
+  const open = await peer.next("open", 1);
+  const segment = await peer.next("segment");
+  expect(segment.id).toBeGreaterThan(open.id);
+  peer.opened(open.id);
+  reply(peer, segment);
+  await opening;
+  expect(await asked).toMatchObject({ id: segment.id });
+});
+
+test("a connection that fell silent is given up and made anew", async () => {
+  start({ silenceMs: 30 });
+  await server.peer();
+  const opening = client.open(picture);
+  const again = await server.peer();
+  again.opened((await again.next("open")).id);
+  expect(await opening).toMatchObject({ type: "opened" });
+});
+
 describe("hovering", () => {
   test("keeps one in flight and one pending: the newest", async () => {
     const peer = await withImage();
