@@ -72,6 +72,7 @@ async function restore(desk: ReturnType<typeof compose>): Promise<void> {
     await autosave.restore(desk.segmenter);
     autosave.start();
     const { pictures } = desk.context.state.get();
+    for (const [one, blob] of desk.context.blobs) void desk.gallery.thumbnails.add(one, blob);
     const shown = pictures.find((picture) => picture.key === key) ?? pictures[0];
     if (shown) desk.gallery.show(shown.key);
   } catch {

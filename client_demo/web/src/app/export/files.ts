@@ -49,12 +49,21 @@ export const EXPORTERS: Record<ExportKind, Exporter> = {
 /** One file as it is, several as a zip; PNGs are compressed already. */
 export function bundle(files: readonly OutFile[], kind: ExportKind): OutFile {
   if (files.length === 1) return files[0]!;
+  const taken = new Set<string>();
   const entries = files.map(({ name, bytes, type }) => [
-    name,
+    unique(name, taken),
     [bytes, { level: type === PNG ? 0 : 6 }],
   ]);
   const bytes = zipSync(Object.fromEntries(entries)) as Uint8Array<ArrayBuffer>;
   return { name: `samwire-${kind}.zip`, bytes, type: "application/zip" };
+}
+
+/** Pictures of one name must not overwrite each other. */
+function unique(name: string, taken: Set<string>): string {
+  let free = name;
+  for (let number = 2; taken.has(free); number++) free = name.replace(/(?=\.[^.]+$)/, `-${number}`);
+  taken.add(free);
+  return free;
 }
 
 function fileName(subject: Subject, object: ExportObject, suffix = ""): string {

@@ -43,12 +43,17 @@ function HelpSheet(): JSX.Element {
   return (
     <Sheet title="Help">
       <div class="gestures">
-        <p>
+        <p class="for-fingers">
+          <b>Tap</b> what belongs to the object, <b>hold</b> a finger on what does not. <b>Drag</b>{" "}
+          a box around it. <b>Two fingers</b> move and zoom. Points and corners can be dragged; hold
+          one to remove it.
+        </p>
+        <p class="for-mice">
           <b>Click</b> what belongs to the object, <b>right-click</b> (or Alt-click, or a long
           press) what does not. <b>Drag</b> a box around it. Points and corners can be dragged;
           Delete, a right-click or a long press removes them.
         </p>
-        <p>
+        <p class="for-mice">
           <b>Wheel</b> or <b>pinch</b> zooms; <b>Space-drag</b>, the right button or two fingers
           move the picture. Arrow keys move a crosshair (Shift: faster), 1 to 9 give the nth name.
         </p>
@@ -111,7 +116,7 @@ function ExportSheet(): JSX.Element {
           ? "There is nothing to export yet. Click an object first."
           : `${plural(count, "object")} in ${plural(subjects.length, "picture")}${
               unnamed > 0 ? `; ${unnamed} without a name will be called “object”` : ""
-            }. Made in this browser; nothing leaves it.`}
+            }. Files are made here, in the browser.`}
       </p>
       <ul class="export-kinds">
         {KINDS.map(([kind, title, what]) => (

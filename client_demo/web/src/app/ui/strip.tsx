@@ -31,6 +31,7 @@ export function Strip(): JSX.Element | null {
 
 function Thumbnail({ picture, current }: { picture: Picture; current: boolean }): JSX.Element {
   const { gallery } = useDesk();
+  const url = useStore(gallery.thumbnails.urls).get(picture.key);
   const count = picture.history.present.objects.length;
   const objects = count === 1 ? "1 object" : `${count} objects`;
   return (
@@ -42,7 +43,7 @@ function Thumbnail({ picture, current }: { picture: Picture; current: boolean })
         title={picture.name}
         onClick={() => gallery.show(picture.key)}
       >
-        <img src={gallery.url(picture.key) ?? ""} alt="" loading="lazy" decoding="async" />
+        {url && <img src={url} alt="" />}
         {count > 0 && <span class="badge">{count}</span>}
       </button>
       <IconButton

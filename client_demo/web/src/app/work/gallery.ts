@@ -5,8 +5,10 @@ import { addPicture, changePicture, currentPicture, removePicture } from "../sta
 import type { Context } from "./context.ts";
 import { sentence } from "./notices.ts";
 import type { Segmenter } from "./segmenter.ts";
+import { Thumbnails } from "./thumbnails.ts";
 
 export class Gallery {
+  readonly thumbnails = new Thumbnails();
   readonly #urls = new Map<string, string>();
   readonly #prefetched = new Set<string>();
 
@@ -20,6 +22,7 @@ export class Gallery {
     const keys = files.map(({ blob, name }) => {
       const key = crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
       this.context.blobs.set(key, blob);
+      void this.thumbnails.add(key, blob);
       this.context.state.update((state) => addPicture(state, key, name));
       return key;
     });
@@ -58,6 +61,7 @@ export class Gallery {
     this.context.state.update((state) => removePicture(state, key));
     URL.revokeObjectURL(this.#urls.get(key) ?? "");
     this.#urls.delete(key);
+    this.thumbnails.remove(key);
     this.context.blobs.delete(key);
     const { current } = this.context.state.get();
     if (wasCurrent && current) void this.#open(current);

@@ -79,6 +79,12 @@ describe("files", () => {
     expect(entries["my_photo-01-ring.png"]).toEqual(files[0]!.bytes);
   });
 
+  test("pictures of one name do not overwrite each other", async () => {
+    const files = await EXPORTERS.indexed([subject, subject, subject], context);
+    const names = Object.keys(unzipSync(bundle(files, "indexed").bytes));
+    expect(names).toEqual(["my_photo.index.png", "my_photo.index-2.png", "my_photo.index-3.png"]);
+  });
+
   test("names lose what file systems dislike", () => {
     expect(stem("C:\\holiday\\sea & sun.JPG")).toBe("sea_sun");
     expect(stem("")).toBe("picture");

@@ -1,0 +1,30 @@
+/** Small pictures of the pictures: a strip of originals would hold every one of them decoded. */
+import { Store } from "../state/store.ts";
+
+/** Twice what the strip shows, for dense screens. */
+const WIDTH = 132;
+
+export class Thumbnails {
+  /** Addresses by key, as they get ready; what cannot be drawn never does. */
+  readonly urls = new Store<ReadonlyMap<string, string>>(new Map());
+
+  async add(key: string, blob: Blob): Promise<void> {
+    const url = await shrink(blob).catch(() => null);
+    if (url) this.urls.update((urls) => new Map(urls).set(key, url));
+  }
+
+  remove(key: string): void {
+    const url = this.urls.get().get(key);
+    if (!url) return;
+    URL.revokeObjectURL(url);
+    this.urls.update((urls) => new Map([...urls].filter(([other]) => other !== key)));
+  }
+}
+
+async function shrink(blob: Blob): Promise<string> {
+  const bitmap = await createImageBitmap(blob, { resizeWidth: WIDTH, resizeQuality: "medium" });
+  const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+  canvas.getContext("2d")!.drawImage(bitmap, 0, 0);
+  bitmap.close();
+  return URL.createObjectURL(await canvas.convertToBlob({ type: "image/webp" }));
+}
