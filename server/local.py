@@ -71,7 +71,8 @@ def segment_here(
     lone_point = len(prompt.points) == 1 and prompt.box is None
     request = DecodeRequest(prompt, "best" if lone_point else "single")
     [decoded] = model.decode([(embedding, request)])
-    [mask], _ = masks.finish(decoded, Frame(width, height, model.input_size))
+    frame = Frame(width, height, model.input_size)
+    [mask], _ = masks.finish(decoded, frame, embedding.picture)
     rle = Rle(size=mask.size, counts=mask.counts)
     _show(_Found(rle, mask.bbox, mask.area, mask.score), photo, prompt, wanted)
 

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from server import rle
 from server.engine.models.base import Decoded
-from server.engine.types import Logits, Mask
+from server.engine.refine import refine
+from server.engine.types import Logits, Mask, RgbImage
 from server.errors import WireError
 from server.geometry import Frame
 
@@ -34,8 +35,13 @@ _MARGIN = 2  # logits around the positive ones that a change of sign next to the
 _BLOCK = 1 << 16  # values worked on at a time: more would leave the processor's cache
 
 
-def finish(decoded: Decoded, frame: Frame) -> tuple[tuple[Mask, ...], tuple[Logits, ...]]:
+def finish(
+    decoded: Decoded, frame: Frame, picture: RgbImage | None = None
+) -> tuple[tuple[Mask, ...], tuple[Logits, ...]]:
     """Each candidate's mask, and its logits as they are remembered.
+
+    With the embedding's `picture` the masks are refined by its colours; what is remembered stays
+    the decoder's own.
 
     Raises:
         WireError: `internal` when the decoder gave something that is no number.
@@ -43,7 +49,7 @@ def finish(decoded: Decoded, frame: Frame) -> tuple[tuple[Mask, ...], tuple[Logi
     if not (np.isfinite(decoded.logits).all() and np.isfinite(decoded.scores).all()):
         raise WireError("internal", "the decoder gave no mask for this prompt")
     masks = tuple(
-        _mask(plane, frame, float(score))
+        _mask(plane if picture is None else _refined(plane, frame, picture), frame, float(score))
         for plane, score in zip(decoded.logits, decoded.scores, strict=True)
     )
     return masks, tuple(_remembered(plane) for plane in decoded.logits)
@@ -76,6 +82,16 @@ def logits_of(mask: rle.Rle, frame: Frame, side: int) -> Logits:
     logits = np.full((side, side), -_CERTAIN, np.float16)
     logits[:height, :width] = (2.0 * shares - 1.0) * _CERTAIN
     return logits
+
+
+def _refined(plane: NDArray[np.float32], frame: Frame, picture: RgbImage) -> NDArray[np.float32]:
+    """The plane on the model's own grid, its outline moved to where the colours part."""
+    size = frame.input_size
+    height, width = picture.shape[:2]
+    square = cv2.resize(plane, (size, size), interpolation=cv2.INTER_LINEAR)
+    better = refine(picture, np.asarray(square[:height, :width], np.float32))
+    below, beside = size - height, size - width
+    return np.asarray(cv2.copyMakeBorder(better, 0, below, 0, beside, cv2.BORDER_REPLICATE))
 
 
 def _remembered(plane: NDArray[np.float32]) -> Logits:

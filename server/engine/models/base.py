@@ -33,6 +33,8 @@ class Embedding:
     """Of the image, in its own pixels."""
     height: int
     nbytes: int
+    picture: RgbImage | None = None
+    """The image as the model saw it, small: for a model whose masks are refined by its colours."""
 
 
 @dataclass(frozen=True, slots=True)

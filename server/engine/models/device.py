@@ -7,6 +7,7 @@ nothing. Our error is raised after the block is left, without a link to torch's.
 
 import functools
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -94,9 +95,15 @@ def choose_threads(wanted: int | None = None) -> int:
 
     A container's quota counts too: 64 threads on a share of two cores are far slower than two.
     """
-    threads = wanted or min(len(os.sched_getaffinity(0)), _quota_of_cpus(CPU_QUOTA))
+    threads = wanted or min(_own_cpus(), _quota_of_cpus(CPU_QUOTA))
     torch.set_num_threads(threads)
     return threads
+
+
+def _own_cpus() -> int:
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _quota_of_cpus(path: Path) -> int:

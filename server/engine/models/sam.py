@@ -67,7 +67,7 @@ class SamModel:
         self._mean, self._std = sam.pixel_mean.to(device), sam.pixel_std.to(device)
         self._input_size: int = sam.image_encoder.img_size
         self._logits_size: int = sam.prompt_encoder.mask_input_size[0]
-        self._paints = isinstance(sam.image_encoder, TinyEncoder)
+        self._is_small = isinstance(sam.image_encoder, TinyEncoder)
         self._decoder = FoldedDecoder(sam, device=device, dtype=dtype)
         self._encoder = _in_steps(sam.image_encoder, device, dtype)
 
@@ -108,7 +108,9 @@ class SamModel:
         pixels = self._normalised(resized).to(self._dtype)
         encoded = yield from self._encoder.steps(pixels)
         features = self._decoder.store(encoded)
-        return Embedding(features, width, height, features.nbytes)
+        if not self._is_small:
+            return Embedding(features, width, height, features.nbytes)
+        return Embedding(features, width, height, features.nbytes + resized.nbytes, resized)
 
     def _normalised(self, image: RgbImage) -> Tensor:
         pixels = torch.from_numpy(image).to(self._device).permute(2, 0, 1).unsqueeze(0)
@@ -130,7 +132,7 @@ class SamModel:
 
     def _row(self, embedding: Embedding, request: DecodeRequest) -> Row:
         frame = Frame(embedding.width, embedding.height, self._input_size)
-        if self._paints:
+        if self._is_small:
             request = painted(request, frame, self._logits_size)
         return cast("Tensor", embedding.features), frame, request
 
