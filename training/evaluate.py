@@ -8,23 +8,28 @@ photo are no independent sample. The filled box and GrabCut stand beside the mod
 
 import argparse
 import json
+import multiprocessing
 import time
-from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from server.engine.models.tiny import build_tiny, load_tiny
 from server.engine.models.upstream import Sam
+from server.engine.refine import refine
 from training.baselines import box_baselines
 from training.learner import load_checkpoint
 from training.prepare import Record, read_shard
-from training.robot import Photo, Refiner, annotate_boxes, annotate_clicks
+from training.robot import Photo, annotate_boxes, annotate_clicks
 
-__all__ = ["main", "measure", "summarise"]
+__all__ = ["main", "measure", "summarise", "table"]
 
 Rows = dict[str, NDArray[np.float64]]
 """A column for each figure, a row for each mask; `photo` says whose."""
@@ -50,27 +55,45 @@ def load_model(path: Path, size: int | None) -> Sam:
     return sam.eval()
 
 
-def measure(
-    sam: Sam, records: Iterable[Record], clicks: int, refiner: Refiner | None, *, baselines: bool
-) -> Rows:
-    """Every mask of every photo, annotated."""
-    columns: dict[str, list[NDArray[np.float64]]] = {}
-    for number, record in enumerate(records):
-        photo = Photo(sam, record.pixels, refiner)
-        clicked = annotate_clicks(photo, record.masks, clicks)
-        boxed = annotate_boxes(photo, record.masks)
-        new = {f"click{k + 1}": clicked.ious[:, k] for k in range(clicks)}
-        new |= {"best_of_three": clicked.best, "score1": clicked.scores[:, 0]}
-        new |= {"score_last": clicked.scores[:, -1], "box": boxed.ious[:, 0]}
-        new |= {"box_score": boxed.scores[:, 0], "box_best": boxed.best}
-        new["area"] = np.array([m.mean() for m in record.masks])
-        new["photo"] = np.full(len(record.masks), float(number))
-        if baselines:
-            filled = box_baselines(record.pixels, record.masks)
-            new |= {"filled_box": filled[:, 0], "grabcut_box": filled[:, 1]}
-        for name, values in new.items():
-            columns.setdefault(name, []).append(values)
-    return {name: np.concatenate(values) for name, values in columns.items()}
+def measure(photo: Photo, record: Record, clicks: int, *, baselines: bool) -> Rows:
+    """Every mask of one photo, annotated."""
+    clicked = annotate_clicks(photo, record.masks, clicks)
+    boxed = annotate_boxes(photo, record.masks)
+    rows = {f"click{k + 1}": clicked.ious[:, k] for k in range(clicks)}
+    rows |= {"best_of_three": clicked.best, "score1": clicked.scores[:, 0]}
+    rows |= {"box": boxed.ious[:, 0], "box_score": boxed.scores[:, 0], "box_best": boxed.best}
+    rows["area"] = np.array([mask.mean() for mask in record.masks])
+    if baselines:
+        filled = box_baselines(record.pixels, record.masks)
+        rows |= {"filled_box": filled[:, 0], "grabcut_box": filled[:, 1]}
+    return rows
+
+
+def measure_share(args: argparse.Namespace, share: int) -> list[tuple[int, Rows]]:
+    """Every `jobs`-th photo, in a process of its own; each with its number."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    sam = load_model(args.weights, args.size)
+    measured = []
+    for number, record in enumerate(read_shard(args.shard)):
+        if number < args.photos and number % args.jobs == share and record.masks:
+            photo = Photo(sam, record.pixels, refine if args.refine else None)
+            rows = measure(photo, record, args.clicks, baselines=not args.no_baselines)
+            measured.append((number, rows))
+    return measured
+
+
+def measure_all(args: argparse.Namespace) -> Rows:
+    """Every mask of every photo, on `jobs` processes."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(args.jobs, context) as pool:
+        shares = pool.map(partial(measure_share, args), range(args.jobs))
+        measured = sorted((one for share in shares for one in share), key=itemgetter(0))
+    columns = {
+        name: np.concatenate([rows[name] for _, rows in measured]) for name in measured[0][1]
+    }
+    numbers = [np.full(len(rows["area"]), float(number)) for number, rows in measured]
+    return columns | {"photo": np.concatenate(numbers)}
 
 
 def summarise(rows: Rows) -> dict[str, Any]:
@@ -149,11 +172,6 @@ def table(summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _refiner(name: str) -> Refiner | None:
-    refiners: dict[str, Callable[[], Refiner | None]] = {"none": lambda: None}
-    return refiners[name]()
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -163,20 +181,12 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=10**6, help="only the first so many")
     parser.add_argument("--clicks", type=int, default=20)
     parser.add_argument("--no-baselines", action="store_true", help="skip GrabCut, which is slow")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--refine", action="store_true", help="redraw masks by the photo's colours")
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--out", type=Path, help="JSON to write")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    sam = load_model(args.weights, args.size)
-    records = [
-        r for _, r in zip(range(args.photos), read_shard(args.shard), strict=False) if r.masks
-    ]
     start = time.monotonic()
-    rows = measure(sam, records, args.clicks, None, baselines=not args.no_baselines)
-    summary = summarise(rows) | {
-        "weights": args.weights.name,
-        "input_size": sam.image_encoder.img_size,
-    }
+    summary = summarise(measure_all(args)) | {"weights": args.weights.name, "refined": args.refine}
     print(table(summary))
     print(f"in {time.monotonic() - start:.0f} s")
     if args.out:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from server.engine.models.painting import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT
+from server.engine.models.painting import BOTTOM_RIGHT, TOP_LEFT
 from server.engine.models.upstream import Sam
 from training.prompting import (
     PAD,
@@ -28,10 +28,8 @@ from training.prompting import (
 __all__ = ["Annotated", "Photo", "Refiner", "annotate_boxes", "annotate_clicks", "iou", "tight_box"]
 
 Mask = NDArray[np.bool_]
-Refiner = Callable[
-    [NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]
-]
-"""(thumbnail rgb h x w x 3, logits, points n x 3 in thumbnail pixels) to better logits."""
+Refiner = Callable[[NDArray[np.uint8], NDArray[np.float32]], NDArray[np.float32]]
+"""A thumbnail's pixels and its logits to better logits."""
 
 MEAN = torch.tensor([123.675, 116.28, 103.53]).view(1, 3, 1, 1)
 STD = torch.tensor([58.395, 57.12, 57.375]).view(1, 3, 1, 1)
@@ -83,34 +81,17 @@ class Photo:
             logits, scores = decode(self.sam.mask_decoder, embedding, places, sparse, dense)
         return logits.float(), scores.double().numpy()
 
-    def masks(
-        self, logits: Tensor, points: NDArray[np.float32], labels: NDArray[np.int64]
-    ) -> list[Mask]:
+    def masks(self, logits: Tensor) -> list[Mask]:
         """Nxhxw logits to masks of the photo's size."""
-        size = self.sam.image_encoder.img_size
-        if self._refiner is not None:
-            return [
-                self._refined(one.numpy(), p, k)
-                for one, p, k in zip(logits, points, labels, strict=True)
-            ]
-        large = F.interpolate(logits[:, None], (size, size), mode="bilinear")
-        large = large[:, :, : self.small[0], : self.small[1]]
-        large = F.interpolate(large, (self.height, self.width), mode="bilinear")
-        return list((large[:, 0] > 0).numpy())
+        return [self._mask(one) for one in logits.numpy()]
 
-    def _refined(
-        self, logits: NDArray[np.float32], points: NDArray[np.float32], labels: NDArray[np.int64]
-    ) -> Mask:
-        if self._refiner is None:
-            raise RuntimeError("there is no refiner")
+    def _mask(self, logits: NDArray[np.float32]) -> Mask:
         size = self.sam.image_encoder.img_size
-        large = cv2.resize(logits, (size, size), interpolation=cv2.INTER_LINEAR)
-        clicks = (labels == INCLUDE) | (labels == EXCLUDE)
-        known = np.column_stack([points[clicks] * self.scale, labels[clicks]]).astype(np.float32)
-        better = self._refiner(
-            self._thumbnail, large[: self.small[0], : self.small[1]].astype(np.float32), known
-        )
-        full = cv2.resize(better, (self.width, self.height), interpolation=cv2.INTER_LINEAR)
+        square = cv2.resize(logits, (size, size), interpolation=cv2.INTER_LINEAR)
+        large = square[: self.small[0], : self.small[1]].astype(np.float32)
+        if self._refiner is not None:
+            large = self._refiner(self._thumbnail, large)
+        full = cv2.resize(large, (self.width, self.height), interpolation=cv2.INTER_LINEAR)
         return np.asarray(full > 0)
 
 
@@ -136,10 +117,14 @@ def next_click(guess: Mask, truth: Mask) -> tuple[float, float, int]:
 
 
 def _deepest(region: Mask) -> tuple[float, int, int]:
-    padded = np.pad(region.astype(np.uint8), 1)
+    """Depth, x and y of the pixel farthest from outside; the picture's border is outside."""
+    left, top, width, height = cv2.boundingRect(region.astype(np.uint8))
+    if not width:
+        return 0.0, 0, 0
+    padded = np.pad(region[top : top + height, left : left + width].astype(np.uint8), 1)
     depth = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
-    y, x = divmod(int(depth.argmax()), depth.shape[1])
-    return float(depth[y, x]), x, y
+    y, x = divmod(int(depth.argmax()), width)
+    return float(depth[y, x]), left + x, top + y
 
 
 def annotate_clicks(photo: Photo, truths: list[Mask], clicks: int) -> Annotated:
@@ -165,22 +150,16 @@ def annotate_clicks(photo: Photo, truths: list[Mask], clicks: int) -> Annotated:
         chosen = 1 + predicted[:, 1:].argmax(1) if turn == 0 else np.zeros(count, int)
         rows = torch.arange(count)
         if turn == 0:
-            best = _best(photo, logits[:, 1:], points, labels, truths)
+            best = _best(photo, logits[:, 1:], truths)
         prior = logits[rows, torch.from_numpy(chosen)][:, None]
-        guesses = photo.masks(prior[:, 0], points, labels)
+        guesses = photo.masks(prior[:, 0])
         ious[:, turn] = [iou(g, t) for g, t in zip(guesses, truths, strict=True)]
         scores[:, turn] = predicted[np.arange(count), chosen]
     return Annotated(ious, best, scores)
 
 
-def _best(
-    photo: Photo,
-    logits: Tensor,
-    points: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    truths: list[Mask],
-) -> NDArray[np.float64]:
-    candidates = [photo.masks(logits[:, k], points, labels) for k in range(logits.shape[1])]
+def _best(photo: Photo, logits: Tensor, truths: list[Mask]) -> NDArray[np.float64]:
+    candidates = [photo.masks(logits[:, k]) for k in range(logits.shape[1])]
     each = [[iou(g, t) for g, t in zip(masks, truths, strict=True)] for masks in candidates]
     best: NDArray[np.float64] = np.asarray(each, np.float64).max(axis=0)
     return best
@@ -192,7 +171,7 @@ def annotate_boxes(photo: Photo, truths: list[Mask]) -> Annotated:
     points = boxes.reshape(-1, 2, 2)
     labels = np.tile(np.array([TOP_LEFT, BOTTOM_RIGHT]), (len(truths), 1))
     logits, predicted = photo.ask(points, labels, None)
-    guesses = photo.masks(logits[:, 0], points, labels)
+    guesses = photo.masks(logits[:, 0])
     ious = np.array([[iou(g, t)] for g, t in zip(guesses, truths, strict=True)])
-    best = _best(photo, logits[:, 1:], points, labels, truths)
+    best = _best(photo, logits[:, 1:], truths)
     return Annotated(ious, best, predicted[:, :1])

@@ -9,7 +9,6 @@ def rows(clicks: int = 5) -> dict[str, np.ndarray]:
     ious = np.sort(rng.random((40, clicks)), axis=1)
     columns = {f"click{k + 1}": ious[:, k] for k in range(clicks)}
     columns |= {name: rng.random(40) for name in ("best_of_three", "score1", "box", "box_score")}
-    columns |= {"box_best": rng.random(40), "score_last": rng.random(40)}
     columns |= {"filled_box": np.full(40, 0.3), "grabcut_box": np.full(40, 0.2)}
     columns |= {"area": rng.random(40), "photo": np.repeat(np.arange(10.0), 4)}
     return columns

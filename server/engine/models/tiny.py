@@ -20,7 +20,7 @@ from server.engine.models.upstream import MaskDecoder, PromptEncoder, Sam, TwoWa
 
 __all__ = ["EMBED_STRIDE", "INPUT_SIZE", "TinyEncoder", "build_tiny", "load_tiny"]
 
-INPUT_SIZE = 256
+INPUT_SIZE = 384
 EMBED_DIM = 128
 EMBED_STRIDE = 8
 CONTEXT_DIM = 256
