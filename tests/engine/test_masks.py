@@ -311,3 +311,23 @@ def test_a_big_mask_takes_no_picture_of_numbers(monkeypatch: pytest.MonkeyPatch)
 
     assert mask.area > 10_000_000
     assert max(largest) <= 400_000
+
+
+def test_a_picture_draws_the_outline_where_its_colours_part() -> None:
+    rows, columns = np.mgrid[0:256, 0:256].astype(np.float32)
+    disc = np.hypot(rows - 128, columns - 120) < 60
+    grain = np.random.default_rng(0).integers(-6, 7, (256, 256, 3))
+    picture = np.where(disc[..., None], (200, 60, 50), (70, 90, 120)) + grain
+    # A blunt guess: sure of the middle and of what is far away, wrong in between.
+    guess = ((50 - np.hypot(rows - 128, columns - 126)) / 8)[::4, ::4]
+    decoded = Decoded(guess[None].astype(np.float32), np.array([0.8], np.float32))
+    frame = Frame(256, 256, 256)
+    (plain,), (kept,) = masks.finish(decoded, frame)
+    (drawn,), (still_kept,) = masks.finish(decoded, frame, picture.astype(np.uint8))
+
+    def iou(mask: Mask) -> float:
+        found = rle.decode(rle.Rle(size=mask.size, counts=mask.counts))
+        return float((found & disc).sum() / (found | disc).sum())
+
+    assert iou(drawn) > 0.97 > iou(plain)
+    np.testing.assert_array_equal(kept, still_kept)

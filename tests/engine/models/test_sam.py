@@ -120,14 +120,16 @@ def test_an_embedding_names_the_images_size_and_its_own(sam: Sam, photo: RgbImag
     embedding = finish(model.encode(photo))
     grid, channels = sam.prompt_encoder.image_embedding_size, sam.prompt_encoder.embed_dim
     assert (embedding.width, embedding.height) == (240, 180)
-    assert embedding.nbytes == 2 * channels * grid[0] * grid[1]
+    pictured = 0 if embedding.picture is None else embedding.picture.nbytes
+    assert embedding.nbytes == 2 * channels * grid[0] * grid[1] + pictured
+    assert bool(pictured) == isinstance(sam.image_encoder, TinyEncoder)
 
 
 def test_float32_embeddings_stay_exact_and_reduced_ones_take_half(
     tiny_sam: Sam, photo: RgbImage
 ) -> None:
     full, half = (
-        finish(served(tiny_sam, dtype).encode(photo)).nbytes
+        torch.as_tensor(finish(served(tiny_sam, dtype).encode(photo)).features).nbytes
         for dtype in (torch.float32, torch.bfloat16)
     )
     assert full == 2 * half
