@@ -111,8 +111,10 @@ class Ledger:
             self._records.superseded[pending.kind] += 1
         if pending.kind == "hover":
             self._settle_hovers_before(request_id)
-        elif self._is_click(by):  # and not an image change, after which nobody waits for it
+        elif self._is_click(by):
             self._pending[request_id] = replace(pending, overtaken=True)
+        else:  # the image changed: nobody waits for it, nor for those that it overtook
+            self._take_overtaken(pending, request_id)
 
     def _refuse(self, request_id: int | None, code: str) -> None:
         pending = self._pending.pop(request_id or 0, None)
@@ -135,9 +137,16 @@ class Ledger:
         return pending is not None and pending.kind in {"click", "refine"}
 
     def _settle_overtaken(self, by: _Pending, request_id: int, now_s: float) -> None:
-        for key, pending in list(self._pending.items()):
-            if pending.overtaken and key < request_id and pending.object == by.object:
-                self._record(self._pending.pop(key), now_s)
+        for pending in self._take_overtaken(by, request_id):
+            self._record(pending, now_s)
+
+    def _take_overtaken(self, by: _Pending, request_id: int) -> list[_Pending]:
+        keys = [
+            key
+            for key, pending in self._pending.items()
+            if pending.overtaken and key < request_id and pending.object == by.object
+        ]
+        return [self._pending.pop(key) for key in keys]
 
     def _record(self, pending: _Pending, now_s: float) -> None:
         if pending.counts:

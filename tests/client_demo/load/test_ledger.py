@@ -106,6 +106,19 @@ def test_a_click_that_was_left_behind_with_its_image_counts_no_further(by: int |
     assert account.records.superseded["click"] == 1
 
 
+def test_a_click_overtaken_by_one_that_was_left_behind_counts_no_further() -> None:
+    account = Account()
+    account.ask(1)
+    account.ask(2)
+    account.ask(3, "open", -1)
+
+    account.hear(Superseded(id=1, by=2), 4.0)
+    account.hear(Superseded(id=2, by=3), 4.0)
+    account.hear(opened(3), 5.0)
+
+    assert not account.ledger.owes
+
+
 def test_what_is_never_answered_counts_until_the_end() -> None:
     account = Account()
     account.ask(1)
