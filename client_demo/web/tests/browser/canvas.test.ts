@@ -45,7 +45,7 @@ describe.skipIf(skipped)("the canvas", () => {
     await expect.poll(() => canvas.page.locator(".mask.hover").count()).toBe(1);
     await canvas.click(DISC.x, DISC.y);
     expect(await canvas.objects.count()).toBe(1);
-    expect(await canvas.shownMasks.count()).toBe(1);
+    await expect.poll(() => canvas.shownMasks.count()).toBe(1);
     expect(canvas.masks.at(-1)!.candidates).toHaveLength(3);
   });
 

@@ -72,7 +72,7 @@ describe.skipIf(skipped)("when things go wrong, or merely happen", () => {
     }
     await canvas.settled();
     expect(await canvas.page.locator(".mark.include").count()).toBe(3);
-    expect(await canvas.shownMasks.count()).toBe(1);
+    await expect.poll(() => canvas.shownMasks.count()).toBe(1);
   });
 
   test("a corrupt picture says what to do, and the next one works", async () => {
@@ -152,7 +152,7 @@ describe.skipIf(skipped)("when things go wrong, or merely happen", () => {
     await canvas.pick(shapesPicture());
     await canvas.page.touchscreen.tap(...(await canvas.at(DISC.x, DISC.y)));
     await canvas.settled();
-    expect(await canvas.shownMasks.count()).toBe(1);
+    await expect.poll(() => canvas.shownMasks.count()).toBe(1);
     const touch = await fingers(canvas.page);
     await touch("touchStart", [await canvas.at(DISC.x + 60, DISC.y)]);
     await canvas.page.waitForTimeout(700); // long enough for a long press
