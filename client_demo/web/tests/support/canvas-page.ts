@@ -78,10 +78,15 @@ export class CanvasPage {
 
   /** What was done is drawn, and nothing is being asked any more. */
   async settled(): Promise<void> {
+    await this.#framesDrawn();
+    await expect.poll(() => this.page.locator(".spinner").count(), PATIENCE).toBe(0);
+    await this.#framesDrawn(); // the panel knows of a mask a frame before the stage has drawn it
+  }
+
+  async #framesDrawn(): Promise<void> {
     await this.page.evaluate(
       () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))),
     );
-    await expect.poll(() => this.page.locator(".spinner").count(), PATIENCE).toBe(0);
   }
 
   /** Areas in the list, exact to the pixel up to ten thousand. */
