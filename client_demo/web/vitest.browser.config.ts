@@ -8,5 +8,6 @@ export default defineConfig({
     testTimeout: 90_000,
     hookTimeout: 120_000,
     fileParallelism: false,
+    retry: 2, // a real browser on a busy machine may draw later than any fixed wait
   },
 });

@@ -23,7 +23,7 @@ describe.skipIf(skipped)("the canvas", () => {
     );
     await canvas.page.dispatchEvent(".app", "drop", { dataTransfer: data });
     await canvas.opened();
-    expect(await canvas.page.locator(".thumbnail").count()).toBe(1);
+    await expect.poll(() => canvas.page.locator(".thumbnail").count()).toBe(1);
   });
 
   test("a pasted picture opens", async () => {
@@ -35,7 +35,7 @@ describe.skipIf(skipped)("the canvas", () => {
       dispatchEvent(new ClipboardEvent("paste", { clipboardData }));
     }, shapesPicture().buffer.toString("base64"));
     await canvas.opened();
-    expect(await canvas.page.locator(".file-name").textContent()).toBe("pasted.png");
+    await expect.poll(() => canvas.page.locator(".file-name").textContent()).toBe("pasted.png");
   });
 
   test("a picked picture previews under the pointer, and a click makes it an object", async () => {
@@ -44,7 +44,7 @@ describe.skipIf(skipped)("the canvas", () => {
     await canvas.page.mouse.move(...(await canvas.at(DISC.x, DISC.y)));
     await expect.poll(() => canvas.page.locator(".mask.hover").count()).toBe(1);
     await canvas.click(DISC.x, DISC.y);
-    expect(await canvas.objects.count()).toBe(1);
+    await expect.poll(() => canvas.objects.count()).toBe(1);
     await expect.poll(() => canvas.shownMasks.count()).toBe(1);
     expect(canvas.masks.at(-1)!.candidates).toHaveLength(3);
   });
@@ -55,15 +55,15 @@ describe.skipIf(skipped)("the canvas", () => {
     await canvas.click(DISC.x, DISC.y);
     const before = await canvas.drawn();
     await canvas.click(DISC.x + 40, DISC.y, "right");
-    expect(await canvas.page.locator(".mark.exclude").count()).toBe(1);
-    expect(await canvas.drawn()).not.toEqual(before);
+    await expect.poll(() => canvas.page.locator(".mark.exclude").count()).toBe(1);
+    await expect.poll(() => canvas.drawn()).not.toEqual(before);
   });
 
   test("excluding before anything is included says what to do instead", async () => {
     const canvas = await session.open();
     await canvas.pick(shapesPicture());
     await canvas.click(DISC.x, DISC.y, "right");
-    expect(await canvas.objects.count()).toBe(0);
+    await expect.poll(() => canvas.objects.count()).toBe(0);
     await expect.poll(() => canvas.page.locator(".notice").textContent()).toMatch(/first/);
   });
 
@@ -71,11 +71,11 @@ describe.skipIf(skipped)("the canvas", () => {
     const canvas = await session.open();
     await canvas.pick(shapesPicture());
     await canvas.drag([SQUARE.x0 - 8, SQUARE.y0 - 8], [SQUARE.x1 + 8, SQUARE.y1 + 8]);
-    expect(await canvas.page.locator(".mark.corner").count()).toBe(4);
+    await expect.poll(() => canvas.page.locator(".mark.corner").count()).toBe(4);
     const before = canvas.masks.length;
     await canvas.drag([SQUARE.x1 + 8, SQUARE.y1 + 8], [SQUARE.x1 + 40, SQUARE.y1 + 60]);
     expect(canvas.masks.length).toBeGreaterThan(before);
-    expect(await canvas.page.locator(".mark.corner").count()).toBe(4);
+    await expect.poll(() => canvas.page.locator(".mark.corner").count()).toBe(4);
   });
 
   test("Escape takes back a drag under way, and then the object begun", async () => {
@@ -88,8 +88,8 @@ describe.skipIf(skipped)("the canvas", () => {
     await canvas.page.keyboard.press("Escape");
     await canvas.page.mouse.up();
     await canvas.settled();
-    expect(await canvas.page.locator(".mark.corner").count()).toBe(0);
-    expect(await canvas.objects.count()).toBe(1);
+    await expect.poll(() => canvas.page.locator(".mark.corner").count()).toBe(0);
+    await expect.poll(() => canvas.objects.count()).toBe(1);
     await canvas.page.keyboard.press("Escape");
     await expect.poll(() => canvas.objects.count()).toBe(0);
     await canvas.page.keyboard.press("Control+z");
@@ -130,7 +130,7 @@ describe.skipIf(skipped)("the canvas", () => {
     }
     expect(seen.size).toBeGreaterThan(1);
     expect(canvas.masks.length).toBe(received);
-    expect(await canvas.page.locator(".candidates b").textContent()).toBe("1/3");
+    await expect.poll(() => canvas.page.locator(".candidates b").textContent()).toBe("1/3");
     await canvas.page.keyboard.press("Tab");
     await canvas.click(DISC.x + 20, DISC.y);
     const first = canvas.masks.find(({ candidates }) => candidates)!;
@@ -177,7 +177,7 @@ describe.skipIf(skipped)("the canvas", () => {
     await canvas.click(DISC.x, DISC.y);
     await canvas.page.keyboard.press("Enter");
     await canvas.click(...MIDDLE_OF_SQUARE);
-    expect(await canvas.objects.count()).toBe(2);
+    await expect.poll(() => canvas.objects.count()).toBe(2);
     expect(canvas.masks.at(-1)!.object).toBe(2);
     const colors = canvas.objects.locator("input[type=color]");
     const [first, second] = [await colors.nth(0).inputValue(), await colors.nth(1).inputValue()];
@@ -196,7 +196,7 @@ describe.skipIf(skipped)("the canvas", () => {
     const names = canvas.objects.locator(".name");
     await expect.poll(() => names.nth(1).inputValue()).toBe("disc");
     expect(await names.nth(0).inputValue()).toBe("disc");
-    expect(await canvas.page.locator("#classes option").count()).toBe(1);
+    await expect.poll(() => canvas.page.locator("#classes option").count()).toBe(1);
   });
 
   test("everything goes by keyboard alone", async () => {
@@ -206,19 +206,21 @@ describe.skipIf(skipped)("the canvas", () => {
     await canvas.page.keyboard.press("ArrowLeft");
     await canvas.page.keyboard.press("i");
     await canvas.settled();
-    expect(await canvas.objects.count()).toBe(1);
+    await expect.poll(() => canvas.objects.count()).toBe(1);
     await canvas.page.keyboard.press("Shift+ArrowRight");
     await canvas.page.keyboard.press("x");
     await canvas.settled();
-    expect(await canvas.page.locator(".mark.exclude").count()).toBe(1);
+    await expect.poll(() => canvas.page.locator(".mark.exclude").count()).toBe(1);
     await canvas.page.locator(".mark.exclude").focus();
     await canvas.page.keyboard.press("Delete");
     await canvas.settled();
-    expect(await canvas.page.locator(".mark.exclude").count()).toBe(0);
+    await expect.poll(() => canvas.page.locator(".mark.exclude").count()).toBe(0);
     await canvas.stage.focus();
     await canvas.page.keyboard.press("Enter");
     await canvas.page.keyboard.press("?");
-    expect(await canvas.page.getByRole("dialog", { name: "Help" }).isVisible()).toBe(true);
+    await expect
+      .poll(() => canvas.page.getByRole("dialog", { name: "Help" }).isVisible())
+      .toBe(true);
     await canvas.page.keyboard.press("Escape");
     await expect.poll(() => canvas.page.getByRole("dialog").count()).toBe(0);
   });
@@ -227,7 +229,9 @@ describe.skipIf(skipped)("the canvas", () => {
     const canvas = await session.open();
     await canvas.page.getByRole("button", { name: "Still life" }).click();
     await canvas.opened();
-    expect(await canvas.page.locator(".file-name").textContent()).toBe("still-life.webp");
+    await expect
+      .poll(() => canvas.page.locator(".file-name").textContent())
+      .toBe("still-life.webp");
   });
 });
 

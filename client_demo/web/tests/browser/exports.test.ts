@@ -82,7 +82,7 @@ describe.skipIf(skipped)("exports", () => {
     const before = await canvas.drawn();
     await canvas.page.getByRole("button", { name: "Edit disc" }).click();
     await canvas.click(DISC.x + 20, DISC.y + 20);
-    expect(await canvas.drawn()).toHaveLength(before.length);
+    await expect.poll(() => canvas.drawn()).toHaveLength(before.length);
     expect((await canvas.drawn())[1]).toBe(before[1]);
   });
 

@@ -23,10 +23,10 @@ describe.skipIf(skipped)("when things go wrong, or merely happen", () => {
     await canvas.page.waitForTimeout(600); // the autosave's own delay, and then some
     await canvas.page.reload();
     await canvas.opened();
-    expect(await canvas.page.locator(".thumbnail").count()).toBe(2);
+    await expect.poll(() => canvas.page.locator(".thumbnail").count()).toBe(2);
     await expect.poll(() => canvas.areas()).toEqual(areas);
-    expect(await canvas.drawn()).toEqual(drawn);
-    expect(await canvas.objects.locator(".name").nth(0).inputValue()).toBe("disc");
+    await expect.poll(() => canvas.drawn()).toEqual(drawn);
+    await expect.poll(() => canvas.objects.locator(".name").nth(0).inputValue()).toBe("disc");
     await canvas.click(MIDDLE_OF_SQUARE[0] + 20, MIDDLE_OF_SQUARE[1] + 20);
     expect(canvas.masks.at(-1)!.object).toBe(2);
   });
@@ -41,14 +41,14 @@ describe.skipIf(skipped)("when things go wrong, or merely happen", () => {
     await expect
       .poll(() => canvas.page.locator(".connection").getAttribute("data-status"))
       .not.toBe("online");
-    expect(await canvas.drawn()).toEqual(before);
+    await expect.poll(() => canvas.drawn()).toEqual(before);
     await canvas.page.mouse.click(...(await canvas.at(DISC.x + 25, DISC.y + 25)));
     await session.server.restart();
     await canvas.page.locator(CONNECTED).waitFor({ timeout: 60_000 });
     await canvas.settled();
-    expect(await canvas.page.locator(".mark.include").count()).toBe(2);
-    expect(await canvas.page.locator(".notice[data-kind=problem]").count()).toBe(0);
-    expect(await canvas.objects.count()).toBe(1);
+    await expect.poll(() => canvas.page.locator(".mark.include").count()).toBe(2);
+    await expect.poll(() => canvas.page.locator(".notice[data-kind=problem]").count()).toBe(0);
+    await expect.poll(() => canvas.objects.count()).toBe(1);
   });
 
   test("on a slow network hovers stay few and no click is lost", async () => {
@@ -71,7 +71,7 @@ describe.skipIf(skipped)("when things go wrong, or merely happen", () => {
       await canvas.page.mouse.click(...(await canvas.at(DISC.x + dx, DISC.y + dy)));
     }
     await canvas.settled();
-    expect(await canvas.page.locator(".mark.include").count()).toBe(3);
+    await expect.poll(() => canvas.page.locator(".mark.include").count()).toBe(3);
     await expect.poll(() => canvas.shownMasks.count()).toBe(1);
   });
 
@@ -84,7 +84,7 @@ describe.skipIf(skipped)("when things go wrong, or merely happen", () => {
     await canvas.page.getByRole("button", { name: "Remove picture" }).click();
     await canvas.pick(shapesPicture());
     await canvas.click(DISC.x, DISC.y);
-    expect(await canvas.objects.count()).toBe(1);
+    await expect.poll(() => canvas.objects.count()).toBe(1);
   });
 
   test("a huge picture is refused in words", async () => {
@@ -126,9 +126,9 @@ describe.skipIf(skipped)("when things go wrong, or merely happen", () => {
     await first.page.waitForTimeout(600); // both have saved
     await Promise.all([first.page.reload(), second.page.reload()]);
     await Promise.all([first.opened(), second.opened()]);
-    expect(await first.page.locator(".file-name").textContent()).toBe("first.png");
-    expect(await second.page.locator(".file-name").textContent()).toBe("second.png");
-    expect(await first.objects.count()).toBe(1);
+    await expect.poll(() => first.page.locator(".file-name").textContent()).toBe("first.png");
+    await expect.poll(() => second.page.locator(".file-name").textContent()).toBe("second.png");
+    await expect.poll(() => first.objects.count()).toBe(1);
   });
 
   test("a refused version stops and says so", async () => {
@@ -158,7 +158,7 @@ describe.skipIf(skipped)("when things go wrong, or merely happen", () => {
     await canvas.page.waitForTimeout(700); // long enough for a long press
     await touch("touchEnd", []);
     await canvas.settled();
-    expect(await canvas.page.locator(".mark.exclude").count()).toBe(1);
+    await expect.poll(() => canvas.page.locator(".mark.exclude").count()).toBe(1);
     const width = await canvas.page.locator(".world").evaluate((world) => world.clientWidth);
     const [x, y] = await canvas.at(320, 420);
     await touch("touchStart", [
@@ -174,11 +174,13 @@ describe.skipIf(skipped)("when things go wrong, or merely happen", () => {
     await touch("touchEnd", []);
     const zoomed = () => canvas.page.locator(".world").evaluate((world) => world.clientWidth);
     await expect.poll(zoomed).toBeGreaterThan(width * 1.5);
-    expect(await canvas.page.locator(".mark").count()).toBe(2);
+    await expect.poll(() => canvas.page.locator(".mark").count()).toBe(2);
     await canvas.page.getByRole("button", { name: "Keep" }).tap();
     await canvas.page.getByRole("button", { name: "Objects (1)" }).tap();
     await expect.poll(() => canvas.objects.count()).toBe(1);
-    expect(await canvas.page.evaluate(() => document.body.scrollWidth)).toBeLessThanOrEqual(390);
+    await expect
+      .poll(() => canvas.page.evaluate(() => document.body.scrollWidth))
+      .toBeLessThanOrEqual(390);
   });
 });
 
