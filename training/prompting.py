@@ -28,6 +28,7 @@ __all__ = [
     "embed_painting",
     "embed_prompts",
     "prompt_loss",
+    "prompt_tokens",
 ]
 
 PAD = -1
@@ -136,15 +137,22 @@ def embed_prompts(encoder: PromptEncoder, prompts: Prompts) -> Tensor:
     return sparse
 
 
+def prompt_tokens(
+    points: NDArray[np.float32], labels: NDArray[np.int64], size: int
+) -> list[tuple[float, float, int]]:
+    """One prompt's clicks and corners as shares of an input of `size` pixels."""
+    marks = zip((points / size).tolist(), labels.tolist(), strict=True)
+    return [(x, y, label) for (x, y), label in marks if label != PAD]
+
+
 def embed_painting(
     encoder: PromptEncoder, prompts: Prompts, priors: Sequence[NDArray[np.float32] | None]
 ) -> Tensor:
     """MxCxhxw dense embeddings of the prompts painted over the earlier logits, if any."""
-    side = encoder.mask_input_size[0]
-    tokens = prompts.points / encoder.input_image_size[0]
+    side, size = encoder.mask_input_size[0], encoder.input_image_size[0]
     painted = [
-        paint_prompt([(x, y, k) for (x, y), k in zip(xy, labels, strict=True)], prior, side)
-        for xy, labels, prior in zip(tokens, prompts.labels, priors, strict=True)
+        paint_prompt(prompt_tokens(xy, labels, size), prior, side)
+        for xy, labels, prior in zip(prompts.points, prompts.labels, priors, strict=True)
     ]
     dense: Tensor = encoder.mask_downscaling(torch.from_numpy(np.stack(painted))[:, None])
     return dense

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from server.engine.models.painting import BOTTOM_RIGHT, TOP_LEFT
+from server.engine.models.painting import BOTTOM_RIGHT, TOP_LEFT, fit_to_box
 from server.engine.models.upstream import Sam
 from training.prompting import (
     PAD,
@@ -23,6 +23,7 @@ from training.prompting import (
     decode,
     embed_painting,
     embed_prompts,
+    prompt_tokens,
 )
 
 __all__ = ["Annotated", "Photo", "Refiner", "annotate_boxes", "annotate_clicks", "iou", "tight_box"]
@@ -79,7 +80,11 @@ class Photo:
             places = encoder.get_dense_pe()
             sparse = embed_prompts(encoder, prompts)
             logits, scores = decode(self.sam.mask_decoder, embedding, places, sparse, dense)
-        return logits.float(), scores.double().numpy()
+        fitted = [
+            fit_to_box(four, prompt_tokens(xy, kinds, encoder.input_image_size[0]))
+            for four, xy, kinds in zip(logits.float().numpy(), prompts.points, labels, strict=True)
+        ]
+        return torch.from_numpy(np.stack(fitted)), scores.double().numpy()
 
     def masks(self, logits: Tensor) -> list[Mask]:
         """Nxhxw logits to masks of the photo's size."""

@@ -4,6 +4,9 @@ The prompt encoder says where a click is by sines, which a small model trained f
 read only roughly. Its other input is a picture: the earlier mask. So the clicks and the box are
 painted there too, and the model has them in front of its eyes. Free of torch: training and serving
 paint with the same lines.
+
+A box is also held to: what comes back is cut at its edges, and counts as the object a little sooner
+(sooner still in a small box, of which the model sees few cells and the box itself is a good guess).
 """
 
 from collections.abc import Sequence
@@ -12,10 +15,19 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from server.engine.types import DecodeRequest
+from server.engine.types import DecodeRequest, Prompt
 from server.geometry import Frame
 
-__all__ = ["BOTTOM_RIGHT", "EXCLUDE", "INCLUDE", "TOP_LEFT", "paint_prompt", "painted"]
+__all__ = [
+    "BOTTOM_RIGHT",
+    "EXCLUDE",
+    "INCLUDE",
+    "TOP_LEFT",
+    "fit_to_box",
+    "paint_prompt",
+    "painted",
+    "tokens_of",
+]
 
 Token = tuple[float, float, int]
 """x, y, label; x and y are shares of the model's square input."""
@@ -30,19 +42,41 @@ CLICK_RADIUS = 0.02
 """As a share of the side."""
 INSIDE_BOX, OUTSIDE_BOX = 1.0, -4.0
 
+LIFT, SMALL_LIFT, SMALL_SHARE = 0.5, 3.0, 0.015
+"""Added to the logits of a box without clicks: to all, and to boxes under a share of the input."""
+EDGE_LOGIT = 6.0
+"""A box without and within, so that its edge is where logits cross zero."""
+
 
 def painted(request: DecodeRequest, frame: Frame, side: int) -> DecodeRequest:
     """The same request with its prompt painted into its prior."""
-    prompt = request.prompt
+    canvas = paint_prompt(tokens_of(request.prompt, frame), request.prior, side)
+    return replace(request, prior=canvas.astype(np.float16))
+
+
+def tokens_of(prompt: Prompt, frame: Frame) -> list[Token]:
+    """A prompt's clicks and corners as shares of the model's input."""
     marks = list(prompt.points)
     if prompt.box is not None:
         x0, y0, x1, y1 = prompt.box
         marks += [(x0, y0, TOP_LEFT), (x1, y1, BOTTOM_RIGHT)]
     places = frame.to_model(np.array([mark[:2] for mark in marks]).reshape(-1, 2))
     shares = places / frame.input_size
-    tokens = [(x, y, mark[2]) for (x, y), mark in zip(shares.tolist(), marks, strict=True)]
-    canvas = paint_prompt(tokens, request.prior, side)
-    return replace(request, prior=canvas.astype(np.float16))
+    return [(x, y, mark[2]) for (x, y), mark in zip(shares.tolist(), marks, strict=True)]
+
+
+def fit_to_box(logits: NDArray[np.float32], tokens: Sequence[Token]) -> NDArray[np.float32]:
+    """K x side x side logits, held to the prompt's box if it has one."""
+    side = logits.shape[-1]
+    share = _share_of_box(tokens, side)
+    if share is None:
+        return logits
+    lift = 0.0
+    if len(tokens) == 2:
+        smallness = 1 - np.sqrt(share.mean() / SMALL_SHARE)
+        lift = LIFT + SMALL_LIFT * max(0.0, float(smallness))
+    held: NDArray[np.float32] = np.minimum(logits + np.float32(lift), EDGE_LOGIT * (2 * share - 1))
+    return held
 
 
 def paint_prompt(
@@ -64,13 +98,20 @@ def paint_prompt(
 
 
 def _box(tokens: Sequence[Token], side: int) -> NDArray[np.float32]:
+    share = _share_of_box(tokens, side)
+    if share is None:
+        return np.zeros((side, side), np.float32)
+    return (OUTSIDE_BOX + (INSIDE_BOX - OUTSIDE_BOX) * share).astype(np.float32)
+
+
+def _share_of_box(tokens: Sequence[Token], side: int) -> NDArray[np.float32] | None:
+    """How much of each cell lies in the box; nothing without one."""
     corners = {label: (x * side, y * side) for x, y, label in tokens if label >= TOP_LEFT}
     if not corners:
-        return np.zeros((side, side), np.float32)
+        return None
     (x0, y0), (x1, y1) = corners[TOP_LEFT], corners[BOTTOM_RIGHT]
     columns, rows = _covered(x0, x1, side), _covered(y0, y1, side)
-    share = rows[:, None] * columns
-    return (OUTSIDE_BOX + (INSIDE_BOX - OUTSIDE_BOX) * share).astype(np.float32)
+    return rows[:, None] * columns
 
 
 def _covered(low: float, high: float, side: int) -> NDArray[np.float32]:

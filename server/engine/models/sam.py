@@ -9,6 +9,7 @@ import contextlib
 import time
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from itertools import product
 from statistics import median
 from typing import Protocol, cast
@@ -23,7 +24,7 @@ from server.engine.models.base import Decoded, Embedding, OutOfMemoryError
 from server.engine.models.decoder import FoldedDecoder
 from server.engine.models.device import translating
 from server.engine.models.encoder import STEP_S, SteppedViT
-from server.engine.models.painting import painted
+from server.engine.models.painting import fit_to_box, painted, tokens_of
 from server.engine.models.prompts import LENGTHS, OUTPUT_TOKENS
 from server.engine.models.simple import Row
 from server.engine.models.tiny import TinyEncoder
@@ -128,7 +129,15 @@ class SamModel:
         answers = self._decoder.decode([self._row(*asked) for asked in batch])
         if not all(map(_is_finite, answers)):
             raise ArithmeticError("the model answered with numbers that are none")
+        if self._is_small:
+            return [
+                self._fitted(answer, *asked) for answer, asked in zip(answers, batch, strict=True)
+            ]
         return answers
+
+    def _fitted(self, answer: Decoded, embedding: Embedding, request: DecodeRequest) -> Decoded:
+        frame = Frame(embedding.width, embedding.height, self._input_size)
+        return replace(answer, logits=fit_to_box(answer.logits, tokens_of(request.prompt, frame)))
 
     def _row(self, embedding: Embedding, request: DecodeRequest) -> Row:
         frame = Frame(embedding.width, embedding.height, self._input_size)

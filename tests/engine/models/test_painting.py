@@ -11,6 +11,7 @@ from server.engine.models.painting import (
     OUTSIDE_BOX,
     PRIOR_LIMIT,
     TOP_LEFT,
+    fit_to_box,
     paint_prompt,
     painted,
 )
@@ -54,6 +55,27 @@ def test_earlier_logits_are_clipped_below_a_clicks_mark_and_stand_for_the_box() 
     marked = canvas == CLICK_LOGIT
     assert marked[32, 32]
     assert np.array_equal(canvas[~marked], np.clip(prior, -PRIOR_LIMIT, PRIOR_LIMIT)[~marked])
+
+
+def test_nothing_is_left_outside_a_box_and_its_edge_is_where_logits_cross_zero() -> None:
+    tokens = [(0.25, 0.25, TOP_LEFT), (0.5 + 0.5 / SIDE, 0.75, BOTTOM_RIGHT)]
+    fitted = fit_to_box(np.full((1, SIDE, SIDE), 9.0, np.float32), tokens)[0]
+    assert (fitted[16:48, 16:32] > 0).all()
+    assert (fitted[:16] < 0).all()
+    assert (fitted[16:48, 32] == 0).all()
+    assert (fitted[:, 33:] < 0).all()
+
+
+def test_an_undecided_small_box_counts_as_filled_and_a_click_takes_that_back() -> None:
+    box = [(0.5, 0.5, TOP_LEFT), (0.55, 0.55, BOTTOM_RIGHT)]
+    undecided = np.full((1, SIDE, SIDE), -0.4, np.float32)
+    assert fit_to_box(undecided, box)[0, 33, 33] > 1
+    assert fit_to_box(undecided, [*box, (0.52, 0.52, EXCLUDE)])[0, 33, 33] < 0
+
+
+def test_logits_of_a_click_are_left_alone() -> None:
+    logits = np.random.default_rng(0).normal(0, 5, (3, SIDE, SIDE)).astype(np.float32)
+    assert fit_to_box(logits, [(0.5, 0.5, INCLUDE)]) is logits
 
 
 def test_a_request_is_painted_where_its_image_lies_in_the_models_input() -> None:
