@@ -85,12 +85,17 @@ def logits_of(mask: rle.Rle, frame: Frame, side: int) -> Logits:
 
 
 def _refined(plane: NDArray[np.float32], frame: Frame, picture: RgbImage) -> NDArray[np.float32]:
-    """The plane on the model's own grid, its outline moved to where the colours part."""
-    size = frame.input_size
-    height, width = picture.shape[:2]
-    square = cv2.resize(plane, (size, size), interpolation=cv2.INTER_LINEAR)
-    better = refine(picture, np.asarray(square[:height, :width], np.float32))
-    below, beside = size - height, size - width
+    """The plane with its outline moved to where the colours part, on its own coarse grid.
+
+    At the model's input size the gain is a little larger, and the cost four times as large.
+    """
+    side = plane.shape[0]
+    height, width = (
+        min(side, -(-length * side // frame.input_size)) for length in picture.shape[:2]
+    )
+    small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    better = refine(np.asarray(small, np.uint8), np.ascontiguousarray(plane[:height, :width]))
+    below, beside = side - height, side - width
     return np.asarray(cv2.copyMakeBorder(better, 0, below, 0, beside, cv2.BORDER_REPLICATE))
 
 

@@ -18,6 +18,8 @@ MARGIN_SHARE, MARGIN_PIXELS = 0.25, 8
 """Colours are compared this far around the object's box."""
 STRENGTH = 3.0
 """Of the logits that come back: GrabCut itself knows only yes and no."""
+MOST_DOUBTFUL = 5000
+"""Pixels the model is unsure of; more would take too long, and say that it has not understood."""
 FEWEST_PIXELS = 8
 """On either side; fewer make no colour model."""
 
@@ -33,6 +35,8 @@ def refine(rgb: Image, logits: Field) -> Field:
     near = logits[window]
     marks = np.where(near > 0, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     marks[near > SURE], marks[near < -SURE] = cv2.GC_FGD, cv2.GC_BGD
+    if (np.abs(near) <= SURE).sum() > MOST_DOUBTFUL:
+        return logits
     if min((near > 0).sum(), (near <= 0).sum()) < FEWEST_PIXELS:
         return logits
     cv2.setRNGSeed(0)

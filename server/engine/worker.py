@@ -203,7 +203,7 @@ class Worker:
     ) -> None:
         image = job.image
         frame = Frame(image.width, image.height, self._model.input_size)
-        picture = image.entry.embedding.picture
+        picture = image.entry.embedding.guide(job.request.prompt)
 
         def work() -> MaskResult | None:
             if job.ended:  # the client left while the device was at it

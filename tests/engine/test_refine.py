@@ -1,6 +1,6 @@
 import numpy as np
 
-from server.engine.refine import STRENGTH, refine
+from server.engine.refine import MOST_DOUBTFUL, STRENGTH, SURE, refine
 
 
 def scene() -> tuple[np.ndarray, np.ndarray]:
@@ -19,6 +19,7 @@ def blunt(truth: np.ndarray, shift: int) -> np.ndarray:
     logits = np.where(np.roll(truth, shift, axis=(0, 1)), 1.0, -1.0)
     logits[45:55, 55:75] = 6.0
     logits[:15], logits[85:] = -6.0, -6.0
+    logits[:, :25], logits[:, 105:] = -6.0, -6.0
     return logits.astype(np.float32)
 
 
@@ -39,6 +40,14 @@ def test_refined_logits_keep_the_shape_and_stay_moderate() -> None:
     assert refined.shape == truth.shape
     assert refined.dtype == np.float32
     assert np.abs(refined[30:70, 40:90]).max() <= STRENGTH
+
+
+def test_a_mask_that_is_unsure_of_nearly_everything_is_left_alone() -> None:
+    rgb, truth = scene()
+    logits = np.where(truth, 1.0, -1.0).astype(np.float32)
+    logits[0, 0] = logits[-1, -1] = 1.0  # the whole picture is in doubt
+    assert (np.abs(logits) <= SURE).sum() > MOST_DOUBTFUL
+    assert np.array_equal(refine(rgb, logits), logits)
 
 
 def test_an_empty_mask_and_a_full_one_stay_what_they_are() -> None:

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from server.engine.types import DecodeRequest, RgbImage
+from server.engine.types import DecodeRequest, Prompt, RgbImage
 
 __all__ = ["Decoded", "DeviceLostError", "Embedding", "Model", "OutOfMemoryError"]
 
@@ -35,6 +35,10 @@ class Embedding:
     nbytes: int
     picture: RgbImage | None = None
     """The image as the model saw it, small: for a model whose masks are refined by its colours."""
+
+    def guide(self, prompt: Prompt) -> RgbImage | None:
+        """The picture to refine this prompt's mask by; clicks gain from it, boxes lose."""
+        return self.picture if prompt.box is None else None
 
 
 @dataclass(frozen=True, slots=True)
