@@ -86,18 +86,29 @@ class Photo:
         ]
         return torch.from_numpy(np.stack(fitted)), scores.double().numpy()
 
-    def masks(self, logits: Tensor) -> list[Mask]:
-        """Nxhxw logits to masks of the photo's size."""
-        return [self._mask(one) for one in logits.numpy()]
+    def masks(self, logits: Tensor, *, boxed: bool = False) -> list[Mask]:
+        """Nxhxw logits to masks of the photo's size; those of boxes are not refined."""
+        refiner = None if boxed else self._refiner
+        return [self._mask(one, refiner) for one in logits.numpy()]
 
-    def _mask(self, logits: NDArray[np.float32]) -> Mask:
+    def _mask(self, logits: NDArray[np.float32], refiner: Refiner | None) -> Mask:
         size = self.sam.image_encoder.img_size
+        if refiner is not None:
+            logits = self._refined(logits, refiner)
         square = cv2.resize(logits, (size, size), interpolation=cv2.INTER_LINEAR)
         large = square[: self.small[0], : self.small[1]].astype(np.float32)
-        if self._refiner is not None:
-            large = self._refiner(self._thumbnail, large)
         full = cv2.resize(large, (self.width, self.height), interpolation=cv2.INTER_LINEAR)
         return np.asarray(full > 0)
+
+    def _refined(self, logits: NDArray[np.float32], refiner: Refiner) -> NDArray[np.float32]:
+        """On the logits' own coarse grid, as the server does it."""
+        side = logits.shape[0]
+        height, width = (round(edge * side / max(self.small)) for edge in self.small)
+        thumbnail = cv2.resize(self._thumbnail, (width, height), interpolation=cv2.INTER_AREA)
+        valid = np.ascontiguousarray(logits[:height, :width])
+        better = refiner(thumbnail.astype(np.uint8), valid)
+        below, beside = side - height, side - width
+        return np.asarray(cv2.copyMakeBorder(better, 0, below, 0, beside, cv2.BORDER_REPLICATE))
 
 
 def iou(guess: Mask, truth: Mask) -> float:
@@ -163,11 +174,12 @@ def annotate_clicks(photo: Photo, truths: list[Mask], clicks: int) -> Annotated:
     return Annotated(ious, best, scores)
 
 
-def _best(photo: Photo, logits: Tensor, truths: list[Mask]) -> NDArray[np.float64]:
-    candidates = [photo.masks(logits[:, k]) for k in range(logits.shape[1])]
+def _best(
+    photo: Photo, logits: Tensor, truths: list[Mask], *, boxed: bool = False
+) -> NDArray[np.float64]:
+    candidates = [photo.masks(logits[:, k], boxed=boxed) for k in range(logits.shape[1])]
     each = [[iou(g, t) for g, t in zip(masks, truths, strict=True)] for masks in candidates]
-    best: NDArray[np.float64] = np.asarray(each, np.float64).max(axis=0)
-    return best
+    return np.asarray(each, np.float64).max(axis=0)
 
 
 def annotate_boxes(photo: Photo, truths: list[Mask]) -> Annotated:
@@ -176,7 +188,7 @@ def annotate_boxes(photo: Photo, truths: list[Mask]) -> Annotated:
     points = boxes.reshape(-1, 2, 2)
     labels = np.tile(np.array([TOP_LEFT, BOTTOM_RIGHT]), (len(truths), 1))
     logits, predicted = photo.ask(points, labels, None)
-    guesses = photo.masks(logits[:, 0])
+    guesses = photo.masks(logits[:, 0], boxed=True)
     ious = np.array([[iou(g, t)] for g, t in zip(guesses, truths, strict=True)])
-    best = _best(photo, logits[:, 1:], truths)
+    best = _best(photo, logits[:, 1:], truths, boxed=True)
     return Annotated(ious, best, predicted[:, :1])
