@@ -19,7 +19,7 @@ def blunt(truth: np.ndarray, shift: int) -> np.ndarray:
     logits = np.where(np.roll(truth, shift, axis=(0, 1)), 1.0, -1.0)
     logits[45:55, 55:75] = 6.0
     logits[:15], logits[85:] = -6.0, -6.0
-    logits[:, :25], logits[:, 105:] = -6.0, -6.0
+    logits[:, :30], logits[:, 100:] = -6.0, -6.0
     return logits.astype(np.float32)
 
 
