@@ -179,7 +179,8 @@ def _best(
 ) -> NDArray[np.float64]:
     candidates = [photo.masks(logits[:, k], boxed=boxed) for k in range(logits.shape[1])]
     each = [[iou(g, t) for g, t in zip(masks, truths, strict=True)] for masks in candidates]
-    return np.asarray(each, np.float64).max(axis=0)
+    best: NDArray[np.float64] = np.asarray(each, np.float64).max(axis=0)
+    return best
 
 
 def annotate_boxes(photo: Photo, truths: list[Mask]) -> Annotated:
