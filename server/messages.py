@@ -7,7 +7,8 @@ A number is any msgpack int or float, never a bool: JavaScript has one kind of n
 import math
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import InitErrorDetails
 
 from server.errors import Fault, WireError
 
@@ -16,6 +17,7 @@ __all__ = [
     "MAX_DATA_BYTES",
     "MAX_ID",
     "MAX_POINTS",
+    "MAX_PRIOR_BYTES",
     "SERVER_MESSAGES",
     "Cancel",
     "ClientMessage",
@@ -46,6 +48,7 @@ __all__ = [
 
 MAX_DATA_BYTES = 256 << 10
 MAX_POINTS = 64
+MAX_PRIOR_BYTES = 256 << 10  # of a given mask's RLE; one in a reply may fill a frame
 MAX_ID = 2**53 - 1  # the integers a JavaScript number holds exactly
 
 
@@ -93,6 +96,19 @@ class RleBody(_Message):
     counts: bytes
 
 
+def _bounded(prior: RleBody) -> RleBody:
+    """Refused as a field of its own would be, though `counts` of a reply may be longer."""
+    if len(prior.counts) > MAX_PRIOR_BYTES:
+        too_long = InitErrorDetails(
+            type="bytes_too_long",
+            loc=("counts",),
+            input=b"",
+            ctx={"max_length": MAX_PRIOR_BYTES},
+        )
+        raise ValidationError.from_exception_data("prior", [too_long])
+    return prior
+
+
 class Hello(_Request):
     """Always first: who is there."""
 
@@ -132,7 +148,11 @@ class Segment(_Request):
     box: PromptBox | None = None
     kind: Literal["click", "hover"] = "click"
     candidates: bool = False
-    prior: tuple[Id, Annotated[Whole, Field(ge=0, le=2)]] | RleBody | None = None
+    prior: (
+        tuple[Id, Annotated[Whole, Field(ge=0, le=2)]]
+        | Annotated[RleBody, AfterValidator(_bounded)]
+        | None
+    ) = None
 
     @property
     def prior_is_automatic(self) -> bool:
@@ -179,6 +199,7 @@ class Limits(_Message):
     max_waiting_clicks: Count
     idle_timeout_s: Number
     segments_per_s: Number
+    max_prior_bytes: Count = MAX_PRIOR_BYTES  # the first servers did not say it
 
 
 class Welcome(_Message):

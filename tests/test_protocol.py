@@ -11,6 +11,7 @@ from server.protocol import (
     MAX_DATA_BYTES,
     MAX_FRAME_BYTES,
     MAX_ID,
+    MAX_PRIOR_BYTES,
     SERVER_MESSAGES,
     ClientMessage,
     Close,
@@ -18,6 +19,7 @@ from server.protocol import (
     Error,
     FrameError,
     Hello,
+    Limits,
     MaskBody,
     MaskReply,
     Open,
@@ -121,6 +123,13 @@ def packed(**fields: Any) -> bytes:
     return frame
 
 
+def mask_reply(rle: RleBody) -> MaskReply:
+    timings = SegmentTimings(queue_ms=0, decode_ms=0, post_ms=0, batch=1)
+    return MaskReply(
+        id=1, object=0, prior=None, rle=rle, bbox=(0, 0, 0, 0), area=0, score=0, timings=timings
+    )
+
+
 @READERS
 @given(frame=st.binary(max_size=200))
 def test_bytes_of_any_kind_are_read_or_refused(read: Any, frame: bytes) -> None:
@@ -218,6 +227,30 @@ def test_data_holds_256_kib_and_no_more() -> None:
     assert (error.code, error.field, error.request_id) == ("bad_field", "bytes", None)
 
 
+def test_a_prior_holds_256_kib_of_counts_and_no_more() -> None:
+    longest = RleBody(size=(1, 1), counts=bytes(MAX_PRIOR_BYTES))
+    message = unpack_client(pack(Segment(id=1, prior=longest)))
+    assert message == Segment(id=1, prior=longest)
+
+    counts = bytes(MAX_PRIOR_BYTES + 1)
+    error = refusal(packed(type="segment", id=1, prior={"size": [1, 1], "counts": counts}))
+
+    assert (error.code, error.field, error.request_id) == ("bad_field", "prior.counts", 1)
+    assert "at most 262144 bytes" in error.message
+
+
+def test_a_mask_in_a_reply_may_be_longer_than_one_given_as_a_prior() -> None:
+    rle = RleBody(size=(1, 1), counts=bytes(MAX_PRIOR_BYTES + 1))
+
+    assert unpack_server(pack(mask_reply(rle))) == mask_reply(rle)
+
+
+def test_a_server_that_names_no_bound_on_priors_is_read() -> None:
+    limits = {name: 1 for name in Limits.model_fields if name != "max_prior_bytes"}
+
+    assert Limits.model_validate(limits).max_prior_bytes == MAX_PRIOR_BYTES
+
+
 def test_an_error_never_says_back_more_than_a_part_of_a_fields_name() -> None:
     error = refusal(packed(type="close", id=1, **{"n" * 1_000_000: 1}))
 
@@ -244,11 +277,7 @@ def test_what_is_no_number_is_refused(value: Any) -> None:
 
 
 def test_a_mask_without_a_prior_says_so() -> None:
-    timings = SegmentTimings(queue_ms=0, decode_ms=0, post_ms=0, batch=1)
-    rle = RleBody(size=(1, 1), counts=b"1")
-    reply = MaskReply(
-        id=1, object=0, prior=None, rle=rle, bbox=(0, 0, 0, 0), area=0, score=0, timings=timings
-    )
+    reply = mask_reply(RleBody(size=(1, 1), counts=b"1"))
 
     assert msgpack.unpackb(pack(reply))["prior"] is None
 

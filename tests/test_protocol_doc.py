@@ -21,6 +21,7 @@ from server.protocol import (
     MAX_DATA_BYTES,
     MAX_FRAME_BYTES,
     MAX_POINTS,
+    MAX_PRIOR_BYTES,
     SERVER_MESSAGES,
     SUBPROTOCOL,
     ClientMessage,
@@ -111,6 +112,7 @@ def test_limits_and_features_are_those_of_the_protocol() -> None:
     assert values["max_frame_bytes"] == MAX_FRAME_BYTES
     assert values["max_data_bytes"] == MAX_DATA_BYTES
     assert values["max_points"] == MAX_POINTS
+    assert values["max_prior_bytes"] == MAX_PRIOR_BYTES
     assert re.findall(r"^\| `(\w+)` \|", section("## Features"), re.MULTILINE) == list(FEATURES)
 
 

@@ -34,6 +34,7 @@ LIMITS = {
     "max_waiting_clicks": 16,
     "idle_timeout_s": 300.0,
     "segments_per_s": 60.0,
+    "max_prior_bytes": 256 << 10,
 }
 WELCOME = {
     "type": "welcome",

@@ -110,6 +110,7 @@ max_points: number
 max_waiting_clicks: number
 idle_timeout_s: number
 segments_per_s: number
+max_prior_bytes?: number
 }
 /**
  * One mask: `bbox` is x, y, width, height; `score` the predicted IoU in 0..1.
