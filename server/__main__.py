@@ -13,11 +13,12 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from client_demo.errors import SamwireError
 from server import __version__
-from server.config import Settings
+from server.config import Settings, stray_variables
 from server.engine.models.base import Model
 from server.errors import WireError
 
@@ -147,12 +148,20 @@ def bench(
 
 def _settings(**given: object) -> Settings:
     """The environment's settings, with what the command line says on top."""
+    for stray in stray_variables():
+        _say(stray, "yellow")
     try:
         chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         return Settings(**chosen)
     except ValidationError as invalid:
-        faults = [f"{fault['loc'][0]}: {fault['msg']}" for fault in invalid.errors()]
+        faults = [_fault(fault["loc"], fault["msg"]) for fault in invalid.errors()]
         raise _stop("bad setting: " + "; ".join(faults)) from None
+
+
+def _fault(place: tuple[int | str, ...], text: str) -> str:
+    """What is wrong with a setting, or with several together, which have no one place."""
+    reason = text.removeprefix("Value error, ")
+    return f"{place[0]}: {reason}" if place else reason
 
 
 def _load(settings: Settings) -> Model:
@@ -202,8 +211,12 @@ def _download_bar() -> Iterator[Callable[[int, int], None]]:
 
 
 def _stop(reason: str) -> typer.Exit:
-    _err.print(f"[red]samwire:[/red] {reason}", soft_wrap=True, highlight=False)
+    _say(reason, "red")
     return typer.Exit(2)
+
+
+def _say(sentence: str, color: str) -> None:
+    _err.print(f"[{color}]samwire:[/{color}] {escape(sentence)}", soft_wrap=True, highlight=False)
 
 
 def main() -> None:

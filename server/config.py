@@ -1,9 +1,16 @@
 """Every setting, read once from the environment (`SAMWIRE_*`) or the command line. The only reader.
 
-A bad value is an error at start, never a silent default. Each setting is described here and listed
-in docs/operations.md; a test holds the two together.
+A bad value is an error at start, never a silent default; a variable that is no setting is warned
+about, since it may be one misspelt. Each setting is described here and listed in
+docs/operations.md; a test holds the two together.
+
+In a pod, Kubernetes adds variables for every Service of the namespace. Those of a Service called
+`samwire`, or `samwire-...`, begin like ours: they are known, and one, SAMWIRE_PORT, is ours too.
 """
 
+import difflib
+import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -12,8 +19,13 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from server.origins import is_origin
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "stray_variables"]
 
+_PREFIX = "SAMWIRE_"
+_SERVICE_VARIABLE = re.compile(
+    r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+_SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 _MIB = 1 << 20
 _PILLOWS_PIXELS = 178_956_970  # what Pillow would refuse as a bomb is no setting of ours
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -24,7 +36,7 @@ _NotNegative = Annotated[int, Field(ge=0)]
 class Settings(BaseSettings):
     """What an operator may choose."""
 
-    model_config = SettingsConfigDict(env_prefix="SAMWIRE_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="forbid")
 
     # Where it listens, and to whom.
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
@@ -115,6 +127,17 @@ class Settings(BaseSettings):
         default=600, description="Frames in error; more is abuse."
     )
 
+    @field_validator("port", mode="before")
+    @classmethod
+    def _is_no_address(cls, value: object) -> object:
+        if isinstance(value, str) and _SERVICE_ADDRESS.match(value):
+            raise ValueError(
+                f"expected a number, got {value!r}. Kubernetes sets SAMWIRE_PORT to that because a "
+                "Service is called samwire. Put `enableServiceLinks: false` into the pod's spec, "
+                "or set SAMWIRE_PORT there yourself, e.g. to 8000"
+            )
+        return value
+
     @field_validator("origins", "tokens", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -141,3 +164,21 @@ class Settings(BaseSettings):
         if self.max_image_bytes > self.max_uploads_bytes:
             raise ValueError("expected max_uploads_bytes to hold at least one max_image_bytes")
         return self
+
+
+def stray_variables() -> list[str]:
+    """A sentence about each `SAMWIRE_*` variable that is no setting, and so has no effect."""
+    known = [name.upper() for name in Settings.model_fields]
+    sentences = []
+    for variable, value in sorted(os.environ.items()):
+        prefix, name = variable[: len(_PREFIX)].upper(), variable[len(_PREFIX) :].upper()
+        if prefix == _PREFIX and name not in known and not _is_a_services(name, value):
+            nearest = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {_PREFIX}{nearest[0]}?" if nearest else "see docs/operations.md"
+            sentences.append(f"{variable} is no setting and has no effect; {hint}")
+    return sentences
+
+
+def _is_a_services(name: str, value: str) -> bool:
+    links_to_it = name.endswith("_PORT") and _SERVICE_ADDRESS.match(value)
+    return bool(links_to_it or _SERVICE_VARIABLE.fullmatch(name))

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from server.config import Settings
+from server.config import Settings, stray_variables
 from server.engine import images
 
 
@@ -148,3 +148,64 @@ def test_no_setting_goes_beyond_what_pillow_opens() -> None:
 
     assert Image.MAX_IMAGE_PIXELS is not None
     assert largest == 2 * Image.MAX_IMAGE_PIXELS
+
+
+def test_settings_are_no_strays(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.setenv(f"SAMWIRE_{name.upper()}", "")
+    monkeypatch.setenv("samwire_port", "9000")  # read as well
+    monkeypatch.setenv("SAM_PORT", "9000")  # somebody else's
+
+    assert stray_variables() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("SAMWIRE_MAX_SESION", "did you mean SAMWIRE_MAX_SESSIONS?"),
+        ("SAMWIRE_TOKEN", "did you mean SAMWIRE_TOKENS?"),
+        ("SAMWIRE_IDLE_TIMEOUT", "did you mean SAMWIRE_IDLE_TIMEOUT_S?"),
+        ("SAMWIRE_MAX_SESSIONS_PER_ADRESS", "did you mean SAMWIRE_MAX_SESSIONS_PER_ADDRESS?"),
+        ("SAMWIRE_QQ", "see docs/operations.md"),
+        ("SAMWIRE_", "see docs/operations.md"),
+    ],
+)
+def test_a_misspelt_variable_is_named_with_the_setting_that_was_meant(
+    name: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "1")
+
+    (sentence,) = stray_variables()
+
+    assert sentence.startswith(f"{name} is no setting")
+    assert said in sentence
+
+
+@pytest.mark.parametrize("service", ["SAMWIRE", "SAMWIRE_CANVAS", "SAMWIRE_2_GPU"])
+def test_what_kubernetes_says_of_a_service_is_no_misspelling(
+    service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = "tcp://10.0.0.1:8000"
+    for name, value in {
+        "SERVICE_HOST": "10.0.0.1",
+        "SERVICE_PORT": "8000",
+        "SERVICE_PORT_HTTP": "8000",
+        "PORT": address,
+        "PORT_8000_TCP": address,
+        "PORT_8000_TCP_PROTO": "tcp",
+        "PORT_8000_TCP_PORT": "8000",
+        "PORT_8000_TCP_ADDR": "10.0.0.1",
+        "PORT_53_UDP": "udp://10.0.0.1:53",
+    }.items():
+        monkeypatch.setenv(f"{service}_{name}", value)
+
+    assert stray_variables() == []
+
+
+def test_a_port_that_is_a_services_address_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAMWIRE_PORT", "tcp://10.0.0.1:8000")
+
+    with pytest.raises(ValidationError, match=r"Service is called samwire.*enableServiceLinks"):
+        Settings()
+
+    assert Settings(port=8000).port == 8000

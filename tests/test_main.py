@@ -100,3 +100,37 @@ def test_help_names_the_commands() -> None:
 def test_a_server_that_is_not_there_is_said(photo: Path) -> None:
     result = run(app, segment(photo, "--point", "5,5", "--server", "ws://127.0.0.1:9"))
     assert result.exit_code == 2
+
+
+@pytest.mark.parametrize("command", ["serve", "bench"])
+def test_a_services_address_as_port_is_explained_in_a_sentence(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAMWIRE_PORT", "tcp://10.0.0.1:8000")
+    result = run(app, [command, "--model", "fake"])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("samwire: bad setting: port: expected a number")
+    assert "enableServiceLinks: false" in result.stderr
+
+
+def test_settings_that_do_not_go_together_are_told_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SAMWIRE_MAX_IMAGE_BYTES", "2000000000")
+    result = run(app, ["serve", "--model", "fake"])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("samwire: bad setting: expected max_uploads_bytes to hold")
+
+
+def test_a_misspelt_variable_is_warned_about_once_and_stops_nothing(
+    photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAMWIRE_MAX_SESION", "3")
+    monkeypatch.setenv("SAMWIRE_[/b]", "3")  # a tag to rich, if it is let through
+    result = run(app, segment(photo, "--point", "100,120", "--json"))
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["area"] > 0
+    said = [line for line in result.stderr.splitlines() if "is no setting" in line]
+    assert len(said) == 2
+    assert said[0].endswith("did you mean SAMWIRE_MAX_SESSIONS?")
+    assert "SAMWIRE_[/b]" in said[1]
