@@ -34,6 +34,17 @@ def test_a_frame_that_must_not_be_ends_the_connection(code: str, expected: int) 
     assert close_code(annotator.session.refuse(error, annotator.now)) == expected
 
 
+def test_a_frame_refused_as_it_is_read_may_overtake_earlier_replies() -> None:
+    annotator = at_an_image()
+    annotator.click()
+    annotator.hover(1)
+    annotator.session.on_started(3)
+    malformed = FrameError(WireError("bad_field", "no"), annotator.next_id())
+    assert told(annotator.session.refuse(malformed, annotator.now)) == [("error", 4, "bad_field")]
+    assert told(annotator.answers(2)) == [("mask", 2)]
+    assert told(annotator.answers(3)) == [("mask", 3)]
+
+
 def test_frames_in_error_are_put_up_with_for_a_while() -> None:
     annotator = at_an_image(max_errors_per_min=60.0)
     assert len(of(Error, replies(annotator.sends_garbage(60)))) == 60
