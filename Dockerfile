@@ -23,9 +23,10 @@ FROM ${PYTHON_IMAGE} AS build
 ARG PIP_ARGS=""
 WORKDIR /samwire
 RUN python -m venv /venv
-COPY pyproject.toml constraints.txt README.md ./
+COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY server ./server
 COPY client_demo/*.py ./client_demo/
+COPY client_demo/load ./client_demo/load
 COPY --from=page /samwire/server/static ./server/static
 RUN /venv/bin/pip install --no-cache-dir ${PIP_ARGS} -c constraints.txt '.[server]'
 
@@ -41,8 +42,9 @@ ENV PATH=/venv/bin:$PATH \
     SAMWIRE_DEVICE=${DEVICE}
 USER samwire
 EXPOSE 8000
+# Not urllib: it would ask the proxy that docker passes into containers.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=120s CMD \
-  ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f\"http://127.0.0.1:{os.environ.get('SAMWIRE_PORT', '8000')}/readyz\", timeout=2)"]
+  ["python", "-c", "import http.client, os, sys; server = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('SAMWIRE_PORT', '8000')), timeout=2); server.request('GET', '/readyz'); sys.exit(server.getresponse().status != 200)"]
 # One process owns one device; it drains on SIGTERM, which exec form delivers.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["samwire"]
