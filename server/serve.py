@@ -8,6 +8,7 @@ once. The process ends with 0 after a drain, with 1 when the model or the device
 import asyncio
 import logging
 import socket
+import sys
 from types import FrameType
 
 import uvicorn
@@ -20,6 +21,8 @@ __all__ = ["PortTakenError", "bind", "run"]
 
 _log = logging.getLogger(__name__)
 _GOODBYE_S = 3  # for close frames to be answered
+_PINGS_S = 40.0  # until uvicorn's pings find out that nobody is there
+_LONGEST_MS = 2**31 - 1
 
 
 class PortTakenError(Exception):
@@ -35,6 +38,7 @@ def bind(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    _drop_deaf_peers(listener, settings.send_timeout_s)
     try:
         listener.bind((settings.host, settings.port))
     except OSError as refused:
@@ -42,6 +46,17 @@ def bind(settings: Settings) -> socket.socket:
         text = f"cannot listen on {settings.host}:{settings.port}: {refused.strerror}"
         raise PortTakenError(f"{text}; choose another with --port or SAMWIRE_PORT") from refused
     return listener
+
+
+def _drop_deaf_peers(listener: socket.socket, send_timeout_s: float) -> None:
+    """Let the kernel end connections, of those it will accept, whose other end takes nothing.
+
+    Closing one waits until all that was written has been taken, which whoever never reads could put
+    off for ever. Where the kernel cannot be told (macOS), they can.
+    """
+    if sys.platform == "linux":
+        after_ms = min(round((send_timeout_s + _PINGS_S) * 1e3), _LONGEST_MS)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, after_ms)
 
 
 def run(app: App, listener: socket.socket) -> int:
