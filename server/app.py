@@ -17,7 +17,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
-from starlette.websockets import WebSocket
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketClose
 
 from server import __version__, origins
 from server.config import Settings
@@ -81,7 +82,9 @@ class App:
         """Set when the process cannot serve any longer; `failure` says why, if anything does."""
         self.starlette = Starlette(routes=self._routes(), lifespan=self._lifespan)
         self._registry: Registry[Session] = Registry(
-            settings.max_sessions, spare_after_s=settings.spare_after_s
+            settings.max_sessions,
+            spare_after_s=settings.spare_after_s,
+            max_per_address=settings.max_sessions_per_address,
         )
         self._connections: dict[str, Connection] = {}
         self._uploads = UploadBudget(settings.max_uploads_bytes)
@@ -281,6 +284,13 @@ def _agreed_subprotocol(socket: WebSocket) -> str | None:
 
 class _Page(StaticFiles):
     """The built page, under a strict Content-Security-Policy."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Files are for HTTP: a WebSocket that asks for one is refused, not an error of ours."""
+        if scope["type"] == "websocket":
+            await WebSocketClose()(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
     def file_response(self, *args: object, **kwargs: object) -> Response:
         response = super().file_response(*args, **kwargs)  # type: ignore[arg-type] # passed through

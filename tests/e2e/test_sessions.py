@@ -214,6 +214,15 @@ async def test_when_full_the_newcomer_is_told_to_come_again() -> None:
             assert closed.value.rcvd.code == 1013
 
 
+async def test_one_address_may_hold_no_more_places_than_it_is_allowed() -> None:
+    with running_server(max_sessions=9, max_sessions_per_address=1) as server:
+        async with wire(server.url), wire(server.url, greet=False) as second:
+            with pytest.raises(ConnectionClosed) as closed:
+                await second.socket.recv()
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1013
+
+
 async def test_when_full_the_session_idle_longest_makes_room() -> None:
     with running_server(max_sessions=2, spare_after_s=1e-6) as server:
         async with wire(server.url) as oldest, wire(server.url) as newer, wire(server.url) as third:
