@@ -17,8 +17,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
-from starlette.types import Receive, Scope, Send
-from starlette.websockets import WebSocket, WebSocketClose
+from starlette.websockets import WebSocket
 
 from server import __version__, origins
 from server.config import Settings
@@ -284,13 +283,6 @@ def _agreed_subprotocol(socket: WebSocket) -> str | None:
 
 class _Page(StaticFiles):
     """The built page, under a strict Content-Security-Policy."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Files are for HTTP: a WebSocket that asks for one is refused, not an error of ours."""
-        if scope["type"] == "websocket":
-            await WebSocketClose()(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
 
     def file_response(self, *args: object, **kwargs: object) -> Response:
         response = super().file_response(*args, **kwargs)  # type: ignore[arg-type] # passed through
