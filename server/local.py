@@ -72,7 +72,7 @@ def segment_here(
     request = DecodeRequest(prompt, "best" if lone_point else "single")
     [decoded] = model.decode([(embedding, request)])
     frame = Frame(width, height, model.input_size)
-    [mask], _ = masks.finish(decoded, frame, embedding.guide(prompt))
+    [mask], _ = masks.finish(decoded, frame)
     rle = Rle(size=mask.size, counts=mask.counts)
     _show(_Found(rle, mask.bbox, mask.area, mask.score), photo, prompt, wanted)
 

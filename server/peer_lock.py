@@ -100,7 +100,7 @@ class LockedModel:
         (decoded,) = self.model.decode([(embedding, request)])
         decoded_at = time.monotonic()
         frame = Frame(embedding.width, embedding.height, self.model.input_size)
-        found, logits = masks.finish(decoded, frame, embedding.guide(request.prompt))
+        found, logits = masks.finish(decoded, frame)
         ended_at = time.monotonic()
         timings = Timings(
             queue_ms=(started_at - asked_at) * 1e3,

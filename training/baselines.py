@@ -11,6 +11,8 @@ __all__ = ["box_baselines"]
 LONGEST_SIDE = 320
 """GrabCut works on a copy of this size: larger ones take seconds an object."""
 ITERATIONS = 5
+LEAST_SHARE = 0.05
+"""Of the box; with less left GrabCut has found nothing, and the box itself is its answer."""
 
 
 def box_baselines(rgb: NDArray[np.uint8], truths: list[Mask]) -> NDArray[np.float64]:
@@ -41,5 +43,7 @@ def _grabcut(rgb: NDArray[np.uint8], truth: Mask) -> Mask:
     cv2.setRNGSeed(0)
     whole = (0, 0, 0, 0)  # not looked at: the marks say what may be mask
     cv2.grabCut(small, marks, whole, *models, ITERATIONS, cv2.GC_INIT_WITH_MASK)
-    found = (marks == cv2.GC_PR_FGD).astype(np.uint8) * 255
-    return np.asarray(cv2.resize(found, (width, height)) > 127)
+    kept = marks == cv2.GC_PR_FGD
+    if kept.sum() < LEAST_SHARE * kept[inside].size:
+        return _filled(truth)
+    return np.asarray(cv2.resize(kept.astype(np.uint8) * 255, (width, height)) > 127)

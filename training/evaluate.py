@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from server.engine.models.tiny import build_tiny, load_tiny
-from server.engine.models.upstream import Sam
-from server.engine.refine import refine
+from server.engine.models.layers import fold_norms
+from server.engine.models.tiny import Tiny, load_tiny
+from server.engine.models.tiny_model import TinyModel
 from training.baselines import box_baselines
-from training.learner import load_checkpoint
+from training.learner import Learner, load_checkpoint
 from training.prepare import Record, read_shard
 from training.robot import Photo, annotate_boxes, annotate_clicks
 
@@ -41,18 +41,17 @@ SIZES = {"small": (0.0, 0.01), "medium": (0.01, 0.1), "large": (0.1, 1.01)}
 RESAMPLES = 1000
 
 
-def load_model(path: Path, size: int | None) -> Sam:
+def load_model(path: Path, size: int | None) -> TinyModel:
     """Shipped weights (.safetensors), or the averaged weights of a training checkpoint."""
     if path.suffix == ".safetensors":
-        return load_tiny(path)
-    state = load_checkpoint(path)
-    sam = build_tiny(size or state["size"])
-    prefix = "sam."
-    average = {
-        k.removeprefix(prefix): v for k, v in state["average"].items() if k.startswith(prefix)
-    }
-    sam.load_state_dict(average)
-    return sam.eval()
+        tiny = load_tiny(path)
+    else:
+        state = load_checkpoint(path)
+        learner = Learner(size or state["size"])
+        learner.load_state_dict(state["average"], strict=False)
+        fold_norms(learner.eval().requires_grad_(requires_grad=False))
+        tiny = Tiny(learner.sam, learner.closeup)
+    return TinyModel(tiny, fingerprint="measured", device=torch.device("cpu"), dtype=torch.bfloat16)
 
 
 def measure(photo: Photo, record: Record, clicks: int, *, baselines: bool) -> Rows:
@@ -61,7 +60,7 @@ def measure(photo: Photo, record: Record, clicks: int, *, baselines: bool) -> Ro
     boxed = annotate_boxes(photo, record.masks)
     rows = {f"click{k + 1}": clicked.ious[:, k] for k in range(clicks)}
     rows |= {"best_of_three": clicked.best, "score1": clicked.scores[:, 0]}
-    rows |= {"box": boxed.ious[:, 0], "box_score": boxed.scores[:, 0], "box_best": boxed.best}
+    rows |= {"box": boxed.ious[:, 0], "box_score": boxed.scores[:, 0]}
     rows["area"] = np.array([mask.mean() for mask in record.masks])
     if baselines:
         filled = box_baselines(record.pixels, record.masks)
@@ -73,11 +72,11 @@ def measure_share(args: argparse.Namespace, share: int) -> list[tuple[int, Rows]
     """Every `jobs`-th photo, in a process of its own; each with its number."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    sam = load_model(args.weights, args.size)
+    model = load_model(args.weights, args.size)
     measured = []
     for number, record in enumerate(read_shard(args.shard)):
         if number < args.photos and number % args.jobs == share and record.masks:
-            photo = Photo(sam, record.pixels, refine if args.refine else None)
+            photo = Photo(model, record.pixels)
             rows = measure(photo, record, args.clicks, baselines=not args.no_baselines)
             measured.append((number, rows))
     return measured
@@ -181,12 +180,11 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=10**6, help="only the first so many")
     parser.add_argument("--clicks", type=int, default=20)
     parser.add_argument("--no-baselines", action="store_true", help="skip GrabCut, which is slow")
-    parser.add_argument("--refine", action="store_true", help="redraw masks by the photo's colours")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--out", type=Path, help="JSON to write")
     args = parser.parse_args()
     start = time.monotonic()
-    summary = summarise(measure_all(args)) | {"weights": args.weights.name, "refined": args.refine}
+    summary = summarise(measure_all(args)) | {"weights": args.weights.name}
     print(table(summary))
     print(f"in {time.monotonic() - start:.0f} s")
     if args.out:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from server.engine.models.closeup import CloseUp
 from server.engine.models.tiny import build_tiny
 from server.engine.models.upstream import Attention, MaskDecoder, Sam
 from training.grouping import GroupingHead
@@ -14,12 +15,17 @@ from training.grouping import GroupingHead
 __all__ = ["Average", "Learner", "load_checkpoint", "save_checkpoint"]
 
 
+MEAN = torch.tensor([123.675, 116.28, 103.53]).view(1, 3, 1, 1)
+STD = torch.tensor([58.395, 57.12, 57.375]).view(1, 3, 1, 1)
+
+
 class Learner(nn.Module):
-    """The shipped model and the head that only training uses."""
+    """The shipped model, first and second look, and the head that only training uses."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
         self.sam: Sam = build_tiny(size)
+        self.closeup = CloseUp(self.sam.prompt_encoder.embed_dim)
         self.grouping = GroupingHead(self.sam.prompt_encoder.embed_dim)
         self.sam.image_encoder.to(memory_format=torch.channels_last)
         _aim(self.sam.mask_decoder)
@@ -28,6 +34,11 @@ class Learner(nn.Module):
         """Bx3xSxS normalised pixels to the embedding, in the autocast dtype."""
         embedding: Tensor = self.sam.image_encoder(pixels)
         return embedding
+
+    def train_only_closeup(self) -> None:
+        """Keep the first look as it is, its norms too."""
+        self.eval().requires_grad_(requires_grad=False)
+        self.closeup.train().requires_grad_(requires_grad=True)
 
 
 @torch.no_grad()

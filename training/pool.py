@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.cache import Cache
-from training.scenes import MAX_MASKS, make_sample
+from training.scenes import MAX_MASKS, Scale, make_sample
 
 __all__ = ["Pool"]
 
@@ -28,14 +28,14 @@ def _start(folder: Path, exclude_nc_nd: bool) -> None:
     _cache = Cache(folder, exclude_nc_nd=exclude_nc_nd)
 
 
-def _make(size: int, count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _make(scale: Scale, count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     if _cache is None:
         raise RuntimeError("the worker was not started")
     rng = np.random.default_rng(seed)
-    pixels = np.zeros((count, size, size, 3), np.uint8)
-    masks = np.zeros((count, MAX_MASKS, (size // 2) ** 2 // 8), np.uint8)
+    pixels = np.zeros((count, scale.size, scale.size, 3), np.uint8)
+    masks = np.zeros((count, MAX_MASKS, scale.grid**2 // 8), np.uint8)
     for i in range(count):
-        sample = make_sample(_cache, size, rng)
+        sample = make_sample(_cache, scale, rng)
         pixels[i] = sample.pixels
         for k, mask in enumerate(sample.masks):
             masks[i, k] = np.packbits(mask)
@@ -43,19 +43,19 @@ def _make(size: int, count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[
 
 
 class Pool:
-    """`capacity` samples of one size, and the process that makes them."""
+    """`capacity` samples of one scale, and the process that makes them."""
 
     CHUNK = 50
     """Samples made by one task of a worker."""
 
     def __init__(
-        self, cache: Path, size: int, capacity: int, seed: int, *, exclude_nc_nd: bool = False
+        self, cache: Path, scale: Scale, capacity: int, seed: int, *, exclude_nc_nd: bool = False
     ) -> None:
-        self._size = size
+        self._scale = scale
         self._seed = seed
         self._next = 0
-        self._pixels = np.zeros((capacity, size, size, 3), np.uint8)
-        self._masks = np.zeros((capacity, MAX_MASKS, (size // 2) ** 2 // 8), np.uint8)
+        self._pixels = np.zeros((capacity, scale.size, scale.size, 3), np.uint8)
+        self._masks = np.zeros((capacity, MAX_MASKS, scale.grid**2 // 8), np.uint8)
         self._workers = ProcessPoolExecutor(
             1, multiprocessing.get_context("spawn"), _start, (cache, exclude_nc_nd)
         )
@@ -66,7 +66,7 @@ class Pool:
         tasks = []
         for _ in range(-(-count // self.CHUNK)):
             self._seed += 1
-            tasks.append(self._workers.submit(_make, self._size, self.CHUNK, self._seed))
+            tasks.append(self._workers.submit(_make, self._scale, self.CHUNK, self._seed))
         for task in tasks:
             pixels, masks = task.result()
             slots = (self._next + np.arange(self.CHUNK)) % len(self._pixels)
@@ -76,12 +76,12 @@ class Pool:
     def draw(
         self, count: int, rng: np.random.Generator
     ) -> tuple[NDArray[np.uint8], list[NDArray[np.bool_]]]:
-        """Random samples: pixels (count x S x S x 3), and of each its masks (K x S/2 x S/2)."""
+        """Random samples: pixels (count x S x S x 3), and of each its masks (K x grid x grid)."""
         picks = rng.integers(len(self._pixels), size=count)
-        half = self._size // 2
+        grid = self._scale.grid
         masks = []
         for pick in picks:
-            bits = np.unpackbits(self._masks[pick], axis=1).reshape(-1, half, half)
+            bits = np.unpackbits(self._masks[pick], axis=1).reshape(-1, grid, grid)
             masks.append(bits[bits.any(axis=(1, 2))].astype(bool))
         return self._pixels[picks], masks
 

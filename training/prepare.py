@@ -2,7 +2,7 @@
 
 python -m training.prepare --data SHARDS --out CACHE
 
-Photos are brought to at most 512 pixels, the largest input the model sees; cut-outs stay as they
+Photos are brought to at most 640 pixels, what most of them have; cut-outs stay as they
 are. Shards named `dev-*` are never read here.
 """
 
@@ -23,7 +23,7 @@ from training.cache import CacheWriter, decode_rle
 
 __all__ = ["Record", "main", "read_shard"]
 
-LONGEST_SIDE = 512
+LONGEST_SIDE = 640
 
 
 @dataclass(frozen=True, slots=True)

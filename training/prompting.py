@@ -52,7 +52,9 @@ class Prompts:
     labels: NDArray[np.int64]
     """M x T."""
     targets: NDArray[np.bool_]
-    """M masks of half the input's size."""
+    """M masks."""
+    stride: float = 2.0
+    """Pixels of the input a pixel of the targets: half the size, unless said otherwise."""
 
     @property
     def boxed(self) -> NDArray[np.bool_]:
@@ -60,7 +62,9 @@ class Prompts:
         return np.asarray((self.labels == TOP_LEFT).any(axis=1))
 
 
-def draw_prompts(masks: list[NDArray[np.bool_]], each: int, rng: np.random.Generator) -> Prompts:
+def draw_prompts(
+    masks: list[NDArray[np.bool_]], each: int, rng: np.random.Generator, stride: float = 2.0
+) -> Prompts:
     """`each` first prompts an image: a jittered box or one click, with an equal token count."""
     points, labels, targets = [], [], []
     for group in masks:
@@ -68,38 +72,38 @@ def draw_prompts(masks: list[NDArray[np.bool_]], each: int, rng: np.random.Gener
         for n in range(each):
             target = group[order[n % len(group)]]
             if rng.random() < BOX_SHARE:
-                points.append(_box(target, rng))
+                points.append(_box(target, rng) * np.float32(stride))
                 labels.append((TOP_LEFT, BOTTOM_RIGHT))
             else:
-                points.append(np.array([_click(target, rng), (0, 0)], np.float32))
+                points.append(np.array([_click(target, rng), (0, 0)], np.float32) * stride)
                 labels.append((INCLUDE, PAD))
             targets.append(target)
-    return Prompts(np.stack(points), np.array(labels, np.int64), np.stack(targets))
+    return Prompts(
+        np.stack(points).astype(np.float32), np.array(labels, np.int64), np.stack(targets), stride
+    )
 
 
 def _box(target: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Two corners in the target's pixels."""
     ys, xs = np.nonzero(target)
-    low = np.array([xs.min(), ys.min()]) * 2.0
-    high = np.array([xs.max() + 1, ys.max() + 1]) * 2.0
+    low = np.array([xs.min(), ys.min()])
+    high = np.array([xs.max() + 1, ys.max() + 1])
     spread = 0.0 if rng.random() < 0.4 else 0.06
-    noise = rng.normal(0, 1, (2, 2)).clip(-2, 2) * spread * (high - low) + rng.uniform(
-        -1, 1, (2, 2)
-    )
-    corners = np.stack([low, high]) + noise
-    limit = 2.0 * np.array(target.shape[::-1])
-    return np.clip(corners, 0, limit).astype(np.float32)
+    noise = rng.normal(0, 1, (2, 2)).clip(-2, 2) * spread * (high - low)
+    corners = np.stack([low, high]) + noise + rng.uniform(-0.5, 0.5, (2, 2))
+    return np.asarray(np.clip(corners, 0, target.shape[::-1]), np.float32)
 
 
 def _click(region: NDArray[np.bool_], rng: np.random.Generator) -> tuple[float, float]:
-    """A pixel of the region, in input pixels: near its middle or anywhere."""
+    """A place in one of the region's pixels: near its middle or anywhere."""
+    part, left, top = _cropped(region)
     if rng.random() < CENTRED_SHARE:
-        padded = np.pad(region.astype(np.uint8), 1)
-        depth = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
+        depth = _depths(part)
         spots = np.flatnonzero(depth >= 0.9 * depth.max())
     else:
-        spots = np.flatnonzero(region)
-    y, x = divmod(int(spots[rng.integers(len(spots))]), region.shape[1])
-    return x * 2 + rng.uniform(0, 1), y * 2 + rng.uniform(0, 1)
+        spots = np.flatnonzero(part)
+    y, x = divmod(int(spots[rng.integers(len(spots))]), part.shape[1])
+    return left + x + rng.uniform(0, 0.5), top + y + rng.uniform(0, 0.5)
 
 
 def correct(prompts: Prompts, guesses: NDArray[np.bool_], rng: np.random.Generator) -> Prompts:
@@ -112,19 +116,32 @@ def correct(prompts: Prompts, guesses: NDArray[np.bool_], rng: np.random.Generat
         region = missed if wanted else extra
         if not region.any():
             region, wanted = target, True
-        clicks[m, 0] = _click(region, rng)
+        clicks[m, 0] = np.array(_click(region, rng)) * prompts.stride
         labels[m, 0] = INCLUDE if wanted else EXCLUDE
     # The decoder is blind to the order of tokens: the new click may stand last.
     return Prompts(
         np.concatenate([prompts.points, clicks], axis=1),
         np.concatenate([prompts.labels, labels], axis=1),
         prompts.targets,
+        prompts.stride,
     )
 
 
 def _depth(region: NDArray[np.bool_]) -> float:
+    part, _, _ = _cropped(region)
+    return float(_depths(part).max()) if part.size else 0.0
+
+
+def _cropped(region: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], int, int]:
+    """What of a mask is not empty, and where its left and top are."""
+    left, top, width, height = cv2.boundingRect(region.astype(np.uint8))
+    return region[top : top + height, left : left + width], left, top
+
+
+def _depths(region: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """How far each pixel is from what is not region; the picture's border is not."""
     padded = np.pad(region.astype(np.uint8), 1)
-    return float(cv2.distanceTransform(padded, cv2.DIST_L2, 3).max())
+    return np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1], np.float32)
 
 
 def embed_prompts(encoder: PromptEncoder, prompts: Prompts) -> Tensor:

@@ -44,6 +44,8 @@ def average_gradients(model: nn.Module, seconds: float) -> float:
     """Every rank's gradients become their mean; returns the ranks' mean of `seconds`."""
     gradients = []
     for parameter in model.parameters():
+        if not parameter.requires_grad:
+            continue
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
         gradients.append(parameter.grad)

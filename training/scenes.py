@@ -3,7 +3,7 @@
 Five kinds, drawn by weight: a crop of an annotated photo; cut-outs pasted on a photo without
 masks; cut-outs pasted on an annotated photo, whose masks lose what is covered; collages of photo
 textures, and photos split by colour alone, which teach that a region is what looks alike. Masks
-come at half the picture's size, that of the decoder's logits.
+come at half the picture's size, that of the decoder's logits, or at its own for the second look.
 """
 
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from training.cache import Cache, Picture
 from training.regions import colour_regions
 
-__all__ = ["MAX_MASKS", "MIXES", "Sample", "make_sample"]
+__all__ = ["MAX_MASKS", "MIXES", "Sample", "Scale", "make_sample"]
 
 Pixels = NDArray[np.uint8]
 Masks = list[NDArray[np.bool_]]
 
 MAX_MASKS = 8
 MIN_MASK_PIXELS = 8
-"""At half the picture's size."""
+"""On the masks' grid."""
 MAX_MASK_SHARE = 0.9
 
 REAL = {
@@ -48,13 +48,23 @@ MIXES = {"real": 0.54, "pasted": 0.14, "pasted_on_real": 0.14, "collage": 0.06, 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A size x size x 3 picture and at least one mask of half that size."""
+    """A size x size x 3 picture and at least one grid x grid mask."""
 
     pixels: Pixels
     masks: Masks
 
 
-def make_sample(cache: Cache, size: int, rng: np.random.Generator) -> Sample:
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How large a sample is."""
+
+    size: int
+    """Side of the picture."""
+    grid: int
+    """Side of its masks."""
+
+
+def make_sample(cache: Cache, scale: Scale, rng: np.random.Generator) -> Sample:
     """One sample of a random kind; tries again until it has a usable mask."""
     makers = {
         "real": _real,
@@ -64,7 +74,7 @@ def make_sample(cache: Cache, size: int, rng: np.random.Generator) -> Sample:
         "regions": _regions,
     }
     while True:
-        sample = makers[_draw(MIXES, rng)](cache, size, rng)
+        sample = makers[_draw(MIXES, rng)](cache, scale, rng)
         masks = _usable(sample.masks, rng)
         if masks:
             return Sample(_recolour(sample.pixels, rng), masks)
@@ -90,21 +100,21 @@ def _usable(masks: Masks, rng: np.random.Generator) -> Masks:
 # --- photos -----------------------------------------------------------------------------------
 
 
-def _real(cache: Cache, size: int, rng: np.random.Generator) -> Sample:
+def _real(cache: Cache, scale: Scale, rng: np.random.Generator) -> Sample:
     picture = _pick(cache, _draw(REAL, rng), rng)
-    return _view(cache, picture, size, rng)
+    return _view(cache, picture, scale, rng)
 
 
-def _view(cache: Cache, picture: Picture, size: int, rng: np.random.Generator) -> Sample:
+def _view(cache: Cache, picture: Picture, scale: Scale, rng: np.random.Generator) -> Sample:
     """The whole photo with its longest side fitted, or a crop of it, both maybe mirrored."""
     pixels = cache.pixels(picture)
     chosen = rng.permutation(len(picture.masks))[: 2 * MAX_MASKS]
     masks = [cache.mask(picture, int(i)) for i in chosen]
-    matrix = _placement(picture, masks, size, rng)
-    view = _warp(pixels, matrix, size)
-    half = matrix * 0.5
-    half[:, 2] -= 0.25
-    return Sample(view, [_warp_mask(m, half, size // 2) for m in masks])
+    matrix = _placement(picture, masks, scale.size, rng)
+    view = _warp(pixels, matrix, scale.size)
+    shrunk = matrix * (scale.grid / scale.size)
+    shrunk[:, 2] += (scale.grid / scale.size - 1) / 2  # middles of pixels lie on middles
+    return Sample(view, [_warp_mask(m, shrunk, scale.grid) for m in masks])
 
 
 def _placement(
@@ -177,18 +187,19 @@ def _warp_mask(
 # --- cut-outs ---------------------------------------------------------------------------------
 
 
-def _pasted(cache: Cache, size: int, rng: np.random.Generator) -> Sample:
+def _pasted(cache: Cache, scale: Scale, rng: np.random.Generator) -> Sample:
     source = BACKGROUNDS[int(rng.integers(len(BACKGROUNDS)))]
-    view = _view(cache, _pick(cache, source, rng), size, rng)
-    return _paste(cache, Sample(view.pixels.copy(), []), int(rng.integers(2, 8)), rng)
+    view = _view(cache, _pick(cache, source, rng), scale, rng)
+    base = Sample(view.pixels.copy(), [])
+    return _paste(cache, base, scale.grid, int(rng.integers(2, 8)), rng)
 
 
-def _pasted_on_real(cache: Cache, size: int, rng: np.random.Generator) -> Sample:
-    view = _real(cache, size, rng)
-    return _paste(cache, view, int(rng.integers(1, 4)), rng)
+def _pasted_on_real(cache: Cache, scale: Scale, rng: np.random.Generator) -> Sample:
+    view = _real(cache, scale, rng)
+    return _paste(cache, view, scale.grid, int(rng.integers(1, 4)), rng)
 
 
-def _paste(cache: Cache, base: Sample, count: int, rng: np.random.Generator) -> Sample:
+def _paste(cache: Cache, base: Sample, grid: int, count: int, rng: np.random.Generator) -> Sample:
     canvas, masks = base.pixels.astype(np.float32), list(base.masks)
     size = len(canvas)
     for _ in range(count):
@@ -197,7 +208,7 @@ def _paste(cache: Cache, base: Sample, count: int, rng: np.random.Generator) -> 
         if rng.random() < 0.35:
             canvas *= 1 - rng.uniform(0.2, 0.6) * _shadow(alpha, size, rng)
         canvas += alpha * (layer[:, :, :3] - canvas)
-        cover = cv2.resize(alpha[:, :, 0], (size // 2, size // 2), interpolation=cv2.INTER_AREA)
+        cover = cv2.resize(alpha[:, :, 0], (grid, grid), interpolation=cv2.INTER_AREA)
         opaque = cover > 0.5
         masks = [m & ~opaque for m in masks]
         masks.append(np.asarray(opaque))
@@ -248,13 +259,13 @@ def _shadow(alpha: NDArray[np.float32], size: int, rng: np.random.Generator) -> 
 # --- collages ---------------------------------------------------------------------------------
 
 
-def _collage(cache: Cache, size: int, rng: np.random.Generator) -> Sample:
+def _collage(cache: Cache, scale: Scale, rng: np.random.Generator) -> Sample:
     """Smooth random regions, each filled from another photo, some with objects on top."""
     count = int(rng.integers(2, 7))
-    grid = int(rng.integers(2, 6))
-    fields = rng.random((grid, grid, count)).astype(np.float32)
-    half = size // 2
-    smooth = cv2.resize(fields, (half, half), interpolation=cv2.INTER_CUBIC)
+    knots = int(rng.integers(2, 6))
+    fields = rng.random((knots, knots, count)).astype(np.float32)
+    size, grid = scale.size, scale.grid
+    smooth = cv2.resize(fields, (grid, grid), interpolation=cv2.INTER_CUBIC)
     owner = np.argmax(smooth, axis=2)
     large = cv2.resize(owner.astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST)
     pixels = np.zeros((size, size, 3), np.uint8)
@@ -268,7 +279,7 @@ def _collage(cache: Cache, size: int, rng: np.random.Generator) -> Sample:
         _, parts = cv2.connectedComponents((owner == region).astype(np.uint8))
         masks.extend(np.asarray(parts == part) for part in range(1, int(parts.max()) + 1))
     sample = Sample(cv2.GaussianBlur(pixels, (3, 3), 0).astype(np.uint8), masks)
-    return _paste(cache, sample, int(rng.integers(0, 3)), rng)
+    return _paste(cache, sample, grid, int(rng.integers(0, 3)), rng)
 
 
 def _texture(pixels: Pixels, size: int, rng: np.random.Generator) -> Pixels:
@@ -285,12 +296,20 @@ def _window(pixels: Pixels, share: float, rng: np.random.Generator) -> Pixels:
     return pixels[y : y + side, x : x + side]
 
 
-def _regions(cache: Cache, size: int, rng: np.random.Generator) -> Sample:
+def _regions(cache: Cache, scale: Scale, rng: np.random.Generator) -> Sample:
     source = BACKGROUNDS[int(rng.integers(2))] if rng.random() < 0.7 else _draw(REAL, rng)
     pixels = cache.pixels(_pick(cache, source, rng))
     window = _window(pixels, rng.uniform(0.5, 1.0), rng)
-    square = cv2.resize(window, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8)
-    return Sample(square, colour_regions(square, rng))
+    square = cv2.resize(window, (scale.size, scale.size), interpolation=cv2.INTER_AREA)
+    regions = colour_regions(square.astype(np.uint8), rng)
+    return Sample(square.astype(np.uint8), [_on_grid(region, scale.grid) for region in regions])
+
+
+def _on_grid(mask: NDArray[np.bool_], grid: int) -> NDArray[np.bool_]:
+    if len(mask) == grid:
+        return mask
+    enlarged = cv2.resize(mask.astype(np.uint8) * 255, (grid, grid))
+    return np.asarray(enlarged > 127)
 
 
 # --- colour -----------------------------------------------------------------------------------

@@ -1,7 +1,9 @@
-"""Step 2: train a stage for some minutes; interrupted, the same command goes on.
+r"""Step 2: train a stage for some minutes; interrupted, the same command goes on.
 
 python -m training.train grouping --data CACHE --out RUN --size 192 --minutes 20
 python -m training.train prompts --data CACHE --out RUN2 --size 256 --minutes 60 --init RUN/last.pt
+python -m training.train closeups --data CACHE --out RUN3 --size 384 --minutes 50 \
+    --init RUN2/last.pt --fresh-closeup
 
 Time, not steps, is what a CPU run has: the learning rate follows the share of the minutes used.
 """
@@ -19,16 +21,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from training.closeups import closeup_loss
 from training.grouping import draw_clicks, grouping_loss
-from training.learner import Average, Learner, load_checkpoint, save_checkpoint
+from training.learner import MEAN, STD, Average, Learner, load_checkpoint, save_checkpoint
 from training.pool import Pool
 from training.prompting import draw_prompts, prompt_loss
 from training.ranks import average_gradients, run_ranks
+from training.scenes import Scale
 
 __all__ = ["main"]
-
-MEAN = torch.tensor([123.675, 116.28, 103.53]).view(1, 3, 1, 1)
-STD = torch.tensor([58.395, 57.12, 57.375]).view(1, 3, 1, 1)
 
 CLICKS = 12
 """Clicks an image in the grouping loss."""
@@ -37,29 +38,33 @@ PROMPTS = 4
 GROUPING_WEIGHT = 0.5
 """Of the grouping loss while the whole model trains."""
 
+PICTURE = 640
+"""Side of the pictures that are looked at closely: that of most photos."""
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Masks = list[np.ndarray[Any, np.dtype[np.bool_]]]
 Stage = Callable[
-    [Learner, Tensor, Masks, int, np.random.Generator], tuple[Tensor, dict[str, float]]
+    [Learner, Pixels, Masks, int, np.random.Generator], tuple[Tensor, dict[str, float]]
 ]
 
 
 def grouping_stage(
-    learner: Learner, pixels: Tensor, masks: Masks, _rounds: int, rng: np.random.Generator
+    learner: Learner, pixels: Pixels, masks: Masks, _rounds: int, rng: np.random.Generator
 ) -> tuple[Tensor, dict[str, float]]:
     """The encoder alone."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        embedding = learner.embed(pixels)
+        embedding = learner.embed(normalise(pixels, rng))
     clicks = draw_clicks(masks, CLICKS, embedding.shape[-1], rng)
     loss, iou = grouping_loss(learner.grouping, embedding.float(), clicks)
     return loss, {"grouping": float(loss.detach()), "grouping_iou": iou}
 
 
 def prompts_stage(
-    learner: Learner, pixels: Tensor, masks: Masks, rounds: int, rng: np.random.Generator
+    learner: Learner, pixels: Pixels, masks: Masks, rounds: int, rng: np.random.Generator
 ) -> tuple[Tensor, dict[str, float]]:
     """The whole model, the grouping loss beside it."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        embedding = learner.embed(pixels)
+        embedding = learner.embed(normalise(pixels, rng))
     clicks = draw_clicks(masks, CLICKS, embedding.shape[-1], rng)
     grouping, _ = grouping_loss(learner.grouping, embedding.float(), clicks)
     prompts = draw_prompts(masks, PROMPTS, rng)
@@ -69,7 +74,11 @@ def prompts_stage(
     return loss + GROUPING_WEIGHT * grouping, stats
 
 
-STAGES: dict[str, Stage] = {"grouping": grouping_stage, "prompts": prompts_stage}
+STAGES: dict[str, Stage] = {
+    "grouping": grouping_stage,
+    "prompts": prompts_stage,
+    "closeups": closeup_loss,
+}
 
 
 def rate_at(progress: float, warm: float = 0.03, cool: float = 0.35) -> float:
@@ -79,7 +88,7 @@ def rate_at(progress: float, warm: float = 0.03, cool: float = 0.35) -> float:
     return min(1.0, max(0.0, 1 - progress) / max(cool, 1e-6))
 
 
-def normalise(pixels: np.ndarray[Any, np.dtype[np.uint8]], rng: np.random.Generator) -> Tensor:
+def normalise(pixels: Pixels, rng: np.random.Generator) -> Tensor:
     """B x S x S x 3 bytes to Bx3xSxS floats, with a little more colour jitter."""
     x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
     gain = torch.from_numpy(np.exp(rng.uniform(-0.15, 0.15, (len(pixels), 3, 1, 1)))).float()
@@ -104,18 +113,24 @@ class Run:
         if state is None and args.init:
             self._start_from(load_checkpoint(args.init)["average"])
         self.average = Average(self.learner, args.decay)
-        decayed = [p for p in self.learner.parameters() if p.ndim > 1]
-        plain = [p for p in self.learner.parameters() if p.ndim <= 1]
+        if args.stage == "closeups":
+            self.learner.train_only_closeup()
+        trained = [p for p in self.learner.parameters() if p.requires_grad]
+        decayed = [p for p in trained if p.ndim > 1]
+        plain = [p for p in trained if p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
         self.optimiser = torch.optim.AdamW(groups, lr=args.rate, betas=(0.9, 0.98), fused=True)
         if state is not None:
             self._restore(state)
 
     def _start_from(self, weights: dict[str, Tensor]) -> None:
-        """All weights of a prompting run; of a grouping run only what it trained."""
+        """What the stages before this one trained."""
         trained = ("sam.image_encoder.", "grouping.") if self.args.fresh_decoder else ("",)
+        if self.args.fresh_closeup:
+            trained = ("sam.", "grouping.")
         kept = {name: value for name, value in weights.items() if name.startswith(trained)}
-        self.learner.load_state_dict(kept, strict=not self.args.fresh_decoder)
+        fresh = self.args.fresh_decoder or self.args.fresh_closeup
+        self.learner.load_state_dict(kept, strict=not fresh)
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.learner.load_state_dict(state["learner"])
@@ -169,7 +184,7 @@ class Run:
         if rng.random() < 0.5:
             pixels, masks = pixels[:, :, ::-1].copy(), [m[:, :, ::-1] for m in masks]
         stage = STAGES[self.args.stage]
-        loss, stats = stage(self.learner, normalise(pixels, rng), masks, self.args.rounds, rng)
+        loss, stats = stage(self.learner, pixels, masks, self.args.rounds, rng)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.seconds = average_gradients(self.learner, self._clock())
@@ -208,6 +223,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--fresh-decoder", action="store_true", help="take only the encoder from --init"
     )
+    parser.add_argument(
+        "--fresh-closeup", action="store_true", help="take all but the close-ups from --init"
+    )
     parser.add_argument("--size", type=int, default=192, help="input pixels, a multiple of 16")
     parser.add_argument("--ranks", type=int, default=2, help="processes, one a core")
     parser.add_argument("--batch", type=int, default=6, help="images a process and step")
@@ -234,7 +252,9 @@ def work(args: argparse.Namespace, rank: int) -> None:
     run = Run(args, rank)
     rng = np.random.default_rng([args.seed, run.step, rank])
     seed = 1_000_000 * (args.seed + 1000 * rank) + run.step
-    pool = Pool(args.data, args.size, args.capacity, seed, exclude_nc_nd=args.exclude_nc_nd)
+    close = args.stage == "closeups"
+    scale = Scale(PICTURE, PICTURE) if close else Scale(args.size, args.size // 2)
+    pool = Pool(args.data, scale, args.capacity, seed, exclude_nc_nd=args.exclude_nc_nd)
     run.train(pool, rng)
     pool.close()
 

@@ -103,7 +103,7 @@ class Annotator:
         laps.end("session")
         (decoded,) = self._model.decode([(self._embedding, request)])
         laps.end("decode")
-        found, logits = masks.finish(decoded, self._frame, self._embedding.guide(submit.prompt))
+        found, logits = masks.finish(decoded, self._frame)
         laps.end("resize")
         result = MaskResult(found, logits, Timings(0.0, 0.0, 0.0, 1))
         reply = _only(Reply, self.session.on_result(submit.ticket, result))

@@ -6,7 +6,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from server.engine.models.tiny import build_tiny
+from server.engine.models.closeup import CloseUp
+from server.engine.models.compact import narrowed
+from server.engine.models.tiny import EMBED_DIM, Tiny, build_tiny
 from server.engine.models.upstream import (
     ImageEncoderViT,
     MaskDecoder,
@@ -42,9 +44,9 @@ def write_random_checkpoint(name: str, folder: Path) -> Path:
 def _write_tiny(path: Path) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
-        sam = build_tiny()
-    note = json.dumps({"input_size": sam.image_encoder.img_size})
-    save_file(sam.state_dict(), path, metadata={"samwire": note})
+        tiny = Tiny(build_tiny(), CloseUp(EMBED_DIM))
+    note = json.dumps({"input_size": tiny.sam.image_encoder.img_size})
+    save_file(narrowed(tiny.networks().state_dict()), path, metadata={"samwire": note})
     return path
 
 

@@ -11,7 +11,7 @@ out here without making that image:
 - COCO's runs go down the columns: the places of those changes, in order, are the RLE.
 
 The cost is that of the mask's part of the model's input and the image's columns it covers, however
-many rows the image has.
+many rows the image has. A close-up's logits lie in a window of the image instead; the same holds.
 """
 
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server import rle
+from server.engine.closeup import Window
 from server.engine.models.base import Decoded
-from server.engine.refine import refine
-from server.engine.types import Logits, Mask, RgbImage
+from server.engine.types import Logits, Mask
 from server.errors import WireError
 from server.geometry import Frame
 
@@ -35,22 +35,24 @@ _MARGIN = 2  # logits around the positive ones that a change of sign next to the
 _BLOCK = 1 << 16  # values worked on at a time: more would leave the processor's cache
 
 
-def finish(
-    decoded: Decoded, frame: Frame, picture: RgbImage | None = None
-) -> tuple[tuple[Mask, ...], tuple[Logits, ...]]:
+def finish(decoded: Decoded, frame: Frame) -> tuple[tuple[Mask, ...], tuple[Logits, ...]]:
     """Each candidate's mask, and its logits as they are remembered.
 
-    With the embedding's `picture` the masks are refined by its colours; what is remembered stays
-    the decoder's own.
+    Masks are those of the close-ups where the model made some; what is remembered stays the
+    decoder's own.
 
     Raises:
         WireError: `internal` when the decoder gave something that is no number.
     """
     if not (np.isfinite(decoded.logits).all() and np.isfinite(decoded.scores).all()):
         raise WireError("internal", "the decoder gave no mask for this prompt")
+    if decoded.closeups:
+        changes = [_close(one.logits, one.window, frame) for one in decoded.closeups]
+    else:
+        changes = [_whole(plane, frame) for plane in decoded.logits]
     masks = tuple(
-        _mask(plane if picture is None else _refined(plane, frame, picture), frame, float(score))
-        for plane, score in zip(decoded.logits, decoded.scores, strict=True)
+        _mask(turns, frame, float(score))
+        for turns, score in zip(changes, decoded.scores, strict=True)
     )
     return masks, tuple(_remembered(plane) for plane in decoded.logits)
 
@@ -84,27 +86,12 @@ def logits_of(mask: rle.Rle, frame: Frame, side: int) -> Logits:
     return logits
 
 
-def _refined(plane: NDArray[np.float32], frame: Frame, picture: RgbImage) -> NDArray[np.float32]:
-    """The plane with its outline moved to where the colours part, on its own coarse grid.
-
-    At the model's input size the gain is a little larger, and the cost four times as large.
-    """
-    side = plane.shape[0]
-    height, width = (
-        min(side, -(-length * side // frame.input_size)) for length in picture.shape[:2]
-    )
-    small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-    better = refine(np.asarray(small, np.uint8), np.ascontiguousarray(plane[:height, :width]))
-    below, beside = side - height, side - width
-    return np.asarray(cv2.copyMakeBorder(better, 0, below, 0, beside, cv2.BORDER_REPLICATE))
-
-
 def _remembered(plane: NDArray[np.float32]) -> Logits:
     return np.clip(plane, -_MOST, _MOST).astype(np.float16)
 
 
-def _mask(plane: NDArray[np.float32], frame: Frame, score: float) -> Mask:
-    encoded = rle.from_changes((frame.height, frame.width), _changes(plane, frame))
+def _mask(changes: NDArray[np.int64], frame: Frame, score: float) -> Mask:
+    encoded = rle.from_changes((frame.height, frame.width), changes)
     return Mask(
         size=encoded["size"],
         counts=encoded["counts"],
@@ -115,49 +102,88 @@ def _mask(plane: NDArray[np.float32], frame: Frame, score: float) -> Mask:
 
 
 @dataclass(frozen=True, slots=True)
-class _Axis:
-    """The part of one axis of the model's input that is enlarged, and its scale to the image's."""
+class _Line:
+    """How logits lie along one axis of the image."""
 
+    factor: int
+    """Model pixels a logit is first enlarged to."""
+    inside: int
+    """Model pixels that are image, not padding."""
+    origin: float
+    """Where they begin, and how far they reach, in image pixels."""
+    length: float
+    limit: int
+    """The image's pixels."""
+
+    @property
+    def scale(self) -> float:
+        """Image pixels a model pixel."""
+        return self.length / self.inside
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """The part of one axis that is enlarged."""
+
+    line: _Line
     logits: slice
     start: int
     """First model pixel of the part, and the one after its last."""
     stop: int
-    inside: int
-    """Model pixels that are image, not padding."""
-    length: int
-    """Image pixels."""
 
     def image_range(self) -> tuple[int, int]:
         """Image pixels that lie next to a model pixel of the part."""
-        scale = self.length / self.inside
-        first = int((self.start - 0.5) * scale) if self.start else 0
-        end = int((self.stop + 0.5) * scale) + 1 if self.stop < self.inside else self.length
-        return max(0, first), min(self.length, end)
+        line = self.line
+        first = int((self.start - 0.5) * line.scale + line.origin)
+        end = int((self.stop + 0.5) * line.scale + line.origin) + 1
+        return max(0, first), min(line.limit, end)
 
 
-def _axis(positive: NDArray[np.intp], factor: int, inside: int, length: int) -> _Axis:
+def _axis(positive: NDArray[np.intp], line: _Line) -> _Axis:
     """Around the logits that are positive along this axis, given by their indices."""
     # Slicing ends where the logits end; the model's input is as bounded.
     part = slice(max(0, int(positive[0]) - _MARGIN), int(positive[-1]) + 1 + _MARGIN)
-    start, stop = min(part.start * factor, inside), min(part.stop * factor, inside)
-    return _Axis(part, start, stop, inside, length)
+    start, stop = (min(end * line.factor, line.inside) for end in (part.start, part.stop))
+    return _Axis(line, part, start, stop)
 
 
-def _changes(plane: NDArray[np.float32], frame: Frame) -> NDArray[np.int64]:
+def _whole(plane: NDArray[np.float32], frame: Frame) -> NDArray[np.int64]:
+    """The changes of logits that lie over the model's whole input."""
+    factor, rest = divmod(frame.input_size, plane.shape[0])
+    if rest:
+        raise ValueError(f"logits of side {plane.shape[0]} for an input of {frame.input_size}")
+    x = _Line(factor, frame.model_width, 0.0, frame.width, frame.width)
+    y = _Line(factor, frame.model_height, 0.0, frame.height, frame.height)
+    return _changes(plane, x, y)
+
+
+def _close(logits: NDArray[np.float32], window: Window, frame: Frame) -> NDArray[np.int64]:
+    """The changes of a close-up's logits. A frame of cells says that beyond them is no mask."""
+    cells = len(logits)
+    framed = np.pad(logits, 1, constant_values=-_CERTAIN)
+    left, top = window.x - window.side / cells, window.y - window.side / cells
+    side = window.side * (cells + 2) / cells * frame.input_size
+    corner = np.array([[left, top], [0.0, 0.0]]) * frame.input_size
+    reach = frame.to_image(np.array([side, side]))
+    (x0, y0), _ = frame.to_image(corner)
+    x = _Line(1, cells + 2, float(x0), float(reach[0]), frame.width)
+    y = _Line(1, cells + 2, float(y0), float(reach[1]), frame.height)
+    return _changes(framed, x, y)
+
+
+def _changes(plane: NDArray[np.float32], across: _Line, down: _Line) -> NDArray[np.int64]:
     """Where the mask turns on or off, as positions down the image's columns, in order."""
     positive = plane > 0.0
     rows, columns = (np.flatnonzero(positive.any(axis=axis)) for axis in (1, 0))
     if not rows.size:
         return np.zeros(0, np.int64)
-    factor, rest = divmod(frame.input_size, plane.shape[0])
-    if rest:
-        raise ValueError(f"logits of side {plane.shape[0]} for an input of {frame.input_size}")
-    y = _axis(rows, factor, frame.model_height, frame.height)
-    x = _axis(columns, factor, frame.model_width, frame.width)
+    x, y = _axis(columns, across), _axis(rows, down)
     if y.start >= y.stop or x.start >= x.stop:  # only in the padding
         return np.zeros(0, np.int64)
-    model_columns = _model_part(plane, x, y, factor)
+    model_columns = _model_part(plane, x, y)
     first, end = x.image_range()
+    if first >= end:  # a window may lie beyond the image
+        return np.zeros(0, np.int64)
     step = max(1, _BLOCK // (y.stop - y.start))
     blocks = [(start, min(start + step, end)) for start in range(first, end, step)]
     # A change at the edge of a block that is none comes twice, and so cancels.
@@ -166,10 +192,10 @@ def _changes(plane: NDArray[np.float32], frame: Frame) -> NDArray[np.int64]:
     )
 
 
-def _model_part(plane: NDArray[np.float32], x: _Axis, y: _Axis, factor: int) -> NDArray[np.float32]:
+def _model_part(plane: NDArray[np.float32], x: _Axis, y: _Axis) -> NDArray[np.float32]:
     """The first step, in the part alone, turned: columns x rows of the model's input."""
     part = np.ascontiguousarray(plane[y.logits, x.logits].T)
-    size = (part.shape[1] * factor, part.shape[0] * factor)
+    size = (part.shape[1] * y.line.factor, part.shape[0] * x.line.factor)
     large = cv2.resize(part, size, interpolation=cv2.INTER_LINEAR)
     return np.asarray(large, np.float32)[: x.stop - x.start, : y.stop - y.start]
 
@@ -178,7 +204,7 @@ def _image_columns(
     model_columns: NDArray[np.float32], x: _Axis, first: int, end: int
 ) -> NDArray[np.float32]:
     """The second step, across: image columns x rows of the model's input."""
-    places = (np.arange(first, end) + 0.5) * (x.inside / x.length) - 0.5 - x.start
+    places = (np.arange(first, end) + 0.5 - x.line.origin) / x.line.scale - 0.5 - x.start
     np.clip(places, 0, len(model_columns) - 1, out=places)
     left = places.astype(np.intp)
     share = (places - left).astype(np.float32)[:, None]
@@ -202,7 +228,7 @@ def _crossings(lines: NDArray[np.float32], y: _Axis, first_column: int) -> NDArr
     above, below = flat[after - 1].astype(np.float64), flat[after].astype(np.float64)
     zero = y.start + row[within] - 1 + above / (above - below)
     # The image row, not whole, that has this place; the mask is what is above zero, not zero.
-    crossing = (zero + 0.5) * (y.length / y.inside) - 0.5
+    crossing = (zero + 0.5) * y.line.scale + y.line.origin - 0.5
     first = np.where(inside[1:][after], np.floor(crossing) + 1, np.ceil(crossing))
-    place[within] = np.minimum(first, y.length)
-    return (first_column + column) * y.length + place
+    place[within] = np.clip(first, 0, y.line.limit)
+    return (first_column + column) * y.line.limit + place

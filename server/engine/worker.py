@@ -203,13 +203,12 @@ class Worker:
     ) -> None:
         image = job.image
         frame = Frame(image.width, image.height, self._model.input_size)
-        picture = image.entry.embedding.guide(job.request.prompt)
 
         def work() -> MaskResult | None:
             if job.ended:  # the client left while the device was at it
                 return None
             started_at = time.monotonic()
-            found, logits = masks.finish(decoded, frame, picture)
+            found, logits = masks.finish(decoded, frame)
             post_ms = (time.monotonic() - started_at) * 1e3
             return MaskResult(found, logits, Timings(job.queue_ms, decode_ms, post_ms, batch))
 

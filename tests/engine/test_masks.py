@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from server import rle
 from server.engine import masks
-from server.engine.models.base import Decoded
+from server.engine.closeup import Window
+from server.engine.models.base import CloseUpLogits, Decoded
 from server.engine.types import Logits, Mask
 from server.errors import WireError
 from server.geometry import Frame
@@ -313,22 +314,60 @@ def test_a_big_mask_takes_no_picture_of_numbers(monkeypatch: pytest.MonkeyPatch)
     assert max(largest) <= 400_000
 
 
-def test_a_picture_draws_the_outline_where_its_colours_part() -> None:
-    rows, columns = np.mgrid[0:256, 0:256].astype(np.float32)
-    disc = np.hypot(rows - 128, columns - 120) < 60
-    grain = np.random.default_rng(0).integers(-6, 7, (256, 256, 3))
-    picture = np.where(disc[..., None], (200, 60, 50), (70, 90, 120)) + grain
-    # A blunt guess: sure of the middle and of what is far away, wrong in between.
-    guess = ((50 - np.hypot(rows - 128, columns - 126)) / 8)[::4, ::4]
-    decoded = Decoded(guess[None].astype(np.float32), np.array([0.8], np.float32))
-    frame = Frame(256, 256, 256)
-    (plain,), (kept,) = masks.finish(decoded, frame)
-    (drawn,), (still_kept,) = masks.finish(decoded, frame, picture.astype(np.uint8))
+def close(logits: np.ndarray, window: Window) -> Decoded:
+    """A decoder's answer whose mask is a close-up's."""
+    nothing = np.full((1, 64, 64), -5.0, np.float32)
+    return Decoded(nothing, np.array([0.8], np.float32), (CloseUpLogits(window, logits),))
 
-    def iou(mask: Mask) -> float:
-        found = rle.decode(rle.Rle(size=mask.size, counts=mask.counts))
-        return float((found & disc).sum() / (found | disc).sum())
 
-    assert iou(drawn) > 0.93
-    assert iou(plain) < 0.8
-    np.testing.assert_array_equal(kept, still_kept)
+def drawn(mask: Mask) -> np.ndarray:
+    return rle.decode(rle.Rle(size=mask.size, counts=mask.counts))
+
+
+def hats(places: np.ndarray) -> np.ndarray:
+    """Weights of 12 cells, and of one more on each side, at places counted in cells."""
+    return np.maximum(0.0, 1.0 - np.abs(places[:, None] + 0.5 - np.arange(14)))
+
+
+@given(
+    st.integers(5, 90),
+    st.integers(5, 90),
+    st.floats(-0.4, 0.9),
+    st.floats(-0.4, 0.9),
+    st.floats(0.05, 1.0),
+    st.integers(0, 2**32 - 1),
+)
+def test_a_close_up_masks_what_its_logits_interpolate_to(
+    height: int, width: int, x: float, y: float, side: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    logits = cv2.GaussianBlur(rng.normal(size=(12, 12)), (0, 0), 1.0).astype(np.float32)
+    frame = Frame(width, height, 64)
+    (mask,), _ = masks.finish(close(logits, Window(x, y, side)), frame)
+
+    shares_down = (np.arange(height) + 0.5) / height * frame.model_height / 64
+    shares_across = (np.arange(width) + 0.5) / width * frame.model_width / 64
+    down, across = hats((shares_down - y) / side * 12), hats((shares_across - x) / side * 12)
+    beyond = 1 - down.sum(axis=1)[:, None] * across.sum(axis=1)
+    expected = down @ np.pad(logits, 1, constant_values=-10.0) @ across.T - 10 * beyond
+    sure = np.abs(expected) > 1e-3
+    np.testing.assert_array_equal(drawn(mask)[sure], (expected > 0)[sure])
+
+
+def test_beyond_a_close_ups_window_is_no_mask() -> None:
+    full = np.full((96, 96), 3.0, np.float32)
+    (mask,), _ = masks.finish(close(full, Window(0.25, 0.5, 0.25)), Frame(400, 400, 64))
+    assert mask.bbox == pytest.approx((100, 200, 100, 100), abs=2)
+    assert mask.area == pytest.approx(10_000, rel=0.02)
+
+
+def test_a_window_beyond_the_image_gives_an_empty_mask() -> None:
+    full = np.full((96, 96), 3.0, np.float32)
+    (mask,), _ = masks.finish(close(full, Window(0.8, 0.1, 0.1)), Frame(100, 400, 64))
+    assert mask.area == 0
+
+
+def test_what_is_remembered_is_the_decoders_own() -> None:
+    full = np.full((96, 96), 3.0, np.float32)
+    _, (kept,) = masks.finish(close(full, Window(0.0, 0.0, 1.0)), Frame(64, 64, 64))
+    np.testing.assert_array_equal(kept, np.full((64, 64), -5.0, np.float16))

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from server.engine.models.tiny import build_tiny
+from server.engine.models.closeup import CloseUp
+from server.engine.models.tiny import EMBED_DIM, Tiny, build_tiny
+from server.engine.models.tiny_model import TinyModel
 from training.robot import Photo, annotate_boxes, annotate_clicks, iou, next_click, tight_box
 
 
@@ -46,10 +48,16 @@ def test_a_tight_box_reaches_to_the_far_edges_of_the_last_pixels() -> None:
     assert tight_box(square(3, 7, 5)) == (7.0, 3.0, 12.0, 8.0)
 
 
+def untrained_tiny() -> TinyModel:
+    tiny = Tiny(build_tiny(64).eval(), CloseUp(EMBED_DIM).eval())
+    cpu = torch.device("cpu")
+    return TinyModel(tiny, fingerprint="f", device=cpu, dtype=torch.float32)
+
+
 def test_an_untrained_model_is_annotated_to_the_end() -> None:
     torch.manual_seed(0)
     rgb = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
-    photo = Photo(build_tiny(64).eval(), rgb)
+    photo = Photo(untrained_tiny(), rgb)
     truths = [square(2, 3, 20)[:48], square(20, 30, 12)[:48]]
     clicked = annotate_clicks(photo, truths, clicks=3)
     assert clicked.ious.shape == clicked.scores.shape == (2, 3)

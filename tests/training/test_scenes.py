@@ -6,7 +6,7 @@ import pytest
 from training.cache import Cache, CacheWriter
 from training.pool import Pool
 from training.regions import colour_regions
-from training.scenes import BACKGROUNDS, CUTOUTS, MAX_MASKS, REAL, make_sample
+from training.scenes import BACKGROUNDS, CUTOUTS, MAX_MASKS, REAL, Scale, make_sample
 
 SIZE = 64
 
@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_samples_have_usable_masks_of_half_the_pictures_size(folder: Path) -> None:
     cache, rng = Cache(folder), np.random.default_rng(0)
     for _ in range(60):
-        sample = make_sample(cache, SIZE, rng)
+        sample = make_sample(cache, Scale(SIZE, SIZE // 2), rng)
         assert sample.pixels.shape == (SIZE, SIZE, 3)
         assert 1 <= len(sample.masks) <= MAX_MASKS
         for mask in sample.masks:
@@ -46,7 +46,9 @@ def test_samples_have_usable_masks_of_half_the_pictures_size(folder: Path) -> No
 
 def test_a_seed_names_a_sample(folder: Path) -> None:
     cache = Cache(folder)
-    one, two = (make_sample(cache, SIZE, np.random.default_rng(7)) for _ in range(2))
+    one, two = (
+        make_sample(cache, Scale(SIZE, SIZE // 2), np.random.default_rng(7)) for _ in range(2)
+    )
     assert np.array_equal(one.pixels, two.pixels)
     assert np.array_equal(np.stack(one.masks), np.stack(two.masks))
 
@@ -67,7 +69,7 @@ def test_a_flat_picture_has_no_colour_regions() -> None:
 
 
 def test_a_pool_keeps_masks_with_their_pictures_and_renews_its_oldest_part(folder: Path) -> None:
-    pool = Pool(folder, SIZE, capacity=Pool.CHUNK, seed=1)
+    pool = Pool(folder, Scale(SIZE, SIZE // 2), capacity=Pool.CHUNK, seed=1)
     before, masks = pool.draw(20, np.random.default_rng(0))
     assert before.shape == (20, SIZE, SIZE, 3)
     assert all(len(m) and m.any(axis=(1, 2)).all() for m in masks)

@@ -11,9 +11,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from server.engine.types import DecodeRequest, Prompt, RgbImage
+from server.engine.closeup import Window
+from server.engine.types import DecodeRequest, RgbImage
 
-__all__ = ["Decoded", "DeviceLostError", "Embedding", "Model", "OutOfMemoryError"]
+__all__ = ["CloseUpLogits", "Decoded", "DeviceLostError", "Embedding", "Model", "OutOfMemoryError"]
 
 
 class OutOfMemoryError(Exception):
@@ -33,12 +34,15 @@ class Embedding:
     """Of the image, in its own pixels."""
     height: int
     nbytes: int
-    picture: RgbImage | None = None
-    """The image as the model saw it, small: for a model whose masks are refined by its colours."""
 
-    def guide(self, prompt: Prompt) -> RgbImage | None:
-        """The picture to refine this prompt's mask by; clicks gain from it, boxes lose."""
-        return self.picture if prompt.box is None else None
+
+@dataclass(frozen=True, slots=True)
+class CloseUpLogits:
+    """What a second look at one candidate gave: logits that replace its mask's."""
+
+    window: Window
+    logits: NDArray[np.float32]
+    """cells x cells, over the window; > 0 is mask, and beyond the window none is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,8 @@ class Decoded:
     """k x h x w low-resolution logits; > 0 is mask. k = 3 for `want="all"`, else 1."""
     scores: NDArray[np.float32]
     """k predicted IoUs, as the model gave them (not clipped)."""
+    closeups: tuple[CloseUpLogits, ...] = ()
+    """One for each of the k where the model looks twice, else none."""
 
 
 class Model(Protocol):

@@ -17,7 +17,8 @@ from torch import Tensor
 from server.engine.models.device import choose_device, choose_dtype
 from server.engine.models.download import Progress, RemoteFile, digest, fetch
 from server.engine.models.sam import SamModel
-from server.engine.models.tiny import load_tiny
+from server.engine.models.tiny import Tiny, load_tiny
+from server.engine.models.tiny_model import TinyModel
 from server.engine.models.upstream import Sam, sam_model_registry
 
 __all__ = ["MODELS", "OFFICIAL", "CheckpointError", "load_model"]
@@ -84,13 +85,12 @@ def load_model(
         path, sha256 = _weights(name, progress)
     else:
         path, sha256 = checkpoint, _digest(checkpoint)
-    return SamModel(
-        _load(name, path),
-        name=name,
-        fingerprint=f"{name}-{sha256[:16]}",
-        device=chosen,
-        dtype=numbers,
-    )
+    fingerprint = f"{name}-{sha256[:16]}"
+    if name == "tiny":
+        tiny = _load_tiny(path)
+        return TinyModel(tiny, fingerprint=fingerprint, device=chosen, dtype=numbers)
+    sam = _load_official(name, path)
+    return SamModel(sam, name=name, fingerprint=fingerprint, device=chosen, dtype=numbers)
 
 
 def _weights(name: str, progress: Progress) -> tuple[Path, str]:
@@ -107,13 +107,7 @@ def _digest(checkpoint: Path) -> str:
     return digest(checkpoint)
 
 
-def _load(name: str, path: Path) -> Sam:
-    if name == "tiny":
-        return _load_tiny(path)
-    return _load_official(name, path)
-
-
-def _load_tiny(path: Path) -> Sam:
+def _load_tiny(path: Path) -> Tiny:
     try:
         return load_tiny(path)
     except (SafetensorError, KeyError, RuntimeError, TypeError) as error:

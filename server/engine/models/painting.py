@@ -23,9 +23,12 @@ __all__ = [
     "EXCLUDE",
     "INCLUDE",
     "TOP_LEFT",
+    "Token",
     "fit_to_box",
+    "hold",
     "paint_prompt",
     "painted",
+    "share_of_box",
     "tokens_of",
 ]
 
@@ -68,15 +71,19 @@ def tokens_of(prompt: Prompt, frame: Frame) -> list[Token]:
 def fit_to_box(logits: NDArray[np.float32], tokens: Sequence[Token]) -> NDArray[np.float32]:
     """K x side x side logits, held to the prompt's box if it has one."""
     side = logits.shape[-1]
-    share = _share_of_box(tokens, side)
+    share = share_of_box(tokens, side)
     if share is None:
         return logits
     lift = 0.0
     if len(tokens) == 2:
         smallness = 1 - np.sqrt(share.mean() / SMALL_SHARE)
         lift = LIFT + SMALL_LIFT * max(0.0, float(smallness))
-    held: NDArray[np.float32] = np.minimum(logits + np.float32(lift), EDGE_LOGIT * (2 * share - 1))
-    return held
+    return hold(logits + np.float32(lift), share)
+
+
+def hold(logits: NDArray[np.float32], share: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logits cut at the edges of a box that covers `share` of each cell."""
+    return np.asarray(np.minimum(logits, EDGE_LOGIT * (2 * share - 1)), np.float32)
 
 
 def paint_prompt(
@@ -98,13 +105,13 @@ def paint_prompt(
 
 
 def _box(tokens: Sequence[Token], side: int) -> NDArray[np.float32]:
-    share = _share_of_box(tokens, side)
+    share = share_of_box(tokens, side)
     if share is None:
         return np.zeros((side, side), np.float32)
     return (OUTSIDE_BOX + (INSIDE_BOX - OUTSIDE_BOX) * share).astype(np.float32)
 
 
-def _share_of_box(tokens: Sequence[Token], side: int) -> NDArray[np.float32] | None:
+def share_of_box(tokens: Sequence[Token], side: int) -> NDArray[np.float32] | None:
     """How much of each cell lies in the box; nothing without one."""
     corners = {label: (x * side, y * side) for x, y, label in tokens if label >= TOP_LEFT}
     if not corners:

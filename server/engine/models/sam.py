@@ -9,7 +9,6 @@ import contextlib
 import time
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import replace
 from itertools import product
 from statistics import median
 from typing import Protocol, cast
@@ -24,7 +23,6 @@ from server.engine.models.base import Decoded, Embedding, OutOfMemoryError
 from server.engine.models.decoder import FoldedDecoder
 from server.engine.models.device import translating
 from server.engine.models.encoder import STEP_S, SteppedViT
-from server.engine.models.painting import fit_to_box, painted, tokens_of
 from server.engine.models.prompts import LENGTHS, OUTPUT_TOKENS
 from server.engine.models.simple import Row
 from server.engine.models.tiny import TinyEncoder
@@ -68,7 +66,6 @@ class SamModel:
         self._mean, self._std = sam.pixel_mean.to(device), sam.pixel_std.to(device)
         self._input_size: int = sam.image_encoder.img_size
         self._logits_size: int = sam.prompt_encoder.mask_input_size[0]
-        self._is_small = isinstance(sam.image_encoder, TinyEncoder)
         self._decoder = FoldedDecoder(sam, device=device, dtype=dtype)
         self._encoder = _in_steps(sam.image_encoder, device, dtype)
 
@@ -108,10 +105,11 @@ class SamModel:
         resized = yield from resize_beside(image, Frame(width, height, self._input_size))
         pixels = self._normalised(resized).to(self._dtype)
         encoded = yield from self._encoder.steps(pixels)
-        features = self._decoder.store(encoded)
-        if not self._is_small:
-            return Embedding(features, width, height, features.nbytes)
-        return Embedding(features, width, height, features.nbytes + resized.nbytes, resized)
+        return self._embedding(self._decoder.store(encoded), image)
+
+    def _embedding(self, stored: Tensor, image: RgbImage) -> Embedding:
+        height, width = image.shape[:2]
+        return Embedding(stored, width, height, stored.nbytes)
 
     def _normalised(self, image: RgbImage) -> Tensor:
         pixels = torch.from_numpy(image).to(self._device).permute(2, 0, 1).unsqueeze(0)
@@ -129,21 +127,13 @@ class SamModel:
         answers = self._decoder.decode([self._row(*asked) for asked in batch])
         if not all(map(_is_finite, answers)):
             raise ArithmeticError("the model answered with numbers that are none")
-        if self._is_small:
-            return [
-                self._fitted(answer, *asked) for answer, asked in zip(answers, batch, strict=True)
-            ]
         return answers
 
-    def _fitted(self, answer: Decoded, embedding: Embedding, request: DecodeRequest) -> Decoded:
-        frame = Frame(embedding.width, embedding.height, self._input_size)
-        return replace(answer, logits=fit_to_box(answer.logits, tokens_of(request.prompt, frame)))
-
     def _row(self, embedding: Embedding, request: DecodeRequest) -> Row:
-        frame = Frame(embedding.width, embedding.height, self._input_size)
-        if self._is_small:
-            request = painted(request, frame, self._logits_size)
-        return cast("Tensor", embedding.features), frame, request
+        return cast("Tensor", embedding.features), self._frame(embedding), request
+
+    def _frame(self, embedding: Embedding) -> Frame:
+        return Frame(embedding.width, embedding.height, self._input_size)
 
     def warm_up(self, max_decode_ms: float) -> int:
         """Run every shape once; return the largest batch that decodes within `max_decode_ms`.
@@ -170,7 +160,8 @@ class SamModel:
         self, length: int, want: Want, *, prior: bool
     ) -> tuple[Embedding, DecodeRequest]:
         """A request whose tokens fill a row of this length, on a blank image."""
-        embedding = Embedding(self._decoder.store(self._blank), 1, 1, 0)
+        black = np.zeros((1, 1, 3), np.uint8)
+        embedding = self._embedding(self._decoder.store(self._blank), black)
         prompt = Prompt(points=((0.0, 0.0, 1),) * (length - OUTPUT_TOKENS - 1))
         side = 4 * self._blank.shape[-1]
         logits: Logits | None = np.zeros((side, side), dtype=np.float16) if prior else None

@@ -1,4 +1,4 @@
-"""The bundled model: SAM's prompt encoder and mask decoder behind a small image encoder of our own.
+"""The bundled model's networks: SAM's prompt encoder and mask decoder behind an encoder of our own.
 
 The encoder is shaped for a CPU: dense convolutions and matrix products that run at full rate in
 bfloat16, channels last, few activations at high resolution, batch norms that fold into their
@@ -8,17 +8,28 @@ stride 8, where the embedding lives. `steps` is the encoder; `forward` only runs
 
 import json
 from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from server.engine.models.closeup import CloseUp
+from server.engine.models.compact import widened
+from server.engine.models.layers import ConvNorm, ResidualBlock, fold_norms
 from server.engine.models.upstream import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
-__all__ = ["EMBED_STRIDE", "INPUT_SIZE", "TinyEncoder", "build_tiny", "load_tiny"]
+__all__ = [
+    "EMBED_DIM",
+    "EMBED_STRIDE",
+    "INPUT_SIZE",
+    "Tiny",
+    "TinyEncoder",
+    "build_tiny",
+    "load_tiny",
+]
 
 INPUT_SIZE = 384
 EMBED_DIM = 128
@@ -27,34 +38,6 @@ CONTEXT_DIM = 256
 CONTEXT_HEADS = 8
 FREQUENCIES = 8
 """Sines per axis that tell the context blocks where a token is."""
-
-
-class ConvNorm(nn.Sequential):
-    """A convolution and its batch norm, which `fold` makes one."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> None:
-        conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
-        super().__init__(conv, nn.BatchNorm2d(outputs))
-
-    def fold(self) -> None:
-        """Put the norm's scale and shift into the convolution. Only for inference."""
-        conv, norm = self
-        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            self[0] = fuse_conv_bn_eval(conv, norm)
-            self[1] = nn.Identity()
-
-
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions added to their input."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = ConvNorm(channels, channels)
-        self.second = ConvNorm(channels, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """BxCxHxW to the same."""
-        return F.relu(x + self.second(F.relu(self.first(x))))
 
 
 class ContextBlock(nn.Module):
@@ -204,15 +187,26 @@ def _sharpen(encoder: PromptEncoder) -> None:
     frequencies[:, frequencies.shape[1] // 2 :] *= 4
 
 
-def load_tiny(path: Path) -> Sam:
-    """The trained model of `path`, in float32, its norms folded, ready for inference."""
+@dataclass(frozen=True, slots=True)
+class Tiny:
+    """The networks of both looks."""
+
+    sam: Sam
+    closeup: CloseUp
+
+    def networks(self) -> nn.ModuleDict:
+        """Both, under the names that their weights are stored under."""
+        return nn.ModuleDict({"sam": self.sam, "closeup": self.closeup})
+
+
+def load_tiny(path: Path) -> Tiny:
+    """The trained networks of `path`, in float32, their norms folded, ready for inference."""
     with safe_open(path, framework="pt") as file:
         metadata = json.loads(file.metadata()["samwire"])
-        state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    sam = build_tiny(metadata["input_size"])
-    sam.load_state_dict(state)
-    sam.eval().requires_grad_(requires_grad=False)
-    for module in sam.modules():
-        if isinstance(module, ConvNorm):
-            module.fold()
-    return sam
+        state = widened({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    tiny = Tiny(build_tiny(metadata["input_size"]), CloseUp(EMBED_DIM))
+    networks = tiny.networks()
+    networks.load_state_dict(state)
+    networks.eval().requires_grad_(requires_grad=False)
+    fold_norms(networks)
+    return tiny

@@ -13,9 +13,7 @@ from torch import Tensor
 
 from server.engine.models.base import Embedding
 from server.engine.models.catalog import TINY_WEIGHTS, load_model
-from server.engine.models.painting import fit_to_box, painted, tokens_of
 from server.engine.models.sam import SamModel, resize_beside
-from server.engine.models.tiny import TinyEncoder
 from server.engine.models.upstream import ResizeLongestSide, Sam, SamPredictor
 from server.engine.types import DecodeRequest, Prompt, RgbImage, Want
 from server.geometry import Frame
@@ -44,24 +42,6 @@ def predictor_of(sam: Sam, image: RgbImage) -> SamPredictor:
     return predictor
 
 
-def mask_input(sam: Sam, image: RgbImage, request: DecodeRequest) -> NDArray[np.float32] | None:
-    """The prior as SamPredictor takes it; the bundled model's has the prompt painted in."""
-    if isinstance(sam.image_encoder, TinyEncoder):
-        frame = Frame(image.shape[1], image.shape[0], sam.image_encoder.img_size)
-        request = painted(request, frame, sam.prompt_encoder.mask_input_size[0])
-    return None if request.prior is None else request.prior[None].astype(np.float32)
-
-
-def held_to_box(
-    sam: Sam, image: RgbImage, prompt: Prompt, logits: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """The bundled model's logits are cut at a box's edges; the others' are not."""
-    if not isinstance(sam.image_encoder, TinyEncoder):
-        return logits
-    frame = Frame(image.shape[1], image.shape[0], sam.image_encoder.img_size)
-    return fit_to_box(logits, tokens_of(prompt, frame))
-
-
 @pytest.mark.parametrize("want", ["single", "all", "best"])
 @pytest.mark.parametrize(
     "prompt",
@@ -80,17 +60,13 @@ def test_masks_logits_and_scores_equal_those_of_sam_predictor(
         point_coords=np.array([point[:2] for point in prompt.points]),
         point_labels=np.array([point[2] for point in prompt.points]),
         box=None if prompt.box is None else np.array(prompt.box),
-        mask_input=mask_input(sam, photo, DecodeRequest(prompt, want)),
         multimask_output=want != "single",
     )
     order = np.argsort(-scores, kind="stable")[: 3 if want == "all" else 1]
     model = served(sam)
     [decoded] = model.decode([(finish(model.encode(photo)), DecodeRequest(prompt, want))])
-    held = held_to_box(sam, photo, prompt, logits[order])
-    np.testing.assert_allclose(decoded.logits, held, atol=1e-4)
+    np.testing.assert_allclose(decoded.logits, logits[order], atol=1e-4)
     np.testing.assert_allclose(decoded.scores, scores[order], atol=1e-4)
-    if not np.array_equal(held, logits[order]):
-        return  # SamPredictor's own masks know nothing of the box's edges
     resized = sam.postprocess_masks(
         torch.from_numpy(decoded.logits)[None], predictor.input_size, photo.shape[:2]
     )
@@ -110,7 +86,7 @@ def test_logits_given_back_as_a_prior_refine_as_sam_predictor_refines(
     _, scores, logits = predictor.predict(
         point_coords=np.array([[120, 60], [30, 30]]),
         point_labels=np.array([1, 0]),
-        mask_input=mask_input(sam, photo, second),
+        mask_input=prior[None].astype(np.float32),
         multimask_output=False,
     )
     np.testing.assert_allclose(refined.logits, logits, atol=1e-4)
@@ -133,9 +109,7 @@ def test_an_embedding_names_the_images_size_and_its_own(sam: Sam, photo: RgbImag
     embedding = finish(model.encode(photo))
     grid, channels = sam.prompt_encoder.image_embedding_size, sam.prompt_encoder.embed_dim
     assert (embedding.width, embedding.height) == (240, 180)
-    pictured = 0 if embedding.picture is None else embedding.picture.nbytes
-    assert embedding.nbytes == 2 * channels * grid[0] * grid[1] + pictured
-    assert bool(pictured) == isinstance(sam.image_encoder, TinyEncoder)
+    assert embedding.nbytes == 2 * channels * grid[0] * grid[1]
 
 
 def test_float32_embeddings_stay_exact_and_reduced_ones_take_half(

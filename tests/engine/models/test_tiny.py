@@ -1,3 +1,4 @@
+import copy
 import json
 from pathlib import Path
 
@@ -6,7 +7,17 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from server.engine.models.tiny import EMBED_STRIDE, ConvNorm, TinyEncoder, build_tiny, load_tiny
+from server.engine.models.closeup import CloseUp
+from server.engine.models.compact import narrowed
+from server.engine.models.layers import fold_norms
+from server.engine.models.tiny import (
+    EMBED_DIM,
+    EMBED_STRIDE,
+    Tiny,
+    TinyEncoder,
+    build_tiny,
+    load_tiny,
+)
 from server.engine.models.upstream import Sam
 
 SIZE = 64
@@ -61,9 +72,7 @@ def test_the_embedding_has_stride_8_and_the_prompt_encoders_width(sam: Sam) -> N
 def test_folding_the_norms_changes_nothing(sam: Sam) -> None:
     folded = build_tiny(SIZE).eval()
     folded.load_state_dict(sam.state_dict())
-    for module in folded.modules():
-        if isinstance(module, ConvNorm):
-            module.fold()
+    fold_norms(folded)
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in folded.modules())
     with torch.inference_mode():
         expected, got = sam.image_encoder(pixels()), folded.image_encoder(pixels())
@@ -85,12 +94,14 @@ def test_a_click_goes_through_segment_anythings_own_forward(sam: Sam) -> None:
 def test_a_saved_model_loads_as_float32_with_the_size_it_was_made_for(
     sam: Sam, tmp_path: Path
 ) -> None:
-    state = {k: v.half() if v.is_floating_point() else v for k, v in sam.state_dict().items()}
+    state = Tiny(sam, CloseUp(EMBED_DIM).eval()).networks().state_dict()
     path = tmp_path / "tiny.safetensors"
-    save_file(state, path, metadata={"samwire": json.dumps({"input_size": SIZE})})
+    note = {"samwire": json.dumps({"input_size": SIZE})}
+    save_file(narrowed(copy.deepcopy(state)), path, metadata=note)
     loaded = load_tiny(path)
-    assert loaded.image_encoder.img_size == SIZE
-    assert {p.dtype for p in loaded.parameters()} == {torch.float32}
+    assert loaded.sam.image_encoder.img_size == SIZE
+    for network in (loaded.sam, loaded.closeup):
+        assert {p.dtype for p in network.parameters()} == {torch.float32}
     with torch.inference_mode():
-        expected, got = sam.image_encoder(pixels()), loaded.image_encoder(pixels())
+        expected, got = sam.image_encoder(pixels()), loaded.sam.image_encoder(pixels())
     assert (got - expected).abs().mean() < 0.02 * expected.abs().mean()

@@ -1,0 +1,171 @@
+"""The second look: which square of the image to look at again, and what is seen there.
+
+The model sees the whole image at a few hundred pixels, so a small object is a few cells of its
+logits. A close-up is a square window around the object, cut from a larger copy of the image, with
+the first look's logits and the prompt drawn over it: the same few cells for an object of any size.
+Pure: numpy and cv2, no torch; training and serving look through the same lines.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from server.engine.models.painting import EXCLUDE, INCLUDE, TOP_LEFT, Token, hold, share_of_box
+from server.engine.types import RgbImage
+
+__all__ = ["CELLS", "PLANES", "Window", "cut", "held", "look", "resampling", "window_around"]
+
+CELLS = 96
+"""Side of a close-up."""
+PLANES = 7
+"""What is seen: red, green, blue, the earlier logits, the box, included and excluded clicks."""
+
+BOX_MARGIN, MASK_MARGIN = 1.3, 1.5
+"""Side of the window against the longest side of the box, or of the first look's mask."""
+LEAST_SHARE = 0.04
+"""Of the input's side; anything smaller is seen with this much around it."""
+STRAY_SHARE = 0.01
+"""Of a mask's pixels beyond each of its four sides: crumbs do not widen the window."""
+CLICK_CELLS = 3.0
+LOGIT_LIMIT = 6.0
+MEAN = np.array([123.675, 116.28, 103.53], np.float32)
+STD = np.array([58.395, 57.12, 57.375], np.float32)
+
+Field = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A square, in shares of the model's square input; it may reach beyond the image."""
+
+    x: float
+    """Left edge."""
+    y: float
+    """Top edge."""
+    side: float
+
+    def place(self, tokens: Sequence[Token]) -> list[Token]:
+        """The same prompt in shares of the window."""
+        return [
+            ((x - self.x) / self.side, (y - self.y) / self.side, label) for x, y, label in tokens
+        ]
+
+
+def window_around(logits: Field, tokens: Sequence[Token], pixels: int) -> Window:
+    """Where to look: around the box, or the mask and the clicks that are to be in it.
+
+    Args:
+        logits: side x side, of the first look.
+        tokens: the prompt, in shares of the input.
+        pixels: longest side of the picture to cut from; the window has whole pixels of it.
+    """
+    corners = [(x, y) for x, y, label in tokens if label >= TOP_LEFT]
+    margin = BOX_MARGIN
+    if not corners:
+        corners = [(x, y) for x, y, label in tokens if label == INCLUDE] + _extent(logits)
+        margin = MASK_MARGIN
+    places = np.array(corners)
+    low, high = places.min(axis=0), places.max(axis=0)
+    side = min(max(float((high - low).max()) * margin, LEAST_SHARE), 1.0)
+    whole = max(1, round(side * pixels))
+    x, y = (round(float(middle) * pixels - whole / 2) for middle in (low + high) / 2)
+    return Window(x / pixels, y / pixels, whole / pixels)
+
+
+def _extent(logits: Field) -> list[tuple[float, float]]:
+    """Two corners around nearly all that is mask; none around nothing."""
+    mask = logits > 0
+    if not mask.any():
+        return []
+    sides = []
+    for axis in (0, 1):
+        spread = np.cumsum(mask.sum(axis=axis))
+        inside = (spread > STRAY_SHARE * spread[-1]) & (spread <= (1 - STRAY_SHARE) * spread[-1])
+        at = np.flatnonzero(inside)
+        low, high = (at[0], at[-1] + 2) if len(at) else _peak(spread)
+        sides.append((low / len(mask), min(high, len(mask)) / len(mask)))
+    (x0, x1), (y0, y1) = sides
+    return [(x0, y0), (x1, y1)]
+
+
+def _peak(spread: NDArray[np.int64]) -> tuple[int, int]:
+    """The one row or column that nearly all lies in."""
+    at = int(np.searchsorted(spread, spread[-1] / 2))
+    return at, at + 1
+
+
+def look(picture: RgbImage, window: Window, logits: Field, tokens: Sequence[Token]) -> Field:
+    """`PLANES` x `CELLS` x `CELLS`, each about -3..3.
+
+    Args:
+        picture: the image, its longest side as long as the model's input.
+        window: from `window_around`.
+        logits: side x side, of the first look.
+        tokens: the prompt, in shares of the input.
+    """
+    seen = np.zeros((PLANES, CELLS, CELLS), np.float32)
+    colours = (cut(picture, window, MEAN.round()) - MEAN) / STD
+    seen[:3] = colours.transpose(2, 0, 1)
+    seen[3] = _enlarged(np.clip(logits, -LOGIT_LIMIT, LOGIT_LIMIT), window) / 2
+    placed = window.place(tokens)
+    box = share_of_box(placed, CELLS)
+    if box is not None:
+        seen[4] = box
+    middles = (np.arange(CELLS, dtype=np.float32) + 0.5) / CELLS
+    for x, y, label in placed:
+        if label in {EXCLUDE, INCLUDE}:
+            near = (middles[:, None] - y) ** 2 + (middles - x) ** 2 <= (CLICK_CELLS / CELLS) ** 2
+            seen[5 if label == INCLUDE else 6][near] = 2.0
+    return seen
+
+
+def cut(picture: NDArray[np.uint8], window: Window, beyond: ArrayLike) -> NDArray[np.uint8]:
+    """`CELLS` x `CELLS` (x channels) of a picture, and what it says where there is none.
+
+    The window must be one of the picture's whole pixels.
+    """
+    height, width = picture.shape[:2]
+    pixels = max(height, width)
+    side, x, y = (round(share * pixels) for share in (window.side, window.x, window.y))
+    x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + side, width), min(y + side, height)
+    part = np.empty((side, side, *picture.shape[2:]), np.uint8)
+    part[:] = beyond
+    if x0 < x1 and y0 < y1:
+        part[y0 - y : y1 - y, x0 - x : x1 - x] = picture[y0:y1, x0:x1]
+    method = cv2.INTER_AREA if side > CELLS else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(part, (CELLS, CELLS), interpolation=method), np.uint8)
+
+
+def _enlarged(logits: Field, window: Window) -> Field:
+    """The logits in the window's cells; beyond them, the outermost are repeated."""
+    size = len(logits)
+    step = window.side * size / CELLS
+    left, top = (start * size + step / 2 - 0.5 for start in (window.x, window.y))
+    matrix = np.array([[step, 0, left], [0, step, top]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    near = cv2.warpAffine(
+        logits, matrix, (CELLS, CELLS), flags=flags, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(near, np.float32)
+
+
+def resampling(start: float, side: float, size: int, cells: int) -> Field:
+    """`cells` x `size`: the weights that bring `size` values of an axis to `cells` of a window.
+
+    Triangles as wide as the larger of a cell and a value: interpolation when it enlarges, an
+    average when it shrinks. Beyond the values, the outermost is repeated.
+    """
+    middles = (start + (np.arange(cells) + 0.5) / cells * side) * size - 0.5
+    reach = max(1.0, side * size / cells)
+    distance = np.abs(np.arange(size) - np.clip(middles, 0, size - 1)[:, None])
+    weights = np.maximum(0.0, 1.0 - distance / reach)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
+
+
+def held(logits: Field, window: Window, tokens: Sequence[Token]) -> Field:
+    """The close-up's logits, cut at the prompt's box if it has one."""
+    share = share_of_box(window.place(tokens), CELLS)
+    return logits if share is None else hold(logits, share)

@@ -1,0 +1,67 @@
+"""The network of the second look: a small U of convolutions over a close-up.
+
+It sees the window's pixels, the first look's logits and the prompt, each at 96 cells a side, and in
+its depths the image's embedding around there, which knows what the pixels alone do not show. It
+answers what to add to the first look's logits. Like the encoder, it is shaped for a CPU: dense 3x3
+convolutions of few channels where there are many cells.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from server.engine.closeup import PLANES
+from server.engine.models.layers import ConvNorm, ResidualBlock
+
+__all__ = ["CONTEXT_CELLS", "CloseUp"]
+
+WIDTHS = (32, 64, 128, 160)
+"""Channels at strides 2, 4, 8 and 16."""
+CONTEXT_CELLS = 12
+"""Side of the embedding's part that comes in, at stride 8."""
+LOGITS_PLANE = 3
+
+
+class CloseUp(nn.Module):
+    """BxPLANESx96x96 and BxCx12x12 to Bx96x96 logits."""
+
+    def __init__(self, embed_dim: int) -> None:
+        super().__init__()
+        fine, middle, coarse, deep = WIDTHS
+        self.enter = ConvNorm(PLANES, fine, stride=2)
+        self.fine = ResidualBlock(fine)
+        self.down4 = ConvNorm(fine, middle, stride=2)
+        self.middle = nn.Sequential(ResidualBlock(middle), ResidualBlock(middle))
+        self.down8 = ConvNorm(middle, coarse, stride=2)
+        self.context = nn.Conv2d(embed_dim, coarse, 1)
+        self.coarse = nn.Sequential(ResidualBlock(coarse), ResidualBlock(coarse))
+        self.down16 = ConvNorm(coarse, deep, stride=2)
+        self.deep = ResidualBlock(deep)
+        self.rise8 = nn.Conv2d(deep, coarse, 1)
+        self.merge8 = ResidualBlock(coarse)
+        self.rise4 = nn.Conv2d(coarse, middle, 1)
+        self.merge4 = ResidualBlock(middle)
+        self.rise2 = nn.Conv2d(middle, fine, 1)
+        self.merge2 = ResidualBlock(fine)
+        self.out = nn.Conv2d(fine, 4, 3, padding=1)
+        nn.init.zeros_(self.out.weight)
+        if self.out.bias is not None:
+            nn.init.zeros_(self.out.bias)
+
+    def forward(self, seen: Tensor, around: Tensor) -> Tensor:
+        """Logits of the close-up; before training, those it was shown."""
+        x = seen.contiguous(memory_format=torch.channels_last)
+        fine = self.fine(F.relu(self.enter(x)))
+        middle = self.middle(F.relu(self.down4(fine)))
+        coarse = F.relu(self.down8(middle) + self.context(around))
+        coarse = self.coarse(coarse)
+        deep = self.deep(F.relu(self.down16(coarse)))
+        coarse = self.merge8(coarse + _twice(self.rise8(deep)))
+        middle = self.merge4(middle + _twice(self.rise4(coarse)))
+        fine = self.merge2(fine + _twice(self.rise2(middle)))
+        added: Tensor = F.pixel_shuffle(self.out(fine), 2)[:, 0]
+        return 2 * seen[:, LOGITS_PLANE] + added
+
+
+def _twice(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")

@@ -1,0 +1,141 @@
+"""The bundled model: a SAM whose prompts are painted, and which looks at every mask twice.
+
+What it adds to `SamModel`: prompts are painted into the prior and boxes held to (`painting`); with
+the embedding a copy of the image is kept, from which a close-up of each candidate is cut
+(`closeup`), and what the second network makes of it replaces the mask.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from server.engine.closeup import Window, held, look, resampling, window_around
+from server.engine.models.base import CloseUpLogits, Decoded, Embedding
+from server.engine.models.closeup import CONTEXT_CELLS
+from server.engine.models.device import translating
+from server.engine.models.painting import Token, fit_to_box, painted, tokens_of
+from server.engine.models.sam import SamModel
+from server.engine.models.simple import Row
+from server.engine.models.tiny import Tiny
+from server.engine.types import DecodeRequest, RgbImage
+
+__all__ = ["PICTURE_SIDE", "TinyModel"]
+
+PICTURE_SIDE = 768
+"""Longest side of the copy that close-ups are cut from; smaller images are kept as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Features:
+    """What is kept of an encoded image."""
+
+    stored: Tensor
+    """NxC, as the decoder wants it."""
+    picture: RgbImage
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A close-up to be taken: of one candidate of one request."""
+
+    features: _Features
+    tokens: list[Token]
+    window: Window
+    logits: NDArray[np.float32]
+
+
+class TinyModel(SamModel):
+    """The bundled model, ready to serve. Takes `tiny` over: it is moved and converted in place."""
+
+    def __init__(
+        self, tiny: Tiny, *, fingerprint: str, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        super().__init__(tiny.sam, name="tiny", fingerprint=fingerprint, device=device, dtype=dtype)
+        self._closeup = tiny.closeup.to(device, dtype)
+        self._grid: int = tiny.sam.prompt_encoder.image_embedding_size[0]
+
+    def _embedding(self, stored: Tensor, image: RgbImage) -> Embedding:
+        height, width = image.shape[:2]
+        picture = _shrunk(image)
+        return Embedding(_Features(stored, picture), width, height, stored.nbytes + picture.nbytes)
+
+    def _row(self, embedding: Embedding, request: DecodeRequest) -> Row:
+        frame = self._frame(embedding)
+        drawn = painted(request, frame, self.logits_size)
+        return _features(embedding).stored, frame, drawn
+
+    @translating
+    def decode(self, batch: Sequence[tuple[Embedding, DecodeRequest]]) -> list[Decoded]:
+        """Decode prompts of different images in one call, then look closely at every mask.
+
+        Raises:
+            ArithmeticError: an answer holds NaN or infinity; decoded alone, the others do not.
+        """
+        tokens = [tokens_of(request.prompt, self._frame(image)) for image, request in batch]
+        answers = [
+            replace(answer, logits=fit_to_box(answer.logits, marks))
+            for answer, marks in zip(super().decode(batch), tokens, strict=True)
+        ]
+        looks = [
+            _look(_features(image), marks, plane)
+            for (image, _), marks, answer in zip(batch, tokens, answers, strict=True)
+            for plane in answer.logits
+        ]
+        closeups = self._look_closely(looks)
+        ends = accumulate((len(answer.logits) for answer in answers), initial=0)
+        return [
+            replace(answer, closeups=closeups[start:end])
+            for answer, (start, end) in zip(answers, pairwise(ends), strict=True)
+        ]
+
+    @torch.inference_mode()
+    def _look_closely(self, looks: list[_Look]) -> tuple[CloseUpLogits, ...]:
+        seen = np.stack(
+            [look(one.features.picture, one.window, one.logits, one.tokens) for one in looks]
+        )
+        around = torch.stack([self._context(one) for one in looks])
+        shown = torch.from_numpy(seen).to(around.device, around.dtype)
+        answers = self._closeup(shown, around).to("cpu", torch.float32).numpy()
+        if not np.isfinite(answers.sum()):
+            raise ArithmeticError("the close-ups answered with numbers that are none")
+        return tuple(
+            CloseUpLogits(one.window, held(logits, one.window, one.tokens))
+            for one, logits in zip(looks, answers, strict=True)
+        )
+
+    def _context(self, one: _Look) -> Tensor:
+        """Cx12x12 of the stored embedding around the window."""
+        stored, window = one.features.stored, one.window
+        down, across = (
+            torch.from_numpy(resampling(start, window.side, self._grid, CONTEXT_CELLS)).to(stored)
+            for start in (window.y, window.x)
+        )
+        rows = (down @ stored.view(self._grid, -1)).view(CONTEXT_CELLS, self._grid, -1)
+        return (across @ rows).permute(2, 0, 1)
+
+
+def _features(embedding: Embedding) -> _Features:
+    if not isinstance(embedding.features, _Features):
+        raise TypeError("expected an embedding that this model made")
+    return embedding.features
+
+
+def _look(features: _Features, tokens: list[Token], logits: NDArray[np.float32]) -> _Look:
+    window = window_around(logits, tokens, max(features.picture.shape[:2]))
+    return _Look(features, tokens, window, logits)
+
+
+def _shrunk(image: RgbImage) -> RgbImage:
+    """The image, its longest side no longer than `PICTURE_SIDE`."""
+    height, width = image.shape[:2]
+    scale = PICTURE_SIDE / max(height, width)
+    if scale >= 1:
+        return image
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

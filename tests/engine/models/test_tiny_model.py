@@ -1,0 +1,153 @@
+import copy
+from collections.abc import Generator
+from typing import TypeVar
+
+import numpy as np
+import pytest
+import torch
+from segment_anything import SamPredictor
+
+from server.engine import masks
+from server.engine.models.base import Decoded, Embedding
+from server.engine.models.closeup import CloseUp
+from server.engine.models.painting import fit_to_box, painted, tokens_of
+from server.engine.models.tiny import EMBED_DIM, Tiny
+from server.engine.models.tiny_model import PICTURE_SIDE, TinyModel
+from server.engine.models.upstream import Sam
+from server.engine.types import DecodeRequest, Prompt, RgbImage, Want
+from server.geometry import Frame
+from server.rle import decode
+
+CPU = torch.device("cpu")
+CLICK = Prompt(points=((120, 60, 1),))
+BOXED = Prompt(points=((120, 60, 0),), box=(10, 20, 200, 150))
+
+T = TypeVar("T")
+
+
+def finish(steps: Generator[float, None, T]) -> T:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
+
+def second_look(*, trained: bool) -> CloseUp:
+    torch.manual_seed(1)
+    network = CloseUp(EMBED_DIM)
+    if trained:
+        torch.nn.init.normal_(network.out.weight, std=0.2)
+    return network.eval().requires_grad_(requires_grad=False)
+
+
+def served(sam: Sam, *, trained: bool = True, dtype: torch.dtype = torch.float32) -> TinyModel:
+    tiny = Tiny(copy.deepcopy(sam), second_look(trained=trained))
+    return TinyModel(tiny, fingerprint="f", device=CPU, dtype=dtype)
+
+
+def ask(model: TinyModel, image: RgbImage, prompt: Prompt, want: Want = "best") -> Decoded:
+    [decoded] = model.decode([(finish(model.encode(image)), DecodeRequest(prompt, want))])
+    return decoded
+
+
+def masks_of(decoded: Decoded, image: RgbImage) -> list[np.ndarray]:
+    frame = Frame(image.shape[1], image.shape[0], 128)
+    found, _ = masks.finish(decoded, frame)
+    return [decode({"size": mask.size, "counts": mask.counts}) for mask in found]
+
+
+@pytest.mark.parametrize("want", ["single", "all", "best"])
+@pytest.mark.parametrize("prompt", [CLICK, BOXED], ids=["a click", "a box and a click"])
+def test_logits_are_sams_for_the_painted_prompt_held_to_the_box(
+    tiny_sam: Sam, photo: RgbImage, prompt: Prompt, want: Want
+) -> None:
+    predictor = SamPredictor(tiny_sam)
+    predictor.set_image(photo)
+    frame = Frame(240, 180, 128)
+    drawn = painted(DecodeRequest(prompt, want), frame, 64).prior
+    assert drawn is not None
+    _, scores, logits = predictor.predict(
+        point_coords=np.array([point[:2] for point in prompt.points]),
+        point_labels=np.array([point[2] for point in prompt.points]),
+        box=None if prompt.box is None else np.array(prompt.box),
+        mask_input=drawn[None].astype(np.float32),
+        multimask_output=want != "single",
+    )
+    order = np.argsort(-scores, kind="stable")[: 3 if want == "all" else 1]
+    decoded = ask(served(tiny_sam), photo, prompt, want)
+    held = fit_to_box(logits[order], tokens_of(prompt, frame))
+    np.testing.assert_allclose(decoded.logits, held, atol=1e-4)
+    np.testing.assert_allclose(decoded.scores, scores[order], atol=1e-4)
+
+
+def test_an_untrained_second_look_draws_nearly_the_first_looks_masks(
+    tiny_sam: Sam, photo: RgbImage
+) -> None:
+    decoded = ask(served(tiny_sam, trained=False), photo, CLICK, "all")
+    assert len(decoded.closeups) == 3
+    first = masks_of(Decoded(decoded.logits, decoded.scores), photo)
+    for one, plain, close in zip(decoded.closeups, first, masks_of(decoded, photo), strict=True):
+        inside = np.zeros_like(plain)
+        x, y = max(0, int(one.window.x * 240) + 4), max(0, int(one.window.y * 240) + 4)
+        inside[y : int((one.window.y + one.window.side) * 240) - 4, x:] = True
+        inside[:, int((one.window.x + one.window.side) * 240) - 4 :] = False
+        assert (plain != close)[inside].mean() < 0.05
+
+
+def test_a_second_look_changes_the_mask_and_not_what_is_remembered(
+    tiny_sam: Sam, photo: RgbImage
+) -> None:
+    plain = ask(served(tiny_sam, trained=False), photo, CLICK)
+    looked = ask(served(tiny_sam), photo, CLICK)
+    np.testing.assert_array_equal(plain.logits, looked.logits)
+    assert (masks_of(plain, photo)[0] != masks_of(looked, photo)[0]).any()
+
+
+def test_no_mask_leaves_its_box(tiny_sam: Sam, photo: RgbImage) -> None:
+    mask = masks_of(ask(served(tiny_sam), photo, BOXED), photo)[0]
+    ys, xs = np.nonzero(mask)
+    assert len(ys)
+    assert xs.min() >= 8  # a cell of the close-up is two pixels
+    assert xs.max() <= 202
+    assert ys.min() >= 18
+    assert ys.max() <= 152
+
+
+def test_prompts_of_different_images_are_looked_at_as_if_alone(
+    tiny_sam: Sam, photo: RgbImage
+) -> None:
+    model = served(tiny_sam)
+    images = [photo, photo[:, :100], photo[20:70]]
+    wants: tuple[Want, ...] = ("best", "all", "single")
+    batch: list[tuple[Embedding, DecodeRequest]] = [
+        (finish(model.encode(image)), DecodeRequest(Prompt(points=((40, 30, 1),)), want))
+        for image, want in zip(images, wants, strict=True)
+    ]
+    together = model.decode(batch)
+    assert [len(decoded.closeups) for decoded in together] == [1, 3, 1]
+    for decoded, one in zip(together, batch, strict=True):
+        [alone] = model.decode([one])
+        for got, expected in zip(decoded.closeups, alone.closeups, strict=True):
+            assert got.window == expected.window
+            np.testing.assert_allclose(got.logits, expected.logits, atol=1e-3)
+
+
+def test_an_embedding_counts_the_copy_of_the_image(tiny_sam: Sam, photo: RgbImage) -> None:
+    embedding = finish(served(tiny_sam, dtype=torch.bfloat16).encode(photo))
+    assert embedding.nbytes == 2 * 128 * 16 * 16 + photo.nbytes
+    large = np.zeros((300, 3 * PICTURE_SIDE, 3), np.uint8)
+    assert finish(served(tiny_sam, dtype=torch.bfloat16).encode(large)).nbytes == (
+        2 * 128 * 16 * 16 + 100 * PICTURE_SIDE * 3
+    )
+
+
+def test_an_answer_that_is_no_number_is_an_arithmetic_error(tiny_sam: Sam, photo: RgbImage) -> None:
+    network = second_look(trained=True)
+    network.out.weight.data.fill_(float("nan"))
+    model = TinyModel(
+        Tiny(copy.deepcopy(tiny_sam), network), fingerprint="f", device=CPU, dtype=torch.float32
+    )
+    with pytest.raises(ArithmeticError, match="close-ups"):
+        ask(model, photo, CLICK)
