@@ -14,7 +14,7 @@ Rules of this file:
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from server.engine.types import MaskResult
 from server.errors import WireError
@@ -65,22 +65,15 @@ class _Clicks:
 
 @dataclass(frozen=True, slots=True)
 class _Settled:
-    """A segment with its terminal reply, which may still have to wait for earlier ones."""
+    """A segment's terminal reply, which may still have to wait for earlier ones.
 
-    message: Segment
+    Many may wait for one slow decode, so their messages, and the masks in those, are let go.
+    """
+
+    id: int
+    object: int
+    is_hover: bool
     reply: MaskReply | Error | Superseded
-
-    @property
-    def id(self) -> int:
-        return self.message.id
-
-    @property
-    def object(self) -> int:
-        return self.message.object
-
-    @property
-    def is_hover(self) -> bool:
-        return self.message.kind == "hover"
 
 
 class Objects:
@@ -107,9 +100,9 @@ class Objects:
         return not self._unanswered()
 
     @property
-    def hover_is_held(self) -> bool:
-        """Whether a hover waits for `allow_hover`."""
-        return self._hover is not None and self._hover.held
+    def held_hover(self) -> Segment | None:
+        """The hover that waits for `allow_hover`, if one does."""
+        return self._hover.message if self._hover is not None and self._hover.held else None
 
     def ask(self, message: Segment, *, held: bool = False) -> list[Effect]:
         """Take a new segment; before the image is open it waits, `held` for `allow_hover` too.
@@ -291,7 +284,7 @@ class Objects:
         for ask in filter(concerns, self._unanswered()):
             effects += self._drop(ask, Superseded(id=ask.id, by=by))
         self._settled = [
-            _Settled(settled.message, Superseded(id=settled.id, by=by))
+            replace(settled, reply=Superseded(id=settled.id, by=by))
             if concerns(settled) and isinstance(settled.reply, MaskReply)
             else settled
             for settled in self._settled
@@ -305,7 +298,7 @@ class Objects:
         return [Withdraw(ask.id)] if ask.submitted else []
 
     def _settle(self, message: Segment, reply: MaskReply | Error | Superseded) -> None:
-        settled = _Settled(message, reply)
+        settled = _Settled(message.id, message.object, message.kind == "hover", reply)
         if settled.is_hover:
             newer = [s for s in self._settled if not s.is_hover or s.id > settled.id]
             self._settled = newer

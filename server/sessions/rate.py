@@ -1,10 +1,11 @@
 """How much one client may send. Pure; the clock is an argument."""
 
-from typing import Literal
-
+from server.protocol import RleBody, Segment
 from server.sessions.rules import SessionRules
 
 __all__ = ["Manners", "TokenBucket"]
+
+_GIVEN_MASK_COST = 10.0  # segments that one with its own mask counts as
 
 
 class TokenBucket:
@@ -16,13 +17,13 @@ class TokenBucket:
         self._tokens = burst
         self._at = now
 
-    def take(self, now: float, *, leave: float = 0.0) -> bool:
-        """Take one token; False when fewer than `leave` would be left."""
+    def take(self, now: float, *, cost: float = 1.0, leave: float = 0.0) -> bool:
+        """Take `cost` tokens, or none and False when fewer than `leave` would be left."""
         self._tokens = min(self._burst, self._tokens + (now - self._at) * self._per_s)
         self._at = now
-        if self._tokens - 1.0 < leave:
+        if self._tokens - cost < leave:
             return False
-        self._tokens -= 1.0
+        self._tokens -= cost
         return True
 
 
@@ -33,8 +34,7 @@ class Manners:
         self._messages = TokenBucket(rules.messages_per_s, 2 * rules.messages_per_s, now)
         self._errors = TokenBucket(rules.max_errors_per_min / 60, rules.max_errors_per_min, now)
         self._segments = TokenBucket(rules.limits.segments_per_s, rules.segment_burst, now)
-        # A pointer sends hovers by the hundred; the click at their end must still get through.
-        self._left_to_clicks = rules.segment_burst / 2
+        self._segment_burst = rules.segment_burst
 
     def allow_message(self, now: float) -> bool:
         """One more message, of whatever kind; more is abuse."""
@@ -44,6 +44,13 @@ class Manners:
         """One more request or frame in error; more is abuse."""
         return self._errors.take(now)
 
-    def allow_segment(self, kind: Literal["click", "hover"], now: float) -> bool:
+    def allow_segment(self, message: Segment, now: float) -> bool:
         """One more click or hover, within the rate."""
-        return self._segments.take(now, leave=self._left_to_clicks if kind == "hover" else 0.0)
+        burst = self._segment_burst
+        # A pointer sends hovers by the hundred; the click at their end must still get through.
+        leave = burst / 2 if message.kind == "hover" else 0.0
+        # A given mask is expanded to the image's size, on the thread that finishes everybody's;
+        # however small the burst, one at a time must get through.
+        given = isinstance(message.prior, RleBody)
+        cost = max(1.0, min(_GIVEN_MASK_COST, burst - leave)) if given else 1.0
+        return self._segments.take(now, cost=cost, leave=leave)

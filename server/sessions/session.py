@@ -110,7 +110,7 @@ class Session:
     @property
     def hover_is_late(self) -> bool:
         """Whether a hover over the rate waits: `tick` soon, so that it is answered."""
-        return self._objects.hover_is_held
+        return self._objects.held_hover is not None
 
     def receive(self, message: ClientMessage, now: float) -> list[Effect]:
         """Take a valid message."""
@@ -150,7 +150,8 @@ class Session:
         if self.state is State.GREETING:
             return self._await_hello(now)
         effects: list[Effect] = []
-        if self._objects.hover_is_held and self._manners.allow_segment("hover", now):
+        late = self._objects.held_hover
+        if late is not None and self._manners.allow_segment(late, now):
             effects += self._objects.allow_hover()
         effects += self._end_stalled(now)
         if self._opening is not None:
@@ -287,7 +288,7 @@ class Session:
         return effects
 
     def _segment(self, message: Segment, now: float) -> list[Effect]:
-        in_time = self._manners.allow_segment(message.kind, now)
+        in_time = self._manners.allow_segment(message, now)
         try:
             if not in_time and message.kind == "click":
                 raise self._over_rate()

@@ -379,11 +379,11 @@ def test_what_lies_outside_the_image_is_refused(fields: dict[str, Any], field: s
 def test_a_held_hover_goes_when_it_is_allowed_and_not_before() -> None:
     table = Table()
     assert table.objects.ask(hover(1), held=True) == []
-    assert table.objects.hover_is_held
+    assert table.objects.held_hover == hover(1)
     table.click(2, 1)
     assert submitted(table.finish(2)) == []
     assert submitted(table.objects.allow_hover()) == [1]
-    assert not table.objects.hover_is_held
+    assert table.objects.held_hover is None
     assert table.objects.allow_hover() == []
 
 

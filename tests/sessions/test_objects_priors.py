@@ -1,3 +1,4 @@
+import weakref
 from typing import Any
 
 import pytest
@@ -6,6 +7,7 @@ from server.errors import WireError
 from server.protocol import RleBody
 from tests.support.segments import (
     INSIDE,
+    click,
     only_mask,
     only_submit,
     points,
@@ -202,3 +204,18 @@ def test_the_logits_of_the_last_four_answered_clicks_are_kept() -> None:
         table.answered(request_id)
     assert table.refusal(6, prior=(1, 0)).code == "prior_gone"
     assert submitted(table.click(7, prior=(2, 0))) == [7]
+
+
+def test_a_click_that_only_waits_to_be_told_keeps_its_mask_no_longer() -> None:
+    table = Table()
+    table.click(1)
+    table.start(1)
+    given = click(2, prior=RleBody(size=(50, 100), counts=b"0"))
+    kept = weakref.ref(given)
+    table.objects.ask(given)
+    del given
+
+    assert told(table.click(3)) == []
+
+    assert kept() is None
+    assert told(table.finish(1)) == [("mask", 1), ("superseded", 2, 3)]

@@ -6,6 +6,7 @@ from server.errors import WireError
 from server.protocol import (
     Error,
     FrameError,
+    RleBody,
 )
 from server.sessions.effects import Effect
 from tests.support.annotators import (
@@ -160,6 +161,17 @@ def test_a_late_hover_of_an_image_that_fails_to_open_is_refused() -> None:
         ("error", 1, "bad_image"),
         ("error", 3, "not_open"),
     ]
+
+
+def test_a_late_hover_with_a_mask_waits_for_all_that_it_costs() -> None:
+    annotator = at_an_image(segment_burst=40.0, segments_per_s=10.0)
+    given = RleBody(size=(50, 100), counts=b"0")
+    for expected in (2, 3):
+        assert submitted(annotator.hover(prior=given)) == [expected]
+        annotator.session.on_started(expected)
+    assert annotator.hover(prior=given) == []
+    assert annotator.waits(0.9) == []
+    assert submitted(annotator.waits(0.1)) == [4]
 
 
 def test_a_flood_of_messages_ends_the_connection() -> None:
