@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from server.engine.models.base import Decoded
-from server.engine.models.folding import Read, Write, spread
+from server.engine.models.folding import Read, Write, gather, spread
 from server.engine.models.graphs import Core, GraphedCore, capture_cuda
 from server.engine.models.prompts import (
     KINDS,
@@ -102,8 +102,10 @@ class FoldedDecoder:
         if not priors:
             return keys
         masks = torch.from_numpy(np.stack(list(priors.values()))).to(self._device, torch.float32)
-        which = torch.tensor(list(priors), device=self._device)
-        return keys.index_add(0, which, self._prior(masks).to(self._dtype))
+        added: Tensor = self._prior(masks).to(self._dtype)
+        if len(priors) == len(rows):
+            return keys + added
+        return keys.index_add(0, torch.tensor(list(priors), device=self._device), added)
 
 
 def _split(wants: Sequence[Want], logits: Tensor, scores: Tensor) -> list[Decoded]:
@@ -150,17 +152,37 @@ class _TokenEmbedding(nn.Module):
 
 
 class _PriorEmbedding(nn.Module):
-    """What an earlier mask adds to an embedding that already holds the no-mask embedding."""
+    """What an earlier mask adds to an embedding that already holds the no-mask embedding.
+
+    Upstream's convolutions have kernel = stride = 2, so that each position of the embedding takes
+    in 4x4 logits and no others: they are put beside each other, and all the rest are products.
+    """
 
     def __init__(self, encoder: PromptEncoder) -> None:
         super().__init__()
-        self.downscaling = copy.deepcopy(encoder.mask_downscaling)
-        self.downscaling[-1].bias.data -= encoder.no_mask_embed.weight.data[0]
+        shrink, norm, activation, shrink_again, norm_again, activation_again, widen = (
+            encoder.mask_downscaling
+        )
+        self.steps = nn.Sequential(
+            gather(shrink),
+            _channels_last(norm),
+            copy.deepcopy(activation),
+            nn.Flatten(-2),
+            gather(shrink_again),
+            _channels_last(norm_again),
+            copy.deepcopy(activation_again),
+            gather(widen),
+        )
+        self.steps[-1].bias.data -= encoder.no_mask_embed.weight.data[0]
 
     def forward(self, masks: Tensor) -> Tensor:
         """Bx4hx4w logits to BxNxC."""
-        dense: Tensor = self.downscaling(masks.unsqueeze(1))
-        return dense.flatten(2).transpose(1, 2)
+        batch, height, width = masks.shape
+        # Row and column, each as: position, half, quarter.
+        blocks = masks.view(batch, height // 4, 2, 2, width // 4, 2, 2)
+        blocks = blocks.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, -1, 4, 4)
+        dense: Tensor = self.steps(blocks)
+        return dense
 
 
 class _Core(nn.Module):

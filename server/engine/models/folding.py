@@ -35,7 +35,8 @@ Either way the image enters two products, of N x C x (heads * T) each, where ups
 N x C x C/2 before it attends. Rows of scores are ordered (head, token).
 
 **Transposed convolutions** of kernel = stride = 2 touch each input once (`spread`): a linear map
-from C channels to 2 x 2 x C'.
+from C channels to 2 x 2 x C'. **Convolutions** of kernel = stride make each output from inputs of
+its own (`gather`).
 
 Tokens stay float32 whatever the image is computed in: they are few, small float32 products are the
 faster ones on a CPU, and masks keep more of their accuracy.
@@ -48,7 +49,7 @@ from torch import Tensor, nn
 
 from server.engine.models.upstream import Attention
 
-__all__ = ["Read", "Write", "spread"]
+__all__ = ["Read", "Write", "gather", "spread"]
 
 
 class Read(nn.Module):
@@ -123,6 +124,15 @@ def spread(convolution: nn.ConvTranspose2d) -> nn.Linear:
         raise ValueError(f"expected kernel and stride of 2, got {convolution}")
     weight = convolution.weight.permute(2, 3, 1, 0).flatten(0, 2)
     bias = weight.new_zeros(len(weight)) if convolution.bias is None else convolution.bias.repeat(4)
+    return _linear(weight, bias)
+
+
+def gather(convolution: nn.Conv2d) -> nn.Linear:
+    """A convolution of kernel = stride as a linear map from k x k x C channels to C'."""
+    if convolution.kernel_size != convolution.stride:
+        raise ValueError(f"expected kernel = stride, got {convolution}")
+    weight = convolution.weight.permute(0, 2, 3, 1).flatten(1)
+    bias = weight.new_zeros(len(weight)) if convolution.bias is None else convolution.bias
     return _linear(weight, bias)
 
 

@@ -23,6 +23,7 @@ from server.engine.models.base import Decoded, Embedding, OutOfMemoryError
 from server.engine.models.decoder import FoldedDecoder
 from server.engine.models.device import translating
 from server.engine.models.encoder import STEP_S, SteppedViT
+from server.engine.models.layers import channels_last
 from server.engine.models.prompts import LENGTHS, OUTPUT_TOKENS
 from server.engine.models.simple import Row
 from server.engine.models.tiny import TinyEncoder
@@ -201,7 +202,8 @@ def _in_steps(encoder: nn.Module, device: torch.device, dtype: torch.dtype) -> S
     if isinstance(encoder, ImageEncoderViT):
         return SteppedViT(encoder, device=device, dtype=dtype)
     if isinstance(encoder, TinyEncoder):
-        return encoder.eval().requires_grad_(requires_grad=False).to(device, dtype)
+        frozen = encoder.eval().requires_grad_(requires_grad=False)
+        return channels_last(frozen.to(device, dtype))
     raise TypeError(f"no way to run a {type(encoder).__name__} in steps")
 
 

@@ -19,6 +19,7 @@ from server.engine.closeup import Window, held, look, resampling, window_around
 from server.engine.models.base import CloseUpLogits, Decoded, Embedding
 from server.engine.models.closeup import CONTEXT_CELLS
 from server.engine.models.device import translating
+from server.engine.models.layers import channels_last
 from server.engine.models.painting import Token, fit_to_box, painted, tokens_of
 from server.engine.models.sam import SamModel
 from server.engine.models.simple import Row
@@ -57,7 +58,7 @@ class TinyModel(SamModel):
         self, tiny: Tiny, *, fingerprint: str, device: torch.device, dtype: torch.dtype
     ) -> None:
         super().__init__(tiny.sam, name="tiny", fingerprint=fingerprint, device=device, dtype=dtype)
-        self._closeup = tiny.closeup.to(device, dtype)
+        self._closeup = channels_last(tiny.closeup.to(device, dtype))
         self._grid: int = tiny.sam.prompt_encoder.image_embedding_size[0]
 
     def _embedding(self, stored: Tensor, image: RgbImage) -> Embedding:

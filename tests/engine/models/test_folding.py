@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from server.engine.models.folding import Read, Write, spread
+from server.engine.models.folding import Read, Write, gather, spread
 from server.engine.models.upstream import Attention
 
 
@@ -66,3 +66,18 @@ def test_a_spread_equals_the_transposed_convolution(*, bias: bool) -> None:
 def test_a_convolution_whose_outputs_overlap_is_refused() -> None:
     with pytest.raises(ValueError, match="kernel and stride of 2"):
         spread(nn.ConvTranspose2d(4, 4, kernel_size=3, stride=2))
+
+
+@pytest.mark.parametrize("side", [1, 2])
+def test_a_gathering_equals_the_convolution(side: int) -> None:
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(4, 6, side, side).requires_grad_(requires_grad=False)
+    x = torch.randn(1, 4, 2 * side, 3 * side)
+    blocks = x.view(4, 2, side, 3, side).permute(1, 3, 2, 4, 0).flatten(2)
+    expected = convolution(x)[0].permute(1, 2, 0)
+    torch.testing.assert_close(gather(convolution)(blocks), expected)
+
+
+def test_a_convolution_whose_inputs_overlap_is_not_gathered() -> None:
+    with pytest.raises(ValueError, match="stride"):
+        gather(nn.Conv2d(4, 6, 3, 1))
