@@ -2,11 +2,16 @@
 
 One reader always runs, because the server library stops noticing pongs and disconnects when nobody
 reads. One writer empties the outbox; a client that does not read is closed, never waited for.
+
+Whatever happens to a session comes through `_act`: a fault of ours ends this one connection, and
+neither the clock that ticks for all nor the engine.
 """
 
 import asyncio
+import functools
 import hashlib
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import cast
@@ -76,6 +81,8 @@ class Connection:
         self._send_timeout_s = send_timeout_s
         self._to_send = asyncio.Event()
         self._hangup: Hangup | None = None
+        self._leave_by = math.inf
+        """When to stop sending what is left; on the loop's clock."""
         self._jobs: dict[int, DecodeJob] = {}
         self._opens: dict[int, asyncio.Task[None]] = {}
         self._late_tick: asyncio.TimerHandle | None = None
@@ -87,25 +94,30 @@ class Connection:
         try:
             await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._carry_out(self.session.end())
+            self._act(self.session.end)
             if self._late_tick is not None:
                 self._late_tick.cancel()
             for task in (reader, writer, *self._opens.values()):
                 task.cancel()
-            await asyncio.gather(reader, writer, *self._opens.values(), return_exceptions=True)
+            ended = await asyncio.gather(
+                reader, writer, *self._opens.values(), return_exceptions=True
+            )
+            for failure in ended:
+                if isinstance(failure, Exception):
+                    self._fail(failure)
             await self._close()
 
     def tick(self) -> None:
         """Let the session know the time."""
-        self._carry_out(self.session.tick(time.monotonic()))
+        self._act(lambda: self.session.tick(time.monotonic()))
 
     def hang_up(self, error: str, reason: str) -> None:
         """Close, once what waits in the outbox has been sent."""
-        self._carry_out(self.session.hang_up(error, reason))
+        self._act(lambda: self.session.hang_up(error, reason))
 
     def announce_drain(self, deadline_s: float) -> None:
         """Tell the client that the server is stopping."""
-        self._carry_out([Reply(Draining(deadline_s=deadline_s))])
+        self._act(lambda: [Reply(Draining(deadline_s=deadline_s))])
 
     async def _read(self) -> None:
         while self._hangup is None:
@@ -119,7 +131,7 @@ class Connection:
             if frame is None:
                 self.hang_up("text_frame", "expected a binary frame")
             else:
-                self._carry_out(self._take(frame))
+                self._act(functools.partial(self._take, frame))
                 self._see_to_late_hover()
         await asyncio.Event().wait()  # the writer closes; reading on would only feed it more
 
@@ -149,7 +161,7 @@ class Connection:
             while (message := self._outbox.pop()) is not None:
                 frame = pack(message)
                 try:
-                    async with asyncio.timeout(self._send_timeout_s):
+                    async with asyncio.timeout_at(self._send_by()):
                         await self._socket.send_bytes(frame)
                 except TimeoutError:
                     self.hang_up("slow_reader", "a frame was not read in time")
@@ -159,6 +171,10 @@ class Connection:
                 self._metrics.sent(message.type, len(frame))
             if self._hangup is not None:
                 return
+
+    def _send_by(self) -> float:
+        """A frame has its time; all that is left after a hang-up has as much together."""
+        return min(asyncio.get_running_loop().time() + self._send_timeout_s, self._leave_by)
 
     async def _close(self) -> None:
         hangup = self._hangup
@@ -171,6 +187,18 @@ class Connection:
                 await self._socket.close(code or 1011, reason)
         except (TimeoutError, WebSocketDisconnect, RuntimeError):
             pass  # the client is gone or does not read: there is nobody to tell
+
+    def _act(self, decide: Callable[[], Sequence[Effect]]) -> None:
+        """Let the session decide, and carry out what it wants."""
+        try:
+            self._carry_out(decide())
+        # See the top of this file.
+        except Exception as fault:  # noqa: BLE001
+            self._fail(fault)
+
+    def _fail(self, fault: Exception) -> None:
+        _log.error("a session failed: session=%s", self.session.id, exc_info=fault)
+        self._begin_hangup(Hangup("internal", "a fault of the server; its log says more"))
 
     def _carry_out(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
@@ -203,6 +231,7 @@ class Connection:
     def _begin_hangup(self, hangup: Hangup) -> None:
         if self._hangup is None:
             self._hangup = hangup
+            self._leave_by = asyncio.get_running_loop().time() + self._send_timeout_s
             self._metrics.refused(hangup.error)
             _log.info("x session=%s code=%s %s", self.session.id, hangup.error, hangup.reason)
             self._to_send.set()
@@ -222,7 +251,7 @@ class Connection:
 
     def _on_result(self, ticket: int, outcome: MaskResult | WireError) -> None:
         self._jobs.pop(ticket, None)
-        self._carry_out(self.session.on_result(ticket, outcome))
+        self._act(lambda: self.session.on_result(ticket, outcome))
 
     def _withdraw(self, ticket: int) -> None:
         job = self._jobs.pop(ticket, None)
@@ -271,14 +300,15 @@ class Connection:
         try:
             image = await attempt()
         except WireError as refused:
-            self._carry_out(self.session.on_open_failed(open_id, refused))
+            error = refused
         # Whatever else fails is ours, and ends one open, not the connection.
         except Exception:  # noqa: BLE001
             _log.exception("an open failed: session=%s", self.session.id)
             error = WireError("internal", "the image could not be opened")
-            self._carry_out(self.session.on_open_failed(open_id, error))
         else:
-            self._carry_out(self._opened(open_id, image))
+            self._act(lambda: self._opened(open_id, image))
+            return
+        self._act(lambda: self.session.on_open_failed(open_id, error))
 
     def _opened(self, open_id: int, image: OpenImage | None) -> list[Effect]:
         if image is None:
@@ -292,7 +322,7 @@ class Connection:
 
     def _listener(self, open_id: int) -> ProgressListener:
         def listen(stage: str, fraction: float, ahead: int | None = None) -> None:
-            self._carry_out(self.session.on_progress(open_id, stage, fraction, ahead))
+            self._act(lambda: self.session.on_progress(open_id, stage, fraction, ahead))
 
         return listen
 

@@ -1,0 +1,127 @@
+"""What a connection does when its session fails, or its peer reads in drops; see tests/e2e too."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from starlette.websockets import WebSocket
+
+from server.engine.engine import Engine
+from server.engine.fake import FakeModel
+from server.metrics import Metrics
+from server.protocol import Cancel, ClientMessage, Hello, Superseded, pack
+from server.sessions.connection import Connection
+from server.sessions.effects import Effect, Reply
+from server.sessions.outbox import Outbox
+from server.sessions.session import Session
+from server.sessions.uploads import UploadBudget
+from tests.support.annotators import rules
+from tests.support.engines import SETTINGS
+
+
+class FaultySession(Session):
+    """Fails at `cancel`, at its second tick, and when it is told to end."""
+
+    def __init__(self) -> None:
+        super().__init__("s-1", rules(), UploadBudget(10_000), 0.0)
+        self.ends_well = True
+        self._ticks = 0
+
+    def receive(self, message: ClientMessage, now: float) -> list[Effect]:
+        if isinstance(message, Cancel):
+            raise KeyError("a fault of ours")
+        return super().receive(message, now)
+
+    def tick(self, now: float) -> list[Effect]:
+        del now
+        self._ticks += 1
+        if self._ticks > 1:
+            raise KeyError("a fault of ours")
+        return []
+
+    def end(self) -> list[Effect]:
+        if not self.ends_well:
+            raise KeyError("a fault of ours")
+        return super().end()
+
+
+class TalkativeSession(Session):
+    """Has much to say before it is told to end."""
+
+    def tick(self, now: float) -> list[Effect]:
+        del now
+        words: Sequence[Effect] = [Reply(Superseded(id=number)) for number in range(1, 101)]
+        return [*words, *self.hang_up("idle", "the place was needed")]
+
+
+class Peer:
+    """A client on an in-memory socket, at which every frame takes so long to leave."""
+
+    def __init__(self, *, frame_takes_s: float = 0.0) -> None:
+        self.frames: list[bytes] = []
+        self.close_code: int | None = None
+        self.says: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.says.put_nowait({"type": "websocket.connect"})
+        self._frame_takes_s = frame_takes_s
+
+    def sends(self, message: ClientMessage) -> None:
+        self.says.put_nowait({"type": "websocket.receive", "bytes": pack(message)})
+
+    async def take(self, message: Any) -> None:
+        if message["type"] == "websocket.send":
+            await asyncio.sleep(self._frame_takes_s)
+            self.frames.append(message["bytes"])
+        if message["type"] == "websocket.close":
+            self.close_code = message["code"]
+
+    async def connect(self, session: Session, *, send_timeout_s: float = 20.0) -> Connection:
+        scope = {"type": "websocket", "headers": [], "subprotocols": []}
+        socket = WebSocket(scope, self.says.get, self.take)
+        await socket.accept()
+        return Connection(
+            socket,
+            session,
+            Engine(FakeModel, SETTINGS),
+            Metrics(),
+            outbox=Outbox(1 << 20),
+            send_timeout_s=send_timeout_s,
+        )
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+async def test_a_fault_in_what_a_message_does_ends_its_connection_and_is_logged(
+    caplog: pytest.LogCaptureFixture, *, ends_well: bool
+) -> None:
+    peer, session = Peer(), FaultySession()
+    session.ends_well = ends_well
+    connection = await peer.connect(session)
+    peer.sends(Hello())
+    peer.sends(Cancel(target=1))
+    with caplog.at_level(logging.ERROR):
+        await connection.run()
+    assert peer.close_code == 1011
+    assert len(peer.frames) == 1  # the welcome that was owed
+    assert "a session failed: session=s-1" in caplog.text
+    assert "a fault of ours" in caplog.text
+
+
+async def test_a_fault_at_a_tick_ends_its_connection_and_not_the_clock_of_all() -> None:
+    peer = Peer()
+    connection = await peer.connect(FaultySession())
+    running = asyncio.create_task(connection.run())
+    connection.tick()
+    connection.tick()
+    await running
+    assert peer.close_code == 1011
+
+
+async def test_who_reads_in_drops_is_not_sent_the_rest_for_ever_after_a_hang_up() -> None:
+    peer = Peer(frame_takes_s=0.05)
+    session = TalkativeSession("s-1", rules(), UploadBudget(10_000), 0.0)
+    connection = await peer.connect(session, send_timeout_s=0.25)
+    connection.tick()
+    await connection.run()
+    assert len(peer.frames) < 50
+    assert peer.close_code == 4204
