@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.robot import Mask, iou, tight_box
+from training.robot import Mask, iou, next_click, tight_box
 
-__all__ = ["box_baselines"]
+__all__ = ["box_baselines", "click_baseline"]
 
 LONGEST_SIDE = 320
 """GrabCut works on a copy of this size: larger ones take seconds an object."""
@@ -28,9 +28,7 @@ def _filled(truth: Mask) -> Mask:
 
 
 def _grabcut(rgb: NDArray[np.uint8], truth: Mask) -> Mask:
-    height, width = truth.shape
-    scale = min(1.0, LONGEST_SIDE / max(height, width))
-    small = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    small, scale = _small(rgb)
     x0, y0, x1, y1 = (edge * scale for edge in tight_box(truth))
     marks = np.full(small.shape[:2], cv2.GC_BGD, np.uint8)
     inside = np.s_[
@@ -39,11 +37,48 @@ def _grabcut(rgb: NDArray[np.uint8], truth: Mask) -> Mask:
     marks[inside] = cv2.GC_PR_FGD
     if (marks == cv2.GC_BGD).sum() < 10:
         return _filled(truth)
+    found = _cut(small, marks, truth.shape)
+    if (marks == cv2.GC_PR_FGD).sum() < LEAST_SHARE * marks[inside].size:
+        return _filled(truth)
+    return found
+
+
+def click_baseline(rgb: NDArray[np.uint8], truths: list[Mask], clicks: int) -> NDArray[np.float64]:
+    """N x clicks IoUs of GrabCut, clicked by the same robot."""
+    return np.array([_clicked(rgb, truth, clicks) for truth in truths])
+
+
+def _clicked(rgb: NDArray[np.uint8], truth: Mask, clicks: int) -> list[float]:
+    """A click is a small disc of certainty, and an included one a larger disc of likelihood."""
+    small, scale = _small(rgb)
+    reach = max(small.shape)
+    known = np.full(small.shape[:2], cv2.GC_PR_BGD, np.uint8)
+    guess = np.zeros_like(truth)
+    ious = []
+    for _ in range(clicks):
+        x, y, label = next_click(guess, truth)
+        middle = (int(x * scale), int(y * scale))
+        if label:
+            likely = np.zeros_like(known)
+            cv2.circle(likely, middle, reach // 10, 1, -1)
+            known[(likely > 0) & (known == cv2.GC_PR_BGD)] = cv2.GC_PR_FGD
+        cv2.circle(known, middle, max(1, reach // 100), cv2.GC_FGD if label else cv2.GC_BGD, -1)
+        guess = _cut(small, known.copy(), truth.shape)
+        ious.append(iou(guess, truth))
+    return ious
+
+
+def _small(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
+    scale = min(1.0, LONGEST_SIDE / max(rgb.shape))
+    small = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8), scale
+
+
+def _cut(small: NDArray[np.uint8], marks: NDArray[np.uint8], size: tuple[int, ...]) -> Mask:
+    """GrabCut from the marks, which it completes; the mask is of `size`, height and width."""
     models = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.setRNGSeed(0)
     whole = (0, 0, 0, 0)  # not looked at: the marks say what may be mask
     cv2.grabCut(small, marks, whole, *models, ITERATIONS, cv2.GC_INIT_WITH_MASK)
-    kept = marks == cv2.GC_PR_FGD
-    if kept.sum() < LEAST_SHARE * kept[inside].size:
-        return _filled(truth)
-    return np.asarray(cv2.resize(kept.astype(np.uint8) * 255, (width, height)) > 127)
+    kept = (marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD)
+    return np.asarray(cv2.resize(kept.astype(np.uint8) * 255, size[::-1]) > 127)

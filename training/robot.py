@@ -25,6 +25,7 @@ __all__ = [
     "annotate_boxes",
     "annotate_clicks",
     "iou",
+    "next_click",
     "tight_box",
 ]
 

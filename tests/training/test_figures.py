@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.evaluate import summarise, table
+from training.figures import side_by_side, summarise, table
 
 
 def rows(clicks: int = 5) -> dict[str, np.ndarray]:
@@ -40,3 +40,10 @@ def test_the_table_names_every_figure_of_the_bars() -> None:
     text = table(summarise(rows()))
     for name in ("click1", "best_of_three", "click5", "box", "box_gain", "noc80", "filled_box"):
         assert name in text
+
+
+def test_other_weights_are_compared_mask_by_mask() -> None:
+    ours = rows()
+    theirs = ours | {"box": ours["box"] - 0.1}
+    [line] = [one for one in side_by_side(ours, theirs).splitlines() if one.startswith("box ")]
+    assert "+0.100 [+0.100, +0.100]" in line
