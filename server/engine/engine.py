@@ -231,10 +231,13 @@ class Engine:
     async def _push_with_mask(self, job: DecodeJob, mask: Rle) -> None:
         """Turn a given mask into logits first; that costs a resize, so not on the loop."""
         model, frame = self.model, self._frame(job.image)
+
+        def read() -> Logits | None:
+            # What was cancelled while it waited must not keep others waiting.
+            return None if job.ended else masks.logits_of(mask, frame, model.logits_size)
+
         try:
-            logits = await self._parts.worker.off_loop(
-                lambda: masks.logits_of(mask, frame, model.logits_size)
-            )
+            logits = await self._parts.worker.off_loop(read)
         except WireError as refused:
             job.end(refused)
             return

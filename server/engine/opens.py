@@ -19,6 +19,7 @@ from server.engine.jobs import CacheKey, DecodeJob, EncodeJob, OpenImage, Progre
 from server.engine.models.base import Embedding, Model
 from server.engine.observer import Observer
 from server.engine.queue import Queue
+from server.engine.types import RgbImage
 from server.errors import WireError
 
 __all__ = ["Opens"]
@@ -162,7 +163,7 @@ class Opens:
             self._cache.unpin(outcome.result().entry)
         if waiter in job.waiters:
             job.waiters.remove(waiter)
-        if not job.waiters and self._jobs.get(job.key) is job:
+        if not job.waiters and self._wanted(job):
             self._forget(job)
             self._read_next()
 
@@ -203,8 +204,13 @@ class Opens:
         started_at = time.monotonic()
         job.wait_ms = (started_at - job.queued_at) * 1e3
         job.tell("decode", 0.0)
+
+        def read() -> RgbImage | None:
+            # What was given up while it waited must not keep others waiting.
+            return images.decode(job.data, self._max_pixels) if self._wanted(job) else None
+
         try:
-            pixels = await self._off_loop(lambda: images.decode(job.data, self._max_pixels))
+            pixels = await self._off_loop(read)
         except WireError as refused:
             self._fail_reading(job, refused)
         # A fault of ours in one image must not keep those behind it waiting.
@@ -213,14 +219,17 @@ class Opens:
             self._fail_reading(job, WireError("internal", "this image could not be read"))
         else:
             job.decode_ms = (time.monotonic() - started_at) * 1e3
-            if self._jobs.get(job.key) is job:
+            if pixels is not None and self._wanted(job):
                 job.steps = self._model.encode(pixels)
         job.reading = False
         self._read_next()
 
     def _fail_reading(self, job: EncodeJob, error: WireError) -> None:
-        if self._jobs.get(job.key) is job:
+        if self._wanted(job):
             self._fail(job, error)
+
+    def _wanted(self, job: EncodeJob) -> bool:
+        return self._jobs.get(job.key) is job
 
     def _inspect(self, data: bytes) -> str:
         images.check(data, self._max_pixels)
