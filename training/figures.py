@@ -26,7 +26,7 @@ def summarise(rows: Rows) -> dict[str, Any]:
     figures = {
         name: rows[name]
         for name in rows
-        if name.startswith(("click", "best", "box", "fill", "grab"))
+        if name.startswith(("click", "best", "box", "fill", "grab")) and not name.endswith("_score")
     }
     clicks = sum(name.startswith("click") for name in rows)
     ious = np.stack([rows[f"click{k + 1}"] for k in range(clicks)], axis=1)

@@ -28,7 +28,7 @@ from server.engine.types import DecodeRequest, RgbImage
 
 __all__ = ["PICTURE_SIDE", "TinyModel"]
 
-PICTURE_SIDE = 768
+PICTURE_SIDE = 640
 """Longest side of the copy that close-ups are cut from; smaller images are kept as they are."""
 
 
