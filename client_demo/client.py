@@ -284,7 +284,8 @@ class Client:
             if earlier is None or earlier.connection == connection:
                 return segment  # the server finds it, or that there is none
             prior = earlier if "prior_rle" in self.welcome.features else None
-        known = None if prior is None else prior_field(prior, connection)
+        most = self.welcome.limits.max_prior_bytes
+        known = None if prior is None else prior_field(prior, connection, most)
         return segment.model_copy(update={"prior": known})
 
     async def _opened(self) -> Opened:

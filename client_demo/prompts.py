@@ -17,6 +17,7 @@ from client_demo.errors import local_error
 from client_demo.results import Mask
 from server import rle
 from server.protocol import RleBody, Segment
+from server.rle import Rle
 
 __all__ = ["Box", "Memory", "Point", "Prior", "prior_field", "segment_of"]
 
@@ -85,11 +86,22 @@ def segment_of(
         raise local_error("bad_field", fault["msg"].removeprefix("Value error, "), field) from None
 
 
-def prior_field(prior: Mask | NDArray[np.bool_], connection: int) -> tuple[int, int] | RleBody:
-    """A prior as the wire takes it: by name if the server knows it, else as RLE."""
-    if isinstance(prior, Mask) and prior.connection == connection:
+def prior_field(
+    prior: Mask | NDArray[np.bool_], connection: int, max_bytes: int
+) -> tuple[int, int] | RleBody | None:
+    """A prior as the wire takes it: by name if the server knows it, else as RLE.
+
+    An answer the server forgot and would refuse for its length is none: a click without what came
+    before is better than no click. An array is the caller's own, and the server's to refuse.
+    """
+    if not isinstance(prior, Mask):
+        return _body(rle.encode(prior))
+    if prior.connection == connection:
         return prior.id, prior.index
-    packed = prior.rle if isinstance(prior, Mask) else rle.encode(prior)
+    return _body(prior.rle) if len(prior.rle["counts"]) <= max_bytes else None
+
+
+def _body(packed: Rle) -> RleBody:
     return RleBody(size=packed["size"], counts=packed["counts"])
 
 

@@ -19,6 +19,7 @@ from server.protocol import (
 )
 from tests.support.scripted_server import (
     MASK,
+    WELCOME,
     Peer,
     scripted_server,
 )
@@ -139,6 +140,25 @@ async def test_after_a_reconnect_the_mask_to_refine_is_sent_along() -> None:
     assert heard[0].prior == MASK.rle
     assert heard[1].prior_is_automatic  # the server has seen the one before
     assert heard[2].prior == MASK.rle
+
+
+async def test_after_a_reconnect_a_mask_longer_than_the_server_takes_is_not_sent_along() -> None:
+    async def again(peer: Peer) -> None:
+        limits = WELCOME.limits.model_copy(update={"max_prior_bytes": 2})
+        await peer.opens(welcome=WELCOME.model_copy(update={"limits": limits}))
+        heard.extend([await peer.answers(), await peer.answers()])
+
+    heard: list[Segment] = []
+    first = then(answers, lambda peer: peer.hangs_up(1012))
+
+    async with scripted_server(first, again) as url, connect(url) as sam:
+        await sam.open(PHOTO)
+        mask = await sam.segment(points=[POINT])
+        await until(lambda: sam._link._socket is None)
+        await sam.segment(points=[POINT, (3, 1, 0)])
+        await sam.segment(points=[POINT], prior=mask)
+
+    assert [(asked.prior, asked.prior_is_automatic) for asked in heard] == [(None, False)] * 2
 
 
 async def test_an_image_that_cannot_be_reopened_is_closed() -> None:

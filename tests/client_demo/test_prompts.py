@@ -131,9 +131,16 @@ def test_what_is_forgotten_is_not_refined() -> None:
 def test_a_mask_of_this_connection_goes_by_name_and_another_as_rle() -> None:
     mask = answer(asked(A, request_id=7), connection=2)
 
-    assert prior_field(mask, 2) == (7, 0)
-    assert prior_field(mask, 3) == RleBody(size=(3, 4), counts=b"426")
+    assert prior_field(mask, 2, 3) == (7, 0)
+    assert prior_field(mask, 3, 3) == RleBody(size=(3, 4), counts=b"426")
 
 
-def test_an_array_goes_as_rle() -> None:
-    assert prior_field(answer(asked(A)).mask(), 1) == RleBody(size=(3, 4), counts=b"426")
+def test_a_mask_of_another_connection_that_is_too_long_to_send_is_none() -> None:
+    mask = answer(asked(A, request_id=7), connection=2)
+
+    assert prior_field(mask, 2, 2) == (7, 0)
+    assert prior_field(mask, 3, 2) is None
+
+
+def test_an_array_goes_as_rle_however_long() -> None:
+    assert prior_field(answer(asked(A)).mask(), 1, 2) == RleBody(size=(3, 4), counts=b"426")

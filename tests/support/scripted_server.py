@@ -73,14 +73,14 @@ class Peer:
         for message in messages:
             await self.socket.send(pack(message))
 
-    async def greets(self) -> Hello:
+    async def greets(self, welcome: Welcome = WELCOME) -> Hello:
         hello = await self.hears(Hello)
-        await self.says(WELCOME)
+        await self.says(welcome)
         return hello
 
-    async def opens(self, *, width: int = 4, height: int = 3) -> Open:
+    async def opens(self, *, width: int = 4, height: int = 3, welcome: Welcome = WELCOME) -> Open:
         """Welcome the client and open what it asks for, as if it were cached."""
-        await self.greets()
+        await self.greets(welcome)
         message = await self.hears(Open)
         await self.says(opened(message.id, width=width, height=height))
         return message

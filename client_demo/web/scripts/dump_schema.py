@@ -34,6 +34,7 @@ def schema() -> dict[str, Any]:
         "subprotocol": protocol.SUBPROTOCOL,
         "maxDataBytes": protocol.MAX_DATA_BYTES,
         "maxPoints": protocol.MAX_POINTS,
+        "maxPriorBytes": protocol.MAX_PRIOR_BYTES,
         "client": [m.__name__ for m in protocol.CLIENT_MESSAGES.values()],
         "server": [m.__name__ for m in protocol.SERVER_MESSAGES.values()],
         "errors": sorted(errors.ERRORS),

@@ -23,6 +23,7 @@ export async function messagesSource(schema) {
     `export const SUBPROTOCOL = ${JSON.stringify(schema.subprotocol)};`,
     `export const MAX_DATA_BYTES = ${schema.maxDataBytes};`,
     `export const MAX_POINTS = ${schema.maxPoints};`,
+    `export const MAX_PRIOR_BYTES = ${schema.maxPriorBytes};`,
     "",
     `export type ClientMessage = ${schema.client.join(" | ")};`,
     `export type ServerMessage = ${schema.server.join(" | ")};`,

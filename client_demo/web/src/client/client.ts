@@ -8,8 +8,16 @@
 import { Connection, type ConnectionOptions, type ConnectionState } from "./connection.ts";
 import { SamwireError } from "./errors.ts";
 import { Latest } from "./latest.ts";
-import { maskOf, ObjectMemory, type Prior, type Prompts } from "./memory.ts";
-import type { MaskReply, Opened, Segment, ServerMessage, Superseded, Welcome } from "./messages.ts";
+import { asPrior, ObjectMemory, type Prior, type Prompts } from "./memory.ts";
+import {
+  MAX_PRIOR_BYTES,
+  type MaskReply,
+  type Opened,
+  type Segment,
+  type ServerMessage,
+  type Superseded,
+  type Welcome,
+} from "./messages.ts";
 import { digest, type OnProgress, Opening, type Picture, superseded } from "./opening.ts";
 import { Requests } from "./requests.ts";
 
@@ -70,6 +78,10 @@ export class SamwireClient {
     return this.state.status === "online" ? this.state.welcome : null;
   }
 
+  get #maxPriorBytes(): number {
+    return this.welcome?.limits.max_prior_bytes ?? MAX_PRIOR_BYTES;
+  }
+
   /** Reconnect now rather than when the back-off ends: the user acted, or the network is back. */
   wake(): void {
     this.#connection.wake();
@@ -109,7 +121,8 @@ export class SamwireClient {
       const gone = error instanceof SamwireError && error.code === "prior_gone";
       if (!gone || !request.prior || !("mask" in request.prior)) throw error;
       const { mask, candidate } = request.prior;
-      return this.#click({ ...request, prior: maskOf(mask, candidate ?? 0) });
+      const known = asPrior(mask, candidate ?? 0, this.#maxPriorBytes);
+      return this.#click({ ...request, prior: known });
     }
   }
 
@@ -158,8 +171,10 @@ export class SamwireClient {
   ): Promise<MaskReply | Superseded> {
     const { object = 0, points, box, candidates, prior } = request;
     const id = this.#nextId();
-    const since = this.#image?.id ?? 0;
-    const known = this.#memory.resolve(object, request, prior, since);
+    const known = this.#memory.resolve(object, request, prior, {
+      since: this.#image?.id ?? 0,
+      maxPriorBytes: this.#maxPriorBytes,
+    });
     const message: Segment = { type: "segment", id, object, points, box, kind, candidates };
     const sent = performance.now();
     const waiting = this.#requests.wait(id, kind);

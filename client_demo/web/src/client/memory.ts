@@ -11,6 +11,13 @@ export type Prompts = Pick<Segment, "points" | "box">;
  */
 export type Prior = { readonly mask: MaskReply; readonly candidate?: number } | RleBody | null;
 
+/** What the server at the other end remembers, and what it takes. */
+export interface Reach {
+  /** The id from which on it remembers. */
+  readonly since: number;
+  readonly maxPriorBytes: number;
+}
+
 interface Remembered {
   readonly prompts: Prompts;
   readonly mask: MaskReply;
@@ -32,31 +39,36 @@ export class ObjectMemory {
   }
 
   /**
-   * The prior to put on the wire. `since`: the id from which on the server remembers.
+   * The prior to put on the wire.
    *
-   * A named reply of before that travels as a mask; and what the server would have chosen itself
+   * A named reply that the server forgot travels as a mask; and what it would have chosen itself
    * (the last mask whose prompts these extend) is chosen here in its place.
    */
   resolve(
     object: number,
     prompts: Prompts,
     prior: Prior | undefined,
-    since: number,
+    { since, maxPriorBytes }: Reach,
   ): Segment["prior"] {
     if (prior === undefined) {
       const last = this.#objects.get(object);
       const lost = last && last.mask.id < since && extend(prompts, last.prompts);
-      return lost ? last.mask.rle : undefined;
+      return lost ? asPrior(last.mask, 0, maxPriorBytes) : undefined;
     }
     if (prior === null || "counts" in prior) return prior;
     const candidate = prior.candidate ?? 0;
-    return prior.mask.id > since ? [prior.mask.id, candidate] : maskOf(prior.mask, candidate);
+    if (prior.mask.id > since) return [prior.mask.id, candidate];
+    return asPrior(prior.mask, candidate, maxPriorBytes);
   }
 }
 
-/** The RLE of one candidate of a reply. */
-export function maskOf(reply: MaskReply, candidate: number): RleBody {
-  return reply.candidates?.[candidate]?.rle ?? reply.rle;
+/**
+ * A candidate of a reply as a mask of its own; null when the server would refuse its size, since a
+ * click without what came before is better than none.
+ */
+export function asPrior(reply: MaskReply, candidate: number, maxBytes: number): RleBody | null {
+  const rle = reply.candidates?.[candidate]?.rle ?? reply.rle;
+  return rle.counts.length <= maxBytes ? rle : null;
 }
 
 /** Whether `prompts` are `earlier` and more: the same box, earlier points first. */

@@ -3,6 +3,7 @@
 export const SUBPROTOCOL = "samwire.v1";
 export const MAX_DATA_BYTES = 262144;
 export const MAX_POINTS = 64;
+export const MAX_PRIOR_BYTES = 262144;
 
 export type ClientMessage = Hello | Open | Data | Segment | Cancel | Release | Close;
 export type ServerMessage = Welcome | Send | Progress | Opened | MaskReply | Done | Superseded | Error | Draining;

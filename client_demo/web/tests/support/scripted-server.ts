@@ -60,9 +60,9 @@ export class Peer {
     this.socket.send(encode(message, { ignoreUndefined: true }));
   }
 
-  async welcome(): Promise<this> {
+  async welcome(limits: Partial<Welcome["limits"]> = {}): Promise<this> {
     await this.next("hello");
-    this.send(WELCOME);
+    this.send({ ...WELCOME, limits: { ...WELCOME.limits, ...limits } });
     return this;
   }
 
@@ -118,10 +118,10 @@ export class ScriptedServer {
   }
 
   /** The next connection, greeted. */
-  async peer(): Promise<Peer> {
+  async peer(limits?: Partial<Welcome["limits"]>): Promise<Peer> {
     const peer =
       this.peers.shift() ?? (await new Promise<Peer>((resolve) => this.#arrivals.push(resolve)));
-    return peer.welcome();
+    return peer.welcome(limits);
   }
 
   async stop(): Promise<void> {

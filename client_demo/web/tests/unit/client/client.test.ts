@@ -1,7 +1,12 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type ClientOptions, connect, type SamwireClient } from "../../../src/client/client.ts";
 import type { ConnectionState } from "../../../src/client/connection.ts";
-import { MAX_DATA_BYTES, type Segment } from "../../../src/client/messages.ts";
+import {
+  MAX_DATA_BYTES,
+  MAX_PRIOR_BYTES,
+  type MaskReply,
+  type Segment,
+} from "../../../src/client/messages.ts";
 import {
   maskReply,
   NodeWebSocket,
@@ -37,9 +42,9 @@ const picture = new Blob([new Uint8Array(MAX_DATA_BYTES + 10)]);
 const click = { object: 1, points: [[1, 2, 1]] as [number, number, number][] };
 
 /** A connected client with an open image. */
-async function withImage(): Promise<Peer> {
+async function withImage(limits?: Parameters<ScriptedServer["peer"]>[0]): Promise<Peer> {
   start();
-  const peer = await server.peer();
+  const peer = await server.peer(limits);
   const opening = client.open(picture);
   peer.opened((await peer.next("open")).id);
   await opening;
@@ -134,8 +139,11 @@ describe("segmenting", () => {
     expect(await peer.next("segment", 1)).toHaveProperty("prior", null);
   });
 
-  test("a prior the server no longer has is sent as a mask instead", async () => {
-    const peer = await withImage();
+  test.each([
+    ["as a mask instead", undefined],
+    ["not at all when its mask is too long", 2],
+  ])("a prior the server no longer has is sent %s", async (_, limit) => {
+    const peer = await withImage(limit === undefined ? {} : { max_prior_bytes: limit });
     const asked = client.segment(click);
     reply(peer, await peer.next("segment"));
     const mask = await asked;
@@ -145,7 +153,7 @@ describe("segmenting", () => {
     expect(prior).toEqual([mask.id, 0]);
     peer.send({ type: "error", id, code: "prior_gone", message: "Gone.", fault: "client" });
     const retry = await peer.next("segment", 2);
-    expect(retry.prior).toEqual(mask.rle);
+    expect(retry.prior).toEqual(limit === undefined ? mask.rle : null);
     reply(peer, retry);
     expect(await refined).toMatchObject({ id: retry.id });
   });
@@ -247,6 +255,34 @@ describe("a lost connection", () => {
     const again = await server.peer();
     client.segment({ ...click, prior: { mask } }).catch(() => {});
     expect((await again.next("segment")).prior).toEqual(mask.rle);
+  });
+
+  test.each([
+    ["sent when just as long as the server takes", 3, 3, true],
+    ["left out when longer", 3, 2, false],
+    [
+      "left out when longer than servers take that do not say",
+      MAX_PRIOR_BYTES + 1,
+      undefined,
+      false,
+    ],
+  ])("the mask to refine is %s", async (_, length, max_prior_bytes, sent) => {
+    const peer = await withImage();
+    const asked = client.segment(click);
+    const counts = new Uint8Array(length).fill(48);
+    const first = { ...maskReply(await peer.next("segment")), rle: { size: [3, 4], counts } };
+    peer.send(first as MaskReply);
+    const mask = (await asked) as MaskReply;
+    peer.socket.close(1012);
+
+    const again = await server.peer(max_prior_bytes === undefined ? {} : { max_prior_bytes });
+    const more = [...click.points, [2, 2, 0]] as typeof click.points;
+    for (const prior of [undefined, { mask }]) {
+      client.segment({ ...click, points: more, prior }).catch(() => {});
+    }
+    const expected = sent ? mask.rle : null;
+    expect((await again.next("segment", 0)).prior).toEqual(expected);
+    expect((await again.next("segment", 1)).prior).toEqual(expected);
   });
 
   test("an idle close sleeps until the next action", async () => {
