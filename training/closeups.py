@@ -70,7 +70,7 @@ def closeup_loss(
             for owner, window, plane, marks in zip(owners, windows, logits, tokens, strict=True)
         ]
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            shown = torch.from_numpy(np.stack(seen))
+            shown = torch.from_numpy(np.stack(seen)).permute(0, 3, 1, 2)
             answer = learner.closeup(shown, first.context(windows, owners)).float()
         targets = torch.from_numpy(np.stack(list(map(_aim, prompts.targets, windows))))
         total = total + mask_loss(answer, targets).mean()
@@ -156,7 +156,7 @@ def _shrunk(target: Mask, side: int) -> Field:
 
 def _aim(target: Mask, window: Window) -> Field:
     """The target in the window's cells, each the share of it that is covered."""
-    covered = cut(target.astype(np.uint8) * np.uint8(255), window, 0)
+    covered = cut(target.astype(np.uint8) * np.uint8(255), window, (0.0,))
     return np.asarray(covered / np.float32(255), np.float32)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from server.engine.models.painting import EXCLUDE, INCLUDE, TOP_LEFT, Token, hold, share_of_box
 from server.engine.types import RgbImage
@@ -33,6 +33,7 @@ CLICK_CELLS = 3.0
 LOGIT_LIMIT = 6.0
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 STD = np.array([58.395, 57.12, 57.375], np.float32)
+PADDING = (124.0, 116.0, 103.0)
 
 Field = NDArray[np.float32]
 
@@ -60,7 +61,8 @@ def window_around(logits: Field, tokens: Sequence[Token], pixels: int) -> Window
     Args:
         logits: side x side, of the first look.
         tokens: the prompt, in shares of the input.
-        pixels: longest side of the picture to cut from; the window has whole pixels of it.
+        pixels: longest side of the picture to cut from; the window has whole pixels of it, as
+            many as can be halved until they are about `CELLS`.
     """
     corners = [(x, y) for x, y, label in tokens if label >= TOP_LEFT]
     margin = BOX_MARGIN
@@ -70,9 +72,17 @@ def window_around(logits: Field, tokens: Sequence[Token], pixels: int) -> Window
     places = np.array(corners)
     low, high = places.min(axis=0), places.max(axis=0)
     side = min(max(float((high - low).max()) * margin, LEAST_SHARE), 1.0)
-    whole = max(1, round(side * pixels))
+    whole = _halvable(max(1, round(side * pixels)))
     x, y = (round(float(middle) * pixels - whole / 2) for middle in (low + high) / 2)
     return Window(x / pixels, y / pixels, whole / pixels)
+
+
+def _halvable(side: int) -> int:
+    """The next larger side that `cut` can halve, down to less than twice `CELLS`."""
+    step = 1
+    while side >= 2 * CELLS * step:
+        step *= 2
+    return -(-side // step) * step
 
 
 def _extent(logits: Field) -> list[tuple[float, float]]:
@@ -98,7 +108,7 @@ def _peak(spread: NDArray[np.int64]) -> tuple[int, int]:
 
 
 def look(picture: RgbImage, window: Window, logits: Field, tokens: Sequence[Token]) -> Field:
-    """`PLANES` x `CELLS` x `CELLS`, each about -3..3.
+    """`CELLS` x `CELLS` x `PLANES`, each about -3..3.
 
     Args:
         picture: the image, its longest side as long as the model's input.
@@ -106,37 +116,56 @@ def look(picture: RgbImage, window: Window, logits: Field, tokens: Sequence[Toke
         logits: side x side, of the first look.
         tokens: the prompt, in shares of the input.
     """
-    seen = np.zeros((PLANES, CELLS, CELLS), np.float32)
-    colours = (cut(picture, window, MEAN.round()) - MEAN) / STD
-    seen[:3] = colours.transpose(2, 0, 1)
-    seen[3] = _enlarged(np.clip(logits, -LOGIT_LIMIT, LOGIT_LIMIT), window) / 2
+    seen = np.zeros((CELLS, CELLS, PLANES), np.float32)
+    seen[:, :, :3] = (cut(picture, window, PADDING) - MEAN) / STD
+    seen[:, :, 3] = _enlarged(np.clip(logits, -LOGIT_LIMIT, LOGIT_LIMIT), window) / 2
     placed = window.place(tokens)
     box = share_of_box(placed, CELLS)
     if box is not None:
-        seen[4] = box
+        seen[:, :, 4] = box
     middles = (np.arange(CELLS, dtype=np.float32) + 0.5) / CELLS
     for x, y, label in placed:
         if label in {EXCLUDE, INCLUDE}:
             near = (middles[:, None] - y) ** 2 + (middles - x) ** 2 <= (CLICK_CELLS / CELLS) ** 2
-            seen[5 if label == INCLUDE else 6][near] = 2.0
+            seen[near, 5 if label == INCLUDE else 6] = 2.0
     return seen
 
 
-def cut(picture: NDArray[np.uint8], window: Window, beyond: ArrayLike) -> NDArray[np.uint8]:
+def cut(picture: NDArray[np.uint8], window: Window, beyond: tuple[float, ...]) -> NDArray[np.uint8]:
     """`CELLS` x `CELLS` (x channels) of a picture, and what it says where there is none.
 
     The window must be one of the picture's whole pixels.
     """
     height, width = picture.shape[:2]
-    pixels = max(height, width)
-    side, x, y = (round(share * pixels) for share in (window.side, window.x, window.y))
-    x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + side, width), min(y + side, height)
-    part = np.empty((side, side, *picture.shape[2:]), np.uint8)
-    part[:] = beyond
-    if x0 < x1 and y0 < y1:
-        part[y0 - y : y1 - y, x0 - x : x1 - x] = picture[y0:y1, x0:x1]
-    method = cv2.INTER_AREA if side > CELLS else cv2.INTER_LINEAR
+    side, x, y = (round(share * max(height, width)) for share in (window.side, window.x, window.y))
+    across, down = _Overlap.of(x, side, width), _Overlap.of(y, side, height)
+    shown = picture[down.low : down.high, across.low : across.high]
+    if not shown.size:
+        return np.full((CELLS, CELLS, *picture.shape[2:]), beyond, np.uint8)
+    edges = (down.before, down.after, across.before, across.after)
+    part = cv2.copyMakeBorder(shown, *edges, cv2.BORDER_CONSTANT, value=beyond)
+    while len(part) >= 2 * CELLS and len(part) % 2 == 0:  # far quicker than all at once
+        half = len(part) // 2
+        part = np.asarray(cv2.resize(part, (half, half), interpolation=cv2.INTER_AREA), np.uint8)
+    method = cv2.INTER_AREA if len(part) > CELLS else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(part, (CELLS, CELLS), interpolation=method), np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class _Overlap:
+    """What a stretch and an image have in common along one axis, and the stretch's rest."""
+
+    low: int
+    high: int
+    before: int
+    after: int
+
+    @classmethod
+    def of(cls, start: int, side: int, limit: int) -> "_Overlap":
+        low = min(max(start, 0), limit)
+        high = max(low, min(start + side, limit))
+        before = min(low - start, side) if start < 0 else 0
+        return cls(low, high, before, side - before - (high - low))
 
 
 def _enlarged(logits: Field, window: Window) -> Field:

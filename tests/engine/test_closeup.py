@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -86,11 +87,32 @@ def test_every_window_is_of_whole_pixels_and_holds_the_clicks_or_is_as_wide_as_t
 def test_a_cut_shows_the_picture_where_the_window_is_and_the_filling_beyond() -> None:
     picture = np.zeros((100, 200, 3), np.uint8)
     picture[:, 100:] = (0, 200, 0)
-    seen = cut(picture, Window(0.25, -0.25, 0.5), (9, 9, 9))
+    seen = cut(picture, Window(0.25, -0.25, 0.5), (9.0, 9.0, 9.0))
     assert seen.shape == (CELLS, CELLS, 3)
     assert (seen[: CELLS // 2 - 1] == 9).all()
     assert (seen[CELLS // 2 + 1 :, : CELLS // 2 - 1] == 0).all()
     assert (seen[CELLS // 2 + 1 :, CELLS // 2 + 1 :] == (0, 200, 0)).all()
+
+
+@given(
+    st.integers(1, 60),
+    st.integers(1, 60),
+    st.integers(-80, 80),
+    st.integers(-80, 80),
+    st.integers(1, 90),
+)
+def test_a_cut_is_the_picture_moved_with_the_filling_around_it(
+    height: int, width: int, x: int, y: int, side: int
+) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    pixels = max(height, width)
+    around = np.full((height + 400, width + 400, 3), 9, np.uint8)
+    around[200 : 200 + height, 200 : 200 + width] = picture
+    part = around[200 + y : 200 + y + side, 200 + x : 200 + x + side]
+    method = cv2.INTER_AREA if side > CELLS else cv2.INTER_LINEAR
+    expected = cv2.resize(part, (CELLS, CELLS), interpolation=method)
+    seen = cut(picture, Window(x / pixels, y / pixels, side / pixels), (9.0, 9.0, 9.0))
+    np.testing.assert_array_equal(seen, expected)
 
 
 def test_a_look_lays_colours_logits_and_prompt_over_each_other() -> None:
@@ -100,14 +122,14 @@ def test_a_look_lays_colours_logits_and_prompt_over_each_other() -> None:
     logits[96:, 96:] = 5.0
     marks = [(0.75, 0.75, INCLUDE), (0.25, 0.25, EXCLUDE), (0.5, 0.5, TOP_LEFT), (1, 1, 3)]
     seen = look(picture, Window(0.0, 0.0, 1.0), logits, marks)
-    assert seen.shape == (PLANES, CELLS, CELLS)
+    assert seen.shape == (CELLS, CELLS, PLANES)
     bright = np.zeros((CELLS, CELLS), np.bool_)
     bright[CELLS // 2 :, CELLS // 2 :] = True
     for plane in (0, 1, 2, 3):
-        assert ((seen[plane] > 0) == bright)[::5, ::5].all()
-    np.testing.assert_array_equal(seen[4], bright)
+        assert ((seen[:, :, plane] > 0) == bright)[::5, ::5].all()
+    np.testing.assert_array_equal(seen[:, :, 4], bright)
     for plane, at in ((5, 72), (6, 24)):
-        ys, xs = np.nonzero(seen[plane])
+        ys, xs = np.nonzero(seen[:, :, plane])
         assert (ys.mean(), xs.mean()) == pytest.approx((at - 0.5, at - 0.5))
 
 
@@ -116,7 +138,7 @@ def test_a_look_at_part_of_the_logits_agrees_with_where_it_lies() -> None:
     logits[:, 100:] = 5.0
     seen = look(np.zeros((384, 384, 3), np.uint8), Window(0.5, 0.5, 0.125), logits, [])
     edge = (100 / 192 - 0.5) / 0.125 * CELLS
-    turns = np.flatnonzero((seen[3, 40, 1:] > 0) != (seen[3, 40, :-1] > 0))
+    turns = np.flatnonzero((seen[40, 1:, 3] > 0) != (seen[40, :-1, 3] > 0))
     assert turns == pytest.approx([edge - 1], abs=1)
 
 

@@ -102,7 +102,7 @@ class TinyModel(SamModel):
         )
         around = torch.stack([self._context(one) for one in looks])
         shown = torch.from_numpy(seen).to(around.device, around.dtype)
-        answers = self._closeup(shown, around).to("cpu", torch.float32).numpy()
+        answers = self._closeup(shown.permute(0, 3, 1, 2), around).to("cpu", torch.float32).numpy()
         if not np.isfinite(answers.sum()):
             raise ArithmeticError("the close-ups answered with numbers that are none")
         return tuple(
