@@ -15,7 +15,7 @@ import type { Context } from "./context.ts";
 
 export class Segmenter {
   #hovers = 0;
-  /** Hovers up to here are no longer wanted. */
+  /** Hovers up to here are no longer wanted: cleared, or a newer one is shown. */
   #cleared = 0;
 
   constructor(private readonly context: Context) {}
@@ -108,8 +108,9 @@ export class Segmenter {
     // A preview that fails is no preview; the click will say why.
     const reply = await client.hover({ object: id, ...wire(points, box), prior }).catch(() => null);
     if (!reply) return;
-    const traced = await this.context.worker.run("trace", reply.rle);
+    const traced = await this.context.worker.trace(reply.rle);
     if (turn <= this.#cleared) return;
+    this.#cleared = turn; // a large mask may still be on its way when a newer, small one is here
     live.update((now) => ({ ...now, hover: { traced, excludes: label === 0 } }));
   }
 

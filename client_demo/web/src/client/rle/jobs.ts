@@ -1,4 +1,4 @@
-/** The work on masks that is too much for a frame of 16 ms: pure functions, run in a worker. */
+/** The work on masks that may be too much for a frame of 16 ms: pure functions, run in a worker. */
 import { type Ring, rings, smooth } from "./contours.ts";
 import { fillRings, type Polygon, polygons } from "./polygons.ts";
 import {
@@ -30,8 +30,13 @@ export interface Traced extends Runs {
   readonly smooth: string;
 }
 
+/** Alone, so that a page which traces small masks itself need not load the rest. */
+export function trace(rle: Rle): Traced {
+  return traced(fromRle(rle), rle);
+}
+
 export const jobs = {
-  trace: (rle: Rle): Traced => traced(fromRle(rle), rle),
+  trace,
 
   /** Add or take away what a brush touched; without a mask to start from, on an empty one. */
   stroke: (size: Size, base: Rle | null, path: Path, radius: number, how: Operation): Traced => {

@@ -1,7 +1,11 @@
 /** Masks off the main thread: the page's side of the door. */
 import { RleError } from "./codec.ts";
 import type { Answer, JobName, Question } from "./door.ts";
-import type { Jobs } from "./jobs.ts";
+import { type Jobs, type Traced, trace } from "./jobs.ts";
+import type { Rle } from "./runs.ts";
+
+/** Some hundred runs, traced within about a millisecond: what two messages may take by themselves. */
+const SMALL_BYTES = 1 << 10;
 
 interface Waiting {
   resolve(value: unknown): void;
@@ -26,6 +30,11 @@ export class MaskWorker {
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve: resolve as (value: unknown) => void, reject });
     });
+  }
+
+  /** One mask in a hurry: here and now when it is small, since the way there and back would be longer. */
+  trace(rle: Rle): Traced | Promise<Traced> {
+    return rle.counts.length <= SMALL_BYTES ? trace(rle) : this.run("trace", rle);
   }
 
   terminate(): void {
