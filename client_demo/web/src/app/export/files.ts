@@ -1,7 +1,7 @@
-/** Every kind of export, as files; several travel in one zip. */
+/** Every kind of export, as files; several travel in one zip. Slow for large pictures: run in a worker. */
 import { zipSync } from "fflate";
-import { fromRle, type MaskWorker } from "../../client/index.ts";
 import { paintRows } from "../../client/rle/raster.ts";
+import { fromRle } from "../../client/rle/runs.ts";
 import { toCoco } from "./coco.ts";
 import { toGeoJson } from "./geojson.ts";
 import { encodePng, type Rgb } from "./png.ts";
@@ -17,8 +17,9 @@ import {
 export type ExportKind = "coco" | "masks" | "indexed" | "cutouts" | "polygons";
 
 export interface ExportContext {
-  readonly worker: MaskWorker;
   readonly classes: readonly string[];
+  /** That many more objects are in their files. */
+  readonly done: (count: number) => void;
 }
 
 type Exporter = (subjects: readonly Subject[], context: ExportContext) => Promise<OutFile[]>;
@@ -32,18 +33,15 @@ export const EXPORTERS: Record<ExportKind, Exporter> = {
       toCoco(subjects, classes),
     ),
   ],
-  masks: async (subjects) => subjects.flatMap(maskFiles),
-  indexed: async (subjects) => subjects.map(indexedFile),
-  cutouts: async (subjects) => (await Promise.all(subjects.map(cutoutFiles))).flat(),
-  polygons: (subjects, { worker }) =>
-    Promise.all(
-      subjects.map(async (subject) =>
-        jsonFile(
-          `${stem(subject.name)}.geojson`,
-          await toGeoJson(subject, ({ rle }) => worker.run("polygons", rle)),
-        ),
-      ),
-    ),
+  masks: async (subjects, context) => subjects.flatMap((one) => maskFiles(one, context)),
+  indexed: async (subjects, context) => subjects.map((one) => indexedFile(one, context)),
+  cutouts: async (subjects, context) => {
+    const files: OutFile[] = [];
+    // One after the other: an unpacked picture takes four bytes a pixel.
+    for (const subject of subjects) files.push(...(await cutoutFiles(subject, context)));
+    return files;
+  },
+  polygons: async (subjects, context) => subjects.map((one) => polygonsFile(one, context)),
 };
 
 /** One file as it is, several as a zip; PNGs are compressed already. */
@@ -71,32 +69,39 @@ function fileName(subject: Subject, object: ExportObject, suffix = ""): string {
   return `${stem(subject.name)}-${number}-${stem(object.label || UNNAMED)}${suffix}.png`;
 }
 
-function maskFiles(subject: Subject): OutFile[] {
+function maskFiles(subject: Subject, { done }: ExportContext): OutFile[] {
   return subject.objects.map((object) => {
     const rows = new Uint8Array(subject.width * subject.height);
     paintRows(fromRle(object.rle), rows, 255);
-    return { name: fileName(subject, object), bytes: encodePng(subject, rows), type: PNG };
+    const bytes = encodePng(subject, rows);
+    done(1);
+    return { name: fileName(subject, object), bytes, type: PNG };
   });
 }
 
+function polygonsFile(subject: Subject, { done }: ExportContext): OutFile {
+  const file = jsonFile(`${stem(subject.name)}.geojson`, toGeoJson(subject));
+  done(subject.objects.length);
+  return file;
+}
+
 /** Later objects lie on top; index 0 is nothing, index n the nth object. */
-function indexedFile(subject: Subject): OutFile {
+function indexedFile(subject: Subject, { done }: ExportContext): OutFile {
   const rows = new Uint8Array(subject.width * subject.height);
   const shown = subject.objects.slice(0, 255);
   for (const [index, { rle }] of shown.entries()) paintRows(fromRle(rle), rows, index + 1);
   const palette: Rgb[] = [[0, 0, 0], ...shown.map(({ color }) => rgb(color))];
-  return {
-    name: `${stem(subject.name)}.index.png`,
-    bytes: encodePng(subject, rows, palette),
-    type: PNG,
-  };
+  const bytes = encodePng(subject, rows, palette);
+  done(subject.objects.length);
+  return { name: `${stem(subject.name)}.index.png`, bytes, type: PNG };
 }
 
-async function cutoutFiles(subject: Subject): Promise<OutFile[]> {
+async function cutoutFiles(subject: Subject, { done }: ExportContext): Promise<OutFile[]> {
   const picture = await createImageBitmap(subject.blob);
   const files: OutFile[] = [];
   for (const object of subject.objects) {
     if (object.area > 0) files.push(await cutout(subject, object, picture));
+    done(1);
   }
   picture.close();
   return files;

@@ -1,22 +1,20 @@
 /** Polygons with holes and parts, as GeoJSON in pixel coordinates (y down), exact to the edge. */
-import type { Polygon } from "../../client/index.ts";
+import { type Polygon, polygons } from "../../client/rle/polygons.ts";
+import { fromRle } from "../../client/rle/runs.ts";
 import { type ExportObject, type Subject, UNNAMED } from "./subject.ts";
 
-export async function toGeoJson(
-  subject: Subject,
-  polygonsOf: (object: ExportObject) => Promise<Polygon[]>,
-): Promise<unknown> {
-  const features = subject.objects.map(async (object) => ({
-    type: "Feature",
-    id: object.id,
-    properties: { label: object.label || UNNAMED, color: object.color, score: object.score },
-    geometry: { type: "MultiPolygon", coordinates: (await polygonsOf(object)).map(part) },
-  }));
-  const { name, width, height } = subject;
+export function toGeoJson({ name, width, height, objects }: Subject) {
+  const image = { file_name: name, width, height };
+  return { type: "FeatureCollection", image, features: objects.map(feature) };
+}
+
+function feature({ id, label, color, score, rle }: ExportObject) {
+  const coordinates = polygons(fromRle(rle)).map(part);
   return {
-    type: "FeatureCollection",
-    image: { file_name: name, width, height },
-    features: await Promise.all(features),
+    type: "Feature",
+    id,
+    properties: { label: label || UNNAMED, color, score },
+    geometry: { type: "MultiPolygon", coordinates },
   };
 }
 

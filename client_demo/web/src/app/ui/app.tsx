@@ -5,7 +5,7 @@ import { ContextBar } from "./context-bar.tsx";
 import { type Desk, DeskContext, useDesk } from "./desk.ts";
 import { Header } from "./header.tsx";
 import { ClassList } from "./name-input.tsx";
-import { DropTarget, NoticeList, Progress, Welcome } from "./overlays.tsx";
+import { DropTarget, ExportProgress, NoticeList, Progress, Welcome } from "./overlays.tsx";
 import { Panel } from "./panel.tsx";
 import { Sheets } from "./sheets.tsx";
 import { StatusBar } from "./status.tsx";
@@ -30,6 +30,7 @@ function Frame(): JSX.Element {
         <StageHost />
         <Welcome />
         <Progress />
+        <ExportProgress />
         <ContextBar />
         <DropTarget />
         <NoticeList />

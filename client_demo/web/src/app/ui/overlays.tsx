@@ -95,6 +95,17 @@ function Opening({ status }: { status: OpeningStatus }): JSX.Element {
   );
 }
 
+export function ExportProgress(): JSX.Element | null {
+  const fraction = useStore(useDesk().exchange.progress);
+  if (fraction === null) return null;
+  return (
+    <div class="progress exporting" role="status">
+      <span>Making the files</span>
+      <progress value={fraction} max={1} aria-label="Making the files" />
+    </div>
+  );
+}
+
 export function NoticeList(): JSX.Element {
   const { context } = useDesk();
   const notices = useStore(context.notices.list);

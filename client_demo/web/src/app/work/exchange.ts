@@ -1,14 +1,23 @@
 /** Out of the page and in again: exports as downloads, COCO files as objects. */
 import { CocoError, fromCoco, type ImportedImage, type ImportedObject } from "../export/coco.ts";
-import { bundle, EXPORTERS, type ExportKind } from "../export/files.ts";
+import type { ExportKind } from "../export/files.ts";
+import { fileOf } from "../export/order.ts";
 import { type OutFile, type Subject, stem } from "../export/subject.ts";
 import type { Extent } from "../geometry/points.ts";
 import type { Shape } from "../state/masks.ts";
 import type { Picture } from "../state/model.ts";
+import { Store } from "../state/store.ts";
 import type { Actions } from "./actions.ts";
 import type { Context } from "./context.ts";
 
+/** An export that takes longer says how far it is. */
+const SLOW_MS = 1000;
+
 export class Exchange {
+  /** How much of a slow export is done; null while there is none. */
+  readonly progress = new Store<number | null>(null);
+  #exports: Promise<void> = Promise.resolve();
+
   constructor(
     private readonly context: Context,
     private readonly actions: Actions,
@@ -19,22 +28,35 @@ export class Exchange {
     return this.context.state.get().pictures.flatMap((picture) => this.#subject(picture) ?? []);
   }
 
-  async save(kind: ExportKind): Promise<void> {
+  /** One export after the other: each may fill the memory there is. */
+  save(kind: ExportKind): Promise<void> {
     const subjects = this.subjects();
     if (subjects.length === 0) {
       this.context.notices.info("There is nothing to export yet. Click an object first.");
-      return;
+      return this.#exports;
     }
+    this.#exports = this.#exports.then(() => this.#save(kind, subjects));
+    return this.#exports;
+  }
+
+  async #save(kind: ExportKind, subjects: readonly Subject[]): Promise<void> {
+    let done = 0;
+    const patience = setTimeout(() => this.progress.set(done), SLOW_MS);
     try {
-      const { worker, state } = this.context;
-      const files = await EXPORTERS[kind](subjects, { worker, classes: state.get().classes });
-      const file = bundle(files, kind);
+      const { classes } = this.context.state.get();
+      const file = await fileOf({ kind, subjects, classes }, (fraction) => {
+        done = fraction;
+        this.progress.update((shown) => (shown === null ? null : fraction));
+      });
       download(file);
       this.context.notices.info(`Saved ${file.name}.`);
     } catch {
       this.context.notices.problem(
         "The export failed. Try another format, or fewer pictures at once.",
       );
+    } finally {
+      clearTimeout(patience);
+      this.progress.set(null);
     }
   }
 

@@ -1,6 +1,6 @@
 /** The work on masks that may be too much for a frame of 16 ms: pure functions, run in a worker. */
 import { type Ring, rings, smooth } from "./contours.ts";
-import { fillRings, type Polygon, polygons } from "./polygons.ts";
+import { fillRings } from "./polygons.ts";
 import {
   area,
   type Bbox,
@@ -51,8 +51,6 @@ export const jobs = {
         .map((part) => fillRings(size, part))
         .reduce((whole, part) => combine(whole, part, "union"), emptyRuns(size)),
     ),
-
-  polygons: (rle: Rle): Polygon[] => polygons(fromRle(rle)),
 } as const;
 
 export type Jobs = typeof jobs;

@@ -12,7 +12,6 @@ import {
   stem,
 } from "../../../src/app/export/subject.ts";
 import { jobs } from "../../../src/client/rle/jobs.ts";
-import type { MaskWorker } from "../../../src/client/rle/mask-worker.ts";
 import { bbox, fromRle } from "../../../src/client/rle/runs.ts";
 
 const SIZE = { width: 8, height: 6 };
@@ -31,7 +30,7 @@ const subject: Subject = {
   blob: new Blob(),
   objects: [object(1, "ring", [[ring, hole], [island]]), object(4, "", [[island]])],
 };
-const context = { worker: {} as MaskWorker, classes: ["cat", "ring"] };
+const context = { classes: ["cat", "ring"], done: () => {} };
 
 describe("COCO", () => {
   const coco = toCoco([subject], ["cat", "ring"]);
@@ -99,12 +98,17 @@ describe("files", () => {
     expect(rows[7]).toBe(2);
   });
 
-  test("polygons keep parts and holes", async () => {
-    const polygonsOf = async ({ rle }: ExportObject) => jobs.polygons(rle);
-    const { features } = (await toGeoJson(subject, polygonsOf)) as {
-      features: { geometry: { coordinates: number[][][][] } }[];
+  test.each(["masks", "indexed", "polygons"] as const)("%s tell of every object", async (kind) => {
+    let made = 0;
+    const done = (count: number) => {
+      made += count;
     };
-    const { coordinates } = features[0]!.geometry;
+    await EXPORTERS[kind]([subject, subject], { ...context, done });
+    expect(made).toBe(4);
+  });
+
+  test("polygons keep parts and holes", () => {
+    const { coordinates } = toGeoJson(subject).features[0]!.geometry;
     expect(coordinates.map((part) => part.length)).toEqual([2, 1]);
     expect(coordinates[0]![0]!.at(0)).toEqual(coordinates[0]![0]!.at(-1));
   });

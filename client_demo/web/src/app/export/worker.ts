@@ -1,0 +1,21 @@
+/** The worker's side of an export. It gets one order and is ended after it, with all it holds. */
+import { bundle, EXPORTERS } from "./files.ts";
+import type { News, Order } from "./order.ts";
+
+addEventListener("message", (event: MessageEvent<Order>) => {
+  make(event.data).catch((error) => tell({ failed: String(error) }));
+});
+
+async function make({ kind, subjects, classes }: Order): Promise<void> {
+  let made = 0;
+  const done = (count: number) => {
+    made += count;
+    tell({ made });
+  };
+  const file = bundle(await EXPORTERS[kind](subjects, { classes, done }), kind);
+  tell({ file }, [file.bytes.buffer]);
+}
+
+function tell(news: News, transfer: Transferable[] = []): void {
+  postMessage(news, { transfer });
+}
