@@ -45,7 +45,8 @@ export function Panel(): JSX.Element | null {
 function Row({ object, active }: { object: Drawn; active: boolean }): JSX.Element {
   const { actions, context } = useDesk();
   const name = object.label || `Object ${object.id}`;
-  const area = context.book.shown(object)?.traced.area;
+  const shape = context.book.shown(object);
+  const area = shape ? formatArea(shape.traced.area) : "…";
   return (
     <li class="object" data-active={active}>
       <input
@@ -59,11 +60,11 @@ function Row({ object, active }: { object: Drawn; active: boolean }): JSX.Elemen
         type="button"
         class="edit"
         aria-pressed={active}
-        aria-label={`Edit ${name}`}
+        aria-label={`Edit ${name}, ${area}`}
         title="Edit this object"
         onClick={() => actions.select(active ? null : object.id)}
       >
-        {area === undefined ? "…" : formatArea(area)}
+        {area}
       </button>
       <IconButton
         icon={object.visible ? "eye" : "eyeOff"}
