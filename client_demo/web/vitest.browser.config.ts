@@ -8,6 +8,7 @@ export default defineConfig({
     testTimeout: 90_000,
     hookTimeout: 120_000,
     fileParallelism: false,
-    retry: 2, // a real browser on a busy machine may draw later than any fixed wait
+    // Tests wait for what they expect to see; on a busy machine that may take its time.
+    expect: { poll: { timeout: 30_000 } },
   },
 });

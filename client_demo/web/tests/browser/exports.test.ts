@@ -22,7 +22,7 @@ async function annotate(canvas: CanvasPage): Promise<MaskReply[]> {
   ] as const;
   for (const [x, y, name] of places) {
     await canvas.click(x, y);
-    kept.push(canvas.masks.filter(({ candidates }) => candidates).at(-1)!);
+    kept.push(await canvas.answer(kept.length + 1));
     await canvas.page.locator("#object-name").fill(name);
     await canvas.page.locator("#object-name").press("Enter");
   }

@@ -1,23 +1,31 @@
 /** The page as a user meets it: open, point, wait for the mask. */
 import { decode } from "@msgpack/msgpack";
-import type { Locator, Page } from "playwright-core";
+import type { Locator, Page, WebSocket } from "playwright-core";
 import { expect } from "vitest";
-import type { MaskReply, ServerMessage } from "../../src/client/messages.ts";
-import { fromRle, hitTester, type Rle, type Runs } from "../../src/client/rle/runs.ts";
+import type { StoredPicture } from "../../src/app/persist/database.ts";
+import type { ClientMessage, MaskReply, ServerMessage } from "../../src/client/messages.ts";
+import { fromRle, hitTester, type Rle } from "../../src/client/rle/runs.ts";
 import type { TestPicture } from "./pictures.ts";
 
 const PATIENCE = { timeout: 45_000 };
 
 export class CanvasPage {
-  /** Every mask the server sent, in order. */
+  /** Every mask the server answered a click with, in order; hovers come as they like. */
   readonly masks: MaskReply[] = [];
 
   private constructor(readonly page: Page) {
-    page.on("websocket", (socket) => {
-      socket.on("framereceived", ({ payload }) => {
-        const message = decode(payload as Buffer) as ServerMessage;
-        if (message.type === "mask") this.masks.push(message);
-      });
+    page.on("websocket", (socket) => this.#listen(socket));
+  }
+
+  #listen(socket: WebSocket): void {
+    const clicks = new Set<number>();
+    socket.on("framesent", ({ payload }) => {
+      const message = decode(payload as Buffer) as ClientMessage;
+      if (message.type === "segment" && message.kind !== "hover") clicks.add(message.id);
+    });
+    socket.on("framereceived", ({ payload }) => {
+      const message = decode(payload as Buffer) as ServerMessage;
+      if (message.type === "mask" && clicks.has(message.id)) this.masks.push(message);
     });
   }
 
@@ -101,17 +109,40 @@ export class CanvasPage {
       .evaluateAll((paths) => paths.map((path) => path.getAttribute("d") ?? ""));
   }
 
-  lastMask(): Runs {
-    return fromRle(this.masks.at(-1)!.rle);
+  /** The answer to the nth click, from 1: the page may have it a moment before we do. */
+  async answer(nth: number): Promise<MaskReply> {
+    await expect.poll(() => this.masks.length, PATIENCE).toBeGreaterThanOrEqual(nth);
+    return this.masks[nth - 1]!;
   }
+
+  /** What a reload would find: of each picture the names of the objects that have a mask. */
+  async stored(): Promise<Record<string, string[]>> {
+    const pictures = await this.page.evaluate(readPictures);
+    const labels = ({ objects }: StoredPicture) =>
+      objects.filter(({ shapes }) => shapes.length > 0).map(({ label }) => label);
+    return Object.fromEntries(pictures.map((picture) => [picture.name, labels(picture)]));
+  }
+}
+
+async function readPictures(): Promise<StoredPicture[]> {
+  const result = <Value>(request: IDBRequest<Value>) =>
+    new Promise<Value>((resolve, reject) => {
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => reject(request.error);
+    });
+  const database = await result(indexedDB.open("samwire"));
+  const pictures = database.transaction("pictures").objectStore("pictures");
+  const stored: StoredPicture[] = await result(pictures.getAll());
+  database.close();
+  return stored;
 }
 
 function isShown(image: HTMLImageElement | SVGElement): boolean {
   return image instanceof HTMLImageElement && image.naturalWidth > 0;
 }
 
-export function overlap(first: Rle | Runs, second: Rle | Runs): number {
-  const [a, b] = [asRuns(first), asRuns(second)];
+export function overlap(first: Rle, second: Rle): number {
+  const [a, b] = [fromRle(first), fromRle(second)];
   const [inA, inB] = [hitTester(a), hitTester(b)];
   let [both, either] = [0, 0];
   for (let x = 0; x < a.width; x++) {
@@ -123,5 +154,3 @@ export function overlap(first: Rle | Runs, second: Rle | Runs): number {
   }
   return either === 0 ? 1 : both / either;
 }
-
-const asRuns = (mask: Rle | Runs): Runs => ("counts" in mask ? fromRle(mask) : mask);
