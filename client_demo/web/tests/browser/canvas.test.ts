@@ -48,6 +48,17 @@ describe.skipIf(skipped)("the canvas", () => {
     expect((await canvas.answer(1)).candidates).toHaveLength(3);
   });
 
+  test("a preview is asked for before the frame that hands out the move", async () => {
+    const canvas = await session.open(undefined, async (page) => {
+      await page.addInitScript(() => {
+        addEventListener("pointermove", (event) => event.stopImmediatePropagation(), true);
+      });
+    });
+    await canvas.pick(shapesPicture());
+    await canvas.page.mouse.move(...(await canvas.at(DISC.x, DISC.y)));
+    await expect.poll(() => canvas.page.locator(".mask.hover").count()).toBe(1);
+  });
+
   test("a right click excludes", async () => {
     const canvas = await session.open();
     await canvas.pick(shapesPicture());

@@ -17,6 +17,8 @@ export class PointerInput {
   #path: number[] = [];
   #hold: ReturnType<typeof setTimeout> | undefined;
   spaceDown = false;
+  /** Browsers hold moves back until the next frame; where they offer it, previews need not wait. */
+  readonly #movesRaw: boolean;
 
   constructor(
     private readonly context: Context,
@@ -26,8 +28,12 @@ export class PointerInput {
   ) {
     this.#gestures = new Gestures(() => context.state.get().tool);
     const { root } = stage;
+    this.#movesRaw = "onpointerrawupdate" in root;
     root.addEventListener("pointerdown", (event) => this.#down(event));
     root.addEventListener("pointermove", (event) => this.#move(event));
+    if (this.#movesRaw) {
+      root.addEventListener("pointerrawupdate", (event) => this.#rawMove(event as PointerEvent));
+    }
     root.addEventListener("pointerup", (event) => this.#up(event));
     root.addEventListener("pointercancel", (event) => {
       this.#feed({ type: "cancel", id: event.pointerId });
@@ -68,7 +74,17 @@ export class PointerInput {
     const at = this.stage.canvasPoint(event);
     const pointer = event.pointerType === "touch" ? null : toImage(this.stage.viewport.get(), at);
     this.context.live.update((now) => ({ ...now, pointer }));
-    this.#feed({ type: "move", id: event.pointerId, at, alt: event.altKey });
+    if (!this.#movesRaw || this.#gestures.busy) this.#feedMove(event, at);
+  }
+
+  /** Only what hovers: a gesture is drawn, and that is done once a frame anyway. */
+  #rawMove(event: PointerEvent): void {
+    if (this.#gestures.busy || event.buttons !== 0) return;
+    this.#feedMove(event, this.stage.canvasPoint(event));
+  }
+
+  #feedMove({ pointerId: id, altKey: alt }: PointerEvent, at: CanvasPoint): void {
+    this.#feed({ type: "move", id, at, alt });
   }
 
   #up(event: PointerEvent): void {
