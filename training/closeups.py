@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from server.engine.closeup import Window, cut, held, look, resampling, window_around
+from server.engine.closeup import BOX_PLANE, Window, cut, held, look, resampling, window_around
 from server.engine.models.closeup import CONTEXT_CELLS
-from server.engine.models.painting import Token, fit_to_box
+from server.engine.models.painting import EDGE_LOGIT, Token, fit_to_box
 from training.learner import MEAN, STD, Learner
 from training.losses import mask_iou, mask_loss
 from training.prompting import (
@@ -72,6 +72,7 @@ def closeup_loss(
         with torch.autocast("cpu", dtype=torch.bfloat16):
             shown = torch.from_numpy(np.stack(seen)).permute(0, 3, 1, 2)
             answer = learner.closeup(shown, first.context(windows, owners)).float()
+        answer = _held(answer, shown, boxed)
         targets = torch.from_numpy(np.stack(list(map(_aim, prompts.targets, windows))))
         total = total + mask_loss(answer, targets).mean()
         stats |= _describe(turn, mask_iou(answer, targets), mask_iou(shown[:, 3], targets), boxed)
@@ -170,6 +171,12 @@ def _guess(logits: Field, window: Window, tokens: list[Token], target: Mask) -> 
     if x0 < x1 and y0 < y1:
         guess[y0:y1, x0:x1] = large[y0 - y : y1 - y, x0 - x : x1 - x]
     return guess
+
+
+def _held(answer: Tensor, shown: Tensor, boxed: Tensor) -> Tensor:
+    """What counts of the answers to boxes: as in serving, they are cut at the edges."""
+    edges = EDGE_LOGIT * (2 * shown[:, BOX_PLANE] - 1)
+    return torch.where(boxed[:, None, None], torch.minimum(answer, edges), answer)
 
 
 def _describe(turn: int, ious: Tensor, before: Tensor, boxed: Tensor) -> dict[str, float]:

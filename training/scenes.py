@@ -27,10 +27,10 @@ MAX_MASK_SHARE = 0.9
 
 REAL = {
     "coco_union": 0.40,
-    "coco128_train": 0.30,
-    "minto_person": 0.12,
-    "feralcats": 0.10,
-    "facade_ahwang": 0.06,
+    "coco128_train": 0.38,
+    "minto_person": 0.09,
+    "feralcats": 0.07,
+    "facade_ahwang": 0.04,
     "dsb2018": 0.02,
 }
 BACKGROUNDS = ("clothing_cc0", "grocery")
@@ -42,7 +42,7 @@ CUTOUTS = {
     "minto_person": 0.10,
 }
 
-MIXES = {"real": 0.54, "pasted": 0.14, "pasted_on_real": 0.14, "collage": 0.06, "regions": 0.12}
+MIXES = {"real": 0.72, "pasted": 0.08, "pasted_on_real": 0.13, "collage": 0.03, "regions": 0.04}
 """How often each kind of sample is made."""
 
 

@@ -16,12 +16,24 @@ from numpy.typing import NDArray
 from server.engine.models.painting import EXCLUDE, INCLUDE, TOP_LEFT, Token, hold, share_of_box
 from server.engine.types import RgbImage
 
-__all__ = ["CELLS", "PLANES", "Window", "cut", "held", "look", "resampling", "window_around"]
+__all__ = [
+    "BOX_PLANE",
+    "CELLS",
+    "PLANES",
+    "Window",
+    "cut",
+    "held",
+    "look",
+    "resampling",
+    "window_around",
+]
 
 CELLS = 96
 """Side of a close-up."""
 PLANES = 7
 """What is seen: red, green, blue, the earlier logits, the box, included and excluded clicks."""
+
+BOX_PLANE = 4
 
 BOX_MARGIN, MASK_MARGIN = 1.3, 1.5
 """Side of the window against the longest side of the box, or of the first look's mask."""
@@ -122,7 +134,7 @@ def look(picture: RgbImage, window: Window, logits: Field, tokens: Sequence[Toke
     placed = window.place(tokens)
     box = share_of_box(placed, CELLS)
     if box is not None:
-        seen[:, :, 4] = box
+        seen[:, :, BOX_PLANE] = box
     middles = (np.arange(CELLS, dtype=np.float32) + 0.5) / CELLS
     for x, y, label in placed:
         if label in {EXCLUDE, INCLUDE}:

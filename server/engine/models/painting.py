@@ -20,6 +20,7 @@ from server.geometry import Frame
 
 __all__ = [
     "BOTTOM_RIGHT",
+    "EDGE_LOGIT",
     "EXCLUDE",
     "INCLUDE",
     "TOP_LEFT",
