@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from server.engine.closeup import BOX_PLANE, Window, cut, held, look, resampling, window_around
+from server.engine.closeup import BOX_PLANE, Window, cut, look, resampling, window_around
 from server.engine.models.closeup import CONTEXT_CELLS
-from server.engine.models.painting import EDGE_LOGIT, Token, fit_to_box
+from server.engine.models.painting import EDGE_LOGIT, Token, fit_to_box, hold, share_of_box
 from training.learner import MEAN, STD, Learner
 from training.losses import mask_iou, mask_loss
 from training.prompting import (
@@ -66,7 +66,7 @@ def closeup_loss(
         ]
         windows = [window_around(*one, pixels.shape[1]) for one in zip(logits, tokens, strict=True)]
         seen = [
-            look(pixels[owner], window, plane, marks)
+            look(cut(pixels[owner], window), window, plane, marks)
             for owner, window, plane, marks in zip(owners, windows, logits, tokens, strict=True)
         ]
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -165,7 +165,9 @@ def _guess(logits: Field, window: Window, tokens: list[Token], target: Mask) -> 
     """The close-up's mask, in the picture."""
     size = len(target)
     side, x, y = (round(share * size) for share in (window.side, window.x, window.y))
-    large = cv2.resize(held(logits, window, tokens), (side, side)) > 0
+    share = share_of_box(window.place(tokens), len(logits))
+    held = logits if share is None else hold(logits, share)
+    large = cv2.resize(held, (side, side)) > 0
     guess = np.zeros_like(target)
     x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + side, size), min(y + side, size)
     if x0 < x1 and y0 < y1:

@@ -11,7 +11,8 @@ out here without making that image:
 - COCO's runs go down the columns: the places of those changes, in order, are the RLE.
 
 The cost is that of the mask's part of the model's input and the image's columns it covers, however
-many rows the image has. A close-up's logits lie in a window of the image instead; the same holds.
+many rows the image has. A close-up's logits are redrawn first (`refine`) and lie in a window of the
+image; for the rest the same holds.
 """
 
 from dataclasses import dataclass
@@ -21,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server import rle
-from server.engine.closeup import Window
-from server.engine.models.base import Decoded
+from server.engine.models.base import CloseUpLogits, Decoded
+from server.engine.refine import refine
 from server.engine.types import Logits, Mask
 from server.errors import WireError
 from server.geometry import Frame
@@ -47,7 +48,7 @@ def finish(decoded: Decoded, frame: Frame) -> tuple[tuple[Mask, ...], tuple[Logi
     if not (np.isfinite(decoded.logits).all() and np.isfinite(decoded.scores).all()):
         raise WireError("internal", "the decoder gave no mask for this prompt")
     if decoded.closeups:
-        changes = [_close(one.logits, one.window, frame) for one in decoded.closeups]
+        changes = [_close(one, frame) for one in decoded.closeups]
     else:
         changes = [_whole(plane, frame) for plane in decoded.logits]
     masks = tuple(
@@ -157,8 +158,9 @@ def _whole(plane: NDArray[np.float32], frame: Frame) -> NDArray[np.int64]:
     return _changes(plane, x, y)
 
 
-def _close(logits: NDArray[np.float32], window: Window, frame: Frame) -> NDArray[np.int64]:
+def _close(one: CloseUpLogits, frame: Frame) -> NDArray[np.int64]:
     """The changes of a close-up's logits. A frame of cells says that beyond them is no mask."""
+    logits, window = refine(one.pixels, one.logits, one.tokens), one.window
     cells = len(logits)
     framed = np.pad(logits, 1, constant_values=-_CERTAIN)
     left, top = window.x - window.side / cells, window.y - window.side / cells

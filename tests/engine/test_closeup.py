@@ -8,11 +8,13 @@ from server.engine.closeup import (
     CELLS,
     LEAST_SHARE,
     PLANES,
+    SHARPEN,
     Window,
+    blend,
     cut,
-    held,
     look,
     resampling,
+    trust,
     window_around,
 )
 from server.engine.models.painting import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT
@@ -121,7 +123,8 @@ def test_a_look_lays_colours_logits_and_prompt_over_each_other() -> None:
     logits = NOTHING.copy()
     logits[96:, 96:] = 5.0
     marks = [(0.75, 0.75, INCLUDE), (0.25, 0.25, EXCLUDE), (0.5, 0.5, TOP_LEFT), (1, 1, 3)]
-    seen = look(picture, Window(0.0, 0.0, 1.0), logits, marks)
+    whole = Window(0.0, 0.0, 1.0)
+    seen = look(cut(picture, whole), whole, logits, marks)
     assert seen.shape == (CELLS, CELLS, PLANES)
     bright = np.zeros((CELLS, CELLS), np.bool_)
     bright[CELLS // 2 :, CELLS // 2 :] = True
@@ -136,7 +139,7 @@ def test_a_look_lays_colours_logits_and_prompt_over_each_other() -> None:
 def test_a_look_at_part_of_the_logits_agrees_with_where_it_lies() -> None:
     logits = NOTHING.copy()
     logits[:, 100:] = 5.0
-    seen = look(np.zeros((384, 384, 3), np.uint8), Window(0.5, 0.5, 0.125), logits, [])
+    seen = look(np.zeros((CELLS, CELLS, 3), np.uint8), Window(0.5, 0.5, 0.125), logits, [])
     edge = (100 / 192 - 0.5) / 0.125 * CELLS
     turns = np.flatnonzero((seen[40, 1:, 3] > 0) != (seen[40, :-1, 3] > 0))
     assert turns == pytest.approx([edge - 1], abs=1)
@@ -159,11 +162,17 @@ def test_resampling_carries_a_slope_over_whether_it_shrinks_or_enlarges() -> Non
         np.testing.assert_allclose(resampling(0.25, side, 48, 12) @ slope, places, atol=1e-3)
 
 
-def test_logits_are_cut_at_the_box_and_left_alone_without_one() -> None:
-    logits = np.full((CELLS, CELLS), 5.0, np.float32)
-    window = Window(0.15, 0.2, 0.3)
-    kept = held(logits, window, BOX) > 0
-    ys, xs = np.nonzero(kept)
-    assert (xs.min(), xs.max() + 1) == pytest.approx((0.05 / 0.3 * CELLS, 0.25 / 0.3 * CELLS))
-    assert (ys.min(), ys.max() + 1) == pytest.approx((0.1 / 0.3 * CELLS, 0.2 / 0.3 * CELLS))
-    np.testing.assert_array_equal(held(logits, window, [(0.3, 0.3, INCLUDE)]), logits)
+def test_the_second_look_counts_in_small_windows_and_not_in_wide_ones() -> None:
+    first, second = np.full((4, 4), -1.0, np.float32), np.full((4, 4), 2.0, np.float32)
+    small, between, wide = (Window(0.0, 0.0, side) for side in (0.3, 0.42, 0.6))
+    assert trust(small) == 1.0
+    assert 0.0 < trust(between) < 1.0
+    assert trust(wide) == 0.0
+    np.testing.assert_allclose(blend(first, second, small), SHARPEN * second)
+    assert (first < blend(first, second, between)).all()
+    np.testing.assert_array_equal(blend(first, second, wide), first)
+
+
+def test_a_prompt_that_includes_nothing_is_looked_at_with_the_whole_image() -> None:
+    window = window_around(NOTHING, [(0.2, 0.2, EXCLUDE)], pixels=640)
+    assert (window.x, window.y, window.side) == (0.0, 0.0, 1.0)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.engine.closeup import Window
+from server.engine.models.painting import Token
 from server.engine.types import DecodeRequest, RgbImage
 
 __all__ = ["CloseUpLogits", "Decoded", "DeviceLostError", "Embedding", "Model", "OutOfMemoryError"]
@@ -41,8 +42,12 @@ class CloseUpLogits:
     """What a second look at one candidate gave: logits that replace its mask's."""
 
     window: Window
+    pixels: RgbImage
+    """cells x cells x 3: what is in the window."""
+    tokens: Sequence[Token]
+    """The prompt, in shares of the window."""
     logits: NDArray[np.float32]
-    """cells x cells, over the window; > 0 is mask, and beyond the window none is."""
+    """cells x cells; > 0 is mask, and beyond the window none is."""
 
 
 @dataclass(frozen=True, slots=True)

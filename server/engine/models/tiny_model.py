@@ -2,7 +2,7 @@
 
 What it adds to `SamModel`: prompts are painted into the prior and boxes held to (`painting`); with
 the embedding a copy of the image is kept, from which a close-up of each candidate is cut
-(`closeup`), and what the second network makes of it replaces the mask.
+(`closeup`), and what the second network makes of it replaces the mask's logits there.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from server.engine.closeup import Window, held, look, resampling, window_around
+from server.engine.closeup import (
+    Window,
+    blend,
+    cut,
+    enlarge,
+    look,
+    resampling,
+    trust,
+    window_around,
+)
 from server.engine.models.base import CloseUpLogits, Decoded, Embedding
 from server.engine.models.closeup import CONTEXT_CELLS
 from server.engine.models.device import translating
@@ -46,9 +55,16 @@ class _Look:
     """A close-up to be taken: of one candidate of one request."""
 
     features: _Features
-    tokens: list[Token]
     window: Window
+    pixels: RgbImage
+    tokens: list[Token]
+    """The prompt, in shares of the input."""
     logits: NDArray[np.float32]
+    """Of the first look, over the whole input."""
+
+    def answered(self, logits: NDArray[np.float32]) -> CloseUpLogits:
+        """What is made of it."""
+        return CloseUpLogits(self.window, self.pixels, self.window.place(self.tokens), logits)
 
 
 class TinyModel(SamModel):
@@ -95,20 +111,25 @@ class TinyModel(SamModel):
             for answer, (start, end) in zip(answers, pairwise(ends), strict=True)
         ]
 
-    @torch.inference_mode()
     def _look_closely(self, looks: list[_Look]) -> tuple[CloseUpLogits, ...]:
-        seen = np.stack(
-            [look(one.features.picture, one.window, one.logits, one.tokens) for one in looks]
-        )
+        first = [enlarge(one.logits, one.window) for one in looks]
+        believed = [at for at, one in enumerate(looks) if trust(one.window) > 0]
+        if believed:
+            second = self._second([looks[at] for at in believed])
+            for at, logits in zip(believed, second, strict=True):
+                first[at] = blend(first[at], logits, looks[at].window)
+        return tuple(one.answered(logits) for one, logits in zip(looks, first, strict=True))
+
+    @torch.inference_mode()
+    def _second(self, looks: list[_Look]) -> NDArray[np.float32]:
+        """The second network's logits, one plane a look."""
+        seen = np.stack([look(one.pixels, one.window, one.logits, one.tokens) for one in looks])
         around = torch.stack([self._context(one) for one in looks])
         shown = torch.from_numpy(seen).to(around.device, around.dtype)
         answers = self._closeup(shown.permute(0, 3, 1, 2), around).to("cpu", torch.float32).numpy()
         if not np.isfinite(answers.sum()):
             raise ArithmeticError("the close-ups answered with numbers that are none")
-        return tuple(
-            CloseUpLogits(one.window, held(logits, one.window, one.tokens))
-            for one, logits in zip(looks, answers, strict=True)
-        )
+        return np.asarray(answers, np.float32)
 
     def _context(self, one: _Look) -> Tensor:
         """Cx12x12 of the stored embedding around the window."""
@@ -129,7 +150,7 @@ def _features(embedding: Embedding) -> _Features:
 
 def _look(features: _Features, tokens: list[Token], logits: NDArray[np.float32]) -> _Look:
     window = window_around(logits, tokens, max(features.picture.shape[:2]))
-    return _Look(features, tokens, window, logits)
+    return _Look(features, window, cut(features.picture, window), tokens, logits)
 
 
 def _shrunk(image: RgbImage) -> RgbImage:

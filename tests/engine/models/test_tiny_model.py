@@ -8,6 +8,7 @@ import torch
 from segment_anything import SamPredictor
 
 from server.engine import masks
+from server.engine.closeup import blend, cut, enlarge, window_around
 from server.engine.models.base import Decoded, Embedding
 from server.engine.models.closeup import CloseUp
 from server.engine.models.painting import fit_to_box, painted, tokens_of
@@ -20,6 +21,8 @@ from server.rle import decode
 
 CPU = torch.device("cpu")
 CLICK = Prompt(points=((120, 60, 1),))
+SMALL = Prompt(box=(100, 60, 140, 100))
+"""In a window that the second look is believed in."""
 BOXED = Prompt(points=((120, 60, 0),), box=(10, 20, 200, 150))
 
 T = TypeVar("T")
@@ -82,37 +85,36 @@ def test_logits_are_sams_for_the_painted_prompt_held_to_the_box(
     np.testing.assert_allclose(decoded.scores, scores[order], atol=1e-4)
 
 
-def test_an_untrained_second_look_draws_nearly_the_first_looks_masks(
-    tiny_sam: Sam, photo: RgbImage
-) -> None:
+def test_each_candidate_is_looked_at_where_its_own_mask_is(tiny_sam: Sam, photo: RgbImage) -> None:
     decoded = ask(served(tiny_sam, trained=False), photo, CLICK, "all")
-    assert len(decoded.closeups) == 3
-    first = masks_of(Decoded(decoded.logits, decoded.scores), photo)
-    for one, plain, close in zip(decoded.closeups, first, masks_of(decoded, photo), strict=True):
-        inside = np.zeros_like(plain)
-        x, y = max(0, int(one.window.x * 240) + 4), max(0, int(one.window.y * 240) + 4)
-        inside[y : int((one.window.y + one.window.side) * 240) - 4, x:] = True
-        inside[:, int((one.window.x + one.window.side) * 240) - 4 :] = False
-        assert (plain != close)[inside].mean() < 0.05
+    tokens = tokens_of(CLICK, Frame(240, 180, 128))
+    for one, plane in zip(decoded.closeups, decoded.logits, strict=True):
+        assert one.window == window_around(plane, tokens, 240)
+        np.testing.assert_array_equal(one.pixels, cut(photo, one.window))
+        near = enlarge(plane, one.window)
+        limited = np.clip(near, -6, 6)
+        expected = blend(near, limited, one.window)
+        clear = np.abs(near) < 5.5  # limited before it is enlarged, not after
+        np.testing.assert_allclose(one.logits[clear], expected[clear], atol=0.05)
 
 
 def test_a_second_look_changes_the_mask_and_not_what_is_remembered(
     tiny_sam: Sam, photo: RgbImage
 ) -> None:
-    plain = ask(served(tiny_sam, trained=False), photo, CLICK)
-    looked = ask(served(tiny_sam), photo, CLICK)
+    plain = ask(served(tiny_sam, trained=False), photo, SMALL)
+    looked = ask(served(tiny_sam), photo, SMALL)
     np.testing.assert_array_equal(plain.logits, looked.logits)
-    assert (masks_of(plain, photo)[0] != masks_of(looked, photo)[0]).any()
+    assert (plain.closeups[0].logits != looked.closeups[0].logits).any()
 
 
 def test_no_mask_leaves_its_box(tiny_sam: Sam, photo: RgbImage) -> None:
-    mask = masks_of(ask(served(tiny_sam), photo, BOXED), photo)[0]
-    ys, xs = np.nonzero(mask)
-    assert len(ys)
-    assert xs.min() >= 8  # a cell of the close-up is two pixels
-    assert xs.max() <= 202
-    assert ys.min() >= 18
-    assert ys.max() <= 152
+    everything = second_look(trained=True)
+    torch.nn.init.constant_(torch.as_tensor(everything.out.bias), 9.0)
+    tiny = Tiny(copy.deepcopy(tiny_sam), everything)
+    model = TinyModel(tiny, fingerprint="f", device=CPU, dtype=torch.float32)
+    ys, xs = np.nonzero(masks_of(ask(model, photo, SMALL), photo)[0])
+    assert (xs.min(), ys.min()) == pytest.approx((100, 60), abs=1)
+    assert (xs.max(), ys.max()) == pytest.approx((139, 99), abs=1)
 
 
 def test_prompts_of_different_images_are_looked_at_as_if_alone(
@@ -150,4 +152,4 @@ def test_an_answer_that_is_no_number_is_an_arithmetic_error(tiny_sam: Sam, photo
         Tiny(copy.deepcopy(tiny_sam), network), fingerprint="f", device=CPU, dtype=torch.float32
     )
     with pytest.raises(ArithmeticError, match="close-ups"):
-        ask(model, photo, CLICK)
+        ask(model, photo, SMALL)
