@@ -17,13 +17,17 @@ const box = await page.locator(".picture").boundingBox();
 await page.evaluate(() => {
   let moved = 0;
   window.painted = [];
-  document.querySelector(".stage").addEventListener(
-    "pointermove",
-    (event) => {
-      moved = event.timeStamp;
-    },
-    { capture: true },
-  );
+  let newest = 0;
+  // A move is told twice where there are raw updates: at once, and again with the next frame.
+  for (const kind of ["pointerrawupdate", "pointermove"]) {
+    document.querySelector(".stage").addEventListener(
+      kind,
+      (event) => {
+        if (event.timeStamp > newest) moved = newest = event.timeStamp;
+      },
+      { capture: true },
+    );
+  }
   const afterFrame = (then) => requestAnimationFrame(() => setTimeout(then));
   new MutationObserver((changes) => {
     if (!moved || !changes.some(({ target }) => target.closest?.(".hover"))) return;
