@@ -19,6 +19,7 @@ from server.engine.models.base import Model
 from server.engine.observer import Observer, SilentObserver
 from server.engine.opens import Opens
 from server.engine.queue import DecodeKind, Queue
+from server.engine.threads import OneThread
 from server.engine.types import DecodeRequest, Logits, MaskResult, Prompt, Want
 from server.engine.worker import Worker
 from server.errors import WireError
@@ -108,7 +109,10 @@ class Engine:
 
     async def start(self) -> None:
         """Load the model, run every shape once, start serving."""
-        model = await asyncio.to_thread(self._load)
+        device = OneThread("device")
+        # On the thread that will use it: each thread that calls torch gets helpers of its own, and
+        # with more helpers than cores they sleep at every meeting, which doubles a decode's time.
+        model = await asyncio.get_running_loop().run_in_executor(device, self._load)
         wake = asyncio.Event()
         opens = Opens(
             model,
@@ -121,6 +125,7 @@ class Engine:
         worker = Worker(
             model,
             self._queue,
+            device=device,
             wake=wake,
             on_step=opens.on_step,
             free_memory=self._free_memory,

@@ -45,6 +45,7 @@ class Worker:
     Args:
         model: used on the device thread only.
         queue: used on the event loop only.
+        device: the thread that loaded the model.
         wake: set by whoever queues something or makes it ready.
         on_step: told after each encode step: the job, and its embedding, an error or the fraction.
         free_memory: frees the next thing that can be spared; whether anything came free.
@@ -56,6 +57,7 @@ class Worker:
         model: Model,
         queue: Queue[DecodeJob, EncodeJob],
         *,
+        device: OneThread,
         wake: asyncio.Event,
         on_step: Callable[[EncodeJob, Embedding | WireError | float], None],
         free_memory: Callable[[], Awaitable[bool]],
@@ -68,7 +70,7 @@ class Worker:
         self._free_memory = free_memory
         self._on_lost = on_lost
         self._observer = observer
-        self._device = OneThread("device")
+        self._device = device
         self._post = OneThread("masks")
         self._wake = wake
         self._busy_since: float | None = None
