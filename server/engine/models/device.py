@@ -5,10 +5,11 @@ keeps the frames of the failed call alive and every tensor in them, so the engin
 nothing. Our error is raised after the block is left, without a link to torch's.
 """
 
+import contextlib
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -16,7 +17,14 @@ import torch
 
 from server.engine.models.base import DeviceLostError, OutOfMemoryError
 
-__all__ = ["DTYPES", "choose_device", "choose_dtype", "choose_threads", "translating"]
+__all__ = [
+    "DTYPES",
+    "choose_device",
+    "choose_dtype",
+    "choose_threads",
+    "on_one_thread",
+    "translating",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -143,3 +151,14 @@ def _translate(error: Exception) -> OutOfMemoryError | DeviceLostError | None:
     if any(sign in text for sign in DEVICE_LOST):
         return DeviceLostError(text)
     return None
+
+
+@contextlib.contextmanager
+def on_one_thread() -> Iterator[None]:
+    """Compute without torch's helpers, which small products wait for longer than they gain."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

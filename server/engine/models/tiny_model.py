@@ -27,7 +27,7 @@ from server.engine.closeup import (
 )
 from server.engine.models.base import CloseUpLogits, Decoded, Embedding
 from server.engine.models.closeup import CONTEXT_CELLS
-from server.engine.models.device import translating
+from server.engine.models.device import on_one_thread, translating
 from server.engine.models.layers import channels_last
 from server.engine.models.painting import Token, fit_to_box, painted, tokens_of
 from server.engine.models.sam import SamModel
@@ -88,6 +88,7 @@ class TinyModel(SamModel):
         return _features(embedding).stored, frame, drawn
 
     @translating
+    @on_one_thread()
     def decode(self, batch: Sequence[tuple[Embedding, DecodeRequest]]) -> list[Decoded]:
         """Decode prompts of different images in one call, then look closely at every mask.
 

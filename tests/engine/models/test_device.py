@@ -13,6 +13,7 @@ from server.engine.models.device import (
     choose_device,
     choose_dtype,
     choose_threads,
+    on_one_thread,
     translating,
 )
 
@@ -138,3 +139,13 @@ def test_the_failed_calls_tensors_are_free_while_our_error_is_handled() -> None:
 
 def failing(error: Exception) -> None:
     raise error
+
+
+def test_work_on_one_thread_gives_the_others_back() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert on_one_thread()(torch.get_num_threads)() == 1
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
