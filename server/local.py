@@ -11,8 +11,8 @@ import numpy as np
 from client_demo import overlay
 from client_demo.client import connect
 from server.engine import images, masks
-from server.engine.models.base import Embedding, Model
-from server.engine.types import Box, DecodeRequest, Point, Prompt, RgbImage
+from server.engine.models.base import Model, run_steps
+from server.engine.types import Box, DecodeRequest, Point, Prompt
 from server.geometry import Frame
 from server.rle import Rle, decode
 
@@ -67,7 +67,7 @@ def segment_here(
     height, width = pixels.shape[:2]
     prompt = _in_pixels(prompt, width, height) if normalized else prompt
     _check(prompt, width, height)
-    embedding = _encode(model, pixels, progress)
+    embedding = run_steps(model.encode(pixels), progress)
     lone_point = len(prompt.points) == 1 and prompt.box is None
     request = DecodeRequest(prompt, "best" if lone_point else "single")
     [decoded] = model.decode([(embedding, request)])
@@ -141,16 +141,6 @@ def _numbers(text: str, count: int) -> tuple[float, ...]:
     if len(numbers) != count or not np.isfinite(numbers).all():
         raise ValueError(f"expected {count} numbers with commas between them, got {text!r}")
     return numbers
-
-
-def _encode(model: Model, photo: RgbImage, progress: Callable[[float], None]) -> Embedding:
-    steps = model.encode(photo)
-    while True:
-        try:
-            progress(next(steps))
-        except StopIteration as done:
-            embedding: Embedding = done.value
-            return embedding
 
 
 def _in_pixels(prompt: Prompt, width: int, height: int) -> Prompt:

@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import sys
 import time
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, cast
 
@@ -24,7 +24,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from server.config import Settings
 from server.engine import images, masks
 from server.engine.fake import FakeModel
-from server.engine.models.base import Embedding, Model
+from server.engine.models.base import Embedding, Model, run_steps
 from server.engine.types import DecodeRequest, Logits, MaskResult, Timings
 from server.errors import WireError
 from server.geometry import Frame
@@ -84,7 +84,9 @@ class LockedModel:
         """Bytes to embedding, in one piece; the last few are kept, as such servers do."""
         digest = hashlib.sha256(data).hexdigest()
         if digest not in self._embeddings:
-            self._embeddings[digest] = _last(self.model.encode(images.decode(data, _MAX_PIXELS)))
+            self._embeddings[digest] = run_steps(
+                self.model.encode(images.decode(data, _MAX_PIXELS))
+            )
         if len(self._embeddings) > _KEPT_EMBEDDINGS:
             del self._embeddings[next(iter(self._embeddings))]
         return self._embeddings[digest]
@@ -208,15 +210,6 @@ class _Session:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _last(steps: Generator[float, None, Embedding]) -> Embedding:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            embedding: Embedding = done.value
-            return embedding
 
 
 def server_of(locked: LockedModel) -> uvicorn.Server:

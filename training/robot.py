@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from server import rle
 from server.engine import masks
-from server.engine.models.base import Embedding, Model
+from server.engine.models.base import Model, run_steps
 from server.engine.types import Box, DecodeRequest, Logits, Point, Prompt, RgbImage
 from server.geometry import Frame
 
@@ -66,7 +66,7 @@ class Photo:
         self.rgb = rgb
         self.height, self.width = rgb.shape[:2]
         self._model = model
-        self._embedding = _encode(model, rgb)
+        self._embedding = run_steps(model.encode(rgb))
 
     def ask(self, requests: Sequence[DecodeRequest]) -> list[Answer]:
         """Answer each as the server would."""
@@ -79,16 +79,6 @@ class Photo:
                 drawn = [rle.decode({"size": one.size, "counts": one.counts}) for one in found]
                 answers.append(Answer(drawn, [one.score for one in found], logits[0]))
         return answers
-
-
-def _encode(model: Model, rgb: RgbImage) -> Embedding:
-    steps = model.encode(rgb)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            embedding: Embedding = end.value
-            return embedding
 
 
 def iou(guess: Mask, truth: Mask) -> float:

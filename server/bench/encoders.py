@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from server.bench.figures import Comparison, Figure, compared, figure, interleaved, time_ms
-from server.bench.peers import encoded, short_name
+from server.bench.peers import short_name
 from server.bench.pictures import Picture
 from server.engine import images
+from server.engine.models.base import run_steps
 from server.engine.models.sam import SamModel
 from server.engine.models.upstream import Sam, SamPredictor
 
@@ -50,7 +51,7 @@ def duel_of_encoders(
         wait()
 
     def ours() -> None:
-        encoded(model, pixels)
+        run_steps(model.encode(pixels))
         wait()
 
     times = interleaved({"upstream": upstream, "ours": ours}, warm_up=1, rounds=pairs, tick=tick)

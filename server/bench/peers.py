@@ -23,16 +23,16 @@ from server.bench.figures import Comparison, compared, interleaved
 from server.bench.pictures import Picture
 from server.bench.weights import official_decoder
 from server.engine import images, masks
-from server.engine.models.base import Decoded, Embedding
+from server.engine.models.base import Decoded, Embedding, run_steps
 from server.engine.models.sam import SamModel
 from server.engine.models.upstream import Sam, SamOnnxModel, SamPredictor
-from server.engine.types import DecodeRequest, Prompt, RgbImage
+from server.engine.types import DecodeRequest, Prompt
 from server.geometry import Frame
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-__all__ = ["DecodeDuel", "duel_of_decoders", "encoded", "short_name", "why_no_onnx"]
+__all__ = ["DecodeDuel", "duel_of_decoders", "short_name", "why_no_onnx"]
 
 Contestant = Callable[[], object]
 
@@ -137,7 +137,7 @@ class _Arena:
                 device=self._device,
                 dtype=dtype,
             )
-            self._served[dtype] = model, encoded(model, self._pixels)
+            self._served[dtype] = model, run_steps(model.encode(self._pixels))
         model, embedding = self._served[dtype]
         request = DecodeRequest(Prompt(points=(self._point,)), "best")
         (decoded,) = model.decode([(embedding, request)])
@@ -195,17 +195,6 @@ class _Arena:
             return found > 0.0
 
         return click
-
-
-def encoded(model: SamModel, pixels: RgbImage) -> Embedding:
-    """The embedding, all steps run."""
-    steps = model.encode(pixels)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            embedding: Embedding = end.value
-            return embedding
 
 
 def short_name(dtype: torch.dtype) -> str:

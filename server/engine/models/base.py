@@ -4,9 +4,9 @@ A model is used by one thread only (the worker's). `encode` is a generator so th
 answered between its steps; `decode` takes prompts of different images in one call.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,17 @@ from server.engine.closeup import Window
 from server.engine.models.painting import Token
 from server.engine.types import DecodeRequest, RgbImage
 
-__all__ = ["CloseUpLogits", "Decoded", "DeviceLostError", "Embedding", "Model", "OutOfMemoryError"]
+__all__ = [
+    "CloseUpLogits",
+    "Decoded",
+    "DeviceLostError",
+    "Embedding",
+    "Model",
+    "OutOfMemoryError",
+    "run_steps",
+]
+
+_T = TypeVar("_T")
 
 
 class OutOfMemoryError(Exception):
@@ -102,3 +112,16 @@ class Model(Protocol):
 
     def warm_up(self, max_decode_ms: float) -> int:
         """Run every shape once; return the largest batch that decodes within `max_decode_ms`."""
+
+
+def run_steps(
+    steps: Generator[float, None, _T],
+    progress: Callable[[float], None] = lambda fraction: None,  # noqa: ARG005 - shows nothing
+) -> _T:
+    """What an encode returns, run to its end in one go; `progress` is told each fraction done."""
+    while True:
+        try:
+            progress(next(steps))
+        except StopIteration as end:
+            result: _T = end.value
+            return result

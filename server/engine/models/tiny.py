@@ -16,6 +16,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from server.engine.models.base import run_steps
 from server.engine.models.closeup import CloseUp
 from server.engine.models.compact import widened
 from server.engine.models.layers import ConvNorm, ResidualBlock, fold_norms
@@ -110,13 +111,7 @@ class TinyEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The embedding, in one go."""
-        steps = self.steps(x)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                embedding: Tensor = end.value
-                return embedding
+        return run_steps(self.steps(x))
 
     def steps(self, x: Tensor) -> Generator[float, None, Tensor]:
         """Encode in pieces of a few milliseconds, yielding the fraction done between them."""

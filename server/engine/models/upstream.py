@@ -5,13 +5,13 @@ does not load, and `import torchvision` dies where it describes operators that w
 registered. Declaring those two operators first is enough: nothing here calls them.
 """
 
-import torch
+from torch import library
 
 try:
     import torchvision  # noqa: F401 - imported for its failure, before segment_anything meets it
 except RuntimeError:
     # Kept for the life of the process: the declarations vanish with the object.
-    _operators = torch.library.Library("torchvision", "DEF")
+    _operators = library.Library("torchvision", "DEF")
     for _name in ("nms", "qnms"):
         _schema = f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
         _operators.define(_schema)

@@ -1,7 +1,6 @@
 """A served model against SamPredictor, on the same weights and a whole image."""
 
 import copy
-from collections.abc import Generator
 from dataclasses import replace
 from typing import TypeVar, cast
 
@@ -11,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from server.engine.models.base import Embedding
+from server.engine.models.base import Embedding, run_steps
 from server.engine.models.catalog import TINY_WEIGHTS, load_model
 from server.engine.models.sam import SamModel, resize_beside
 from server.engine.models.upstream import ResizeLongestSide, Sam, SamPredictor
@@ -25,15 +24,6 @@ T = TypeVar("T")
 
 def served(sam: Sam, dtype: torch.dtype = torch.float32) -> SamModel:
     return SamModel(copy.deepcopy(sam), name="any", fingerprint="f", device=CPU, dtype=dtype)
-
-
-def finish(steps: Generator[float, None, T]) -> T:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            value: T = end.value
-            return value
 
 
 def predictor_of(sam: Sam, image: RgbImage) -> SamPredictor:
@@ -64,7 +54,7 @@ def test_masks_logits_and_scores_equal_those_of_sam_predictor(
     )
     order = np.argsort(-scores, kind="stable")[: 3 if want == "all" else 1]
     model = served(sam)
-    [decoded] = model.decode([(finish(model.encode(photo)), DecodeRequest(prompt, want))])
+    [decoded] = model.decode([(run_steps(model.encode(photo)), DecodeRequest(prompt, want))])
     np.testing.assert_allclose(decoded.logits, logits[order], atol=1e-4)
     np.testing.assert_allclose(decoded.scores, scores[order], atol=1e-4)
     resized = sam.postprocess_masks(
@@ -78,7 +68,7 @@ def test_logits_given_back_as_a_prior_refine_as_sam_predictor_refines(
     sam: Sam, photo: RgbImage
 ) -> None:
     predictor, model = predictor_of(sam, photo), served(sam)
-    embedding = finish(model.encode(photo))
+    embedding = run_steps(model.encode(photo))
     first = DecodeRequest(Prompt(points=((120, 60, 1),)), "best")
     prior = model.decode([(embedding, first)])[0].logits[0].astype(np.float16)
     second = DecodeRequest(Prompt(points=((120, 60, 1), (30, 30, 0))), "single", prior)
@@ -97,7 +87,7 @@ def test_images_of_different_sizes_share_a_batch(sam: Sam, photo: RgbImage) -> N
     model = served(sam)
     images = [photo, photo[:, :100], photo[20:70]]
     request = DecodeRequest(Prompt(points=((40, 30, 1),)), "best")
-    embeddings = [finish(model.encode(image)) for image in images]
+    embeddings = [run_steps(model.encode(image)) for image in images]
     together = model.decode([(embedding, request) for embedding in embeddings])
     for decoded, embedding in zip(together, embeddings, strict=True):
         [alone] = model.decode([(embedding, request)])
@@ -106,7 +96,7 @@ def test_images_of_different_sizes_share_a_batch(sam: Sam, photo: RgbImage) -> N
 
 def test_an_embedding_names_the_images_size_and_its_own(sam: Sam, photo: RgbImage) -> None:
     model = served(sam, torch.bfloat16)
-    embedding = finish(model.encode(photo))
+    embedding = run_steps(model.encode(photo))
     grid, channels = sam.prompt_encoder.image_embedding_size, sam.prompt_encoder.embed_dim
     assert (embedding.width, embedding.height) == (240, 180)
     assert embedding.nbytes == 2 * channels * grid[0] * grid[1]
@@ -116,7 +106,7 @@ def test_float32_embeddings_stay_exact_and_reduced_ones_take_half(
     tiny_sam: Sam, photo: RgbImage
 ) -> None:
     full, half = (
-        torch.as_tensor(finish(served(tiny_sam, dtype).encode(photo)).features).nbytes
+        torch.as_tensor(run_steps(served(tiny_sam, dtype).encode(photo)).features).nbytes
         for dtype in (torch.float32, torch.bfloat16)
     )
     assert full == 2 * half
@@ -136,7 +126,7 @@ def test_encoding_yields_growing_fractions_and_may_be_abandoned(sam: Sam, photo:
     steps = model.encode(photo)
     next(steps)
     steps.close()
-    assert isinstance(finish(model.encode(photo)), Embedding)
+    assert isinstance(run_steps(model.encode(photo)), Embedding)
 
 
 def test_nothing_of_a_step_is_left_on_between_steps(tiny_sam: Sam, photo: RgbImage) -> None:
@@ -154,14 +144,14 @@ def test_a_large_image_is_resized_as_sam_predictor_does_while_other_work_may_run
     image = np.random.default_rng(0).integers(0, 256, (1700, 2300, 3), dtype=np.uint8)
     steps = resize_beside(image, Frame(2300, 1700, 512))
     assert next(steps) == 0.0
-    np.testing.assert_array_equal(finish(steps), ResizeLongestSide(512).apply_image(image))
+    np.testing.assert_array_equal(run_steps(steps), ResizeLongestSide(512).apply_image(image))
 
 
 def test_an_embedding_gone_bad_fails_its_own_decode_and_no_other(
     tiny_sam: Sam, photo: RgbImage
 ) -> None:
     model = served(tiny_sam)
-    good = finish(model.encode(photo))
+    good = run_steps(model.encode(photo))
     broken = replace(good, features=torch.full_like(cast("Tensor", good.features), torch.nan))
     request = DecodeRequest(Prompt(points=((40, 30, 1),)), "best")
     for batch in ([(good, request), (broken, request)], [(broken, request)]):
@@ -175,7 +165,7 @@ def test_pictures_of_any_shape_are_encoded_and_decoded(
     tiny_sam: Sam, size: tuple[int, int]
 ) -> None:
     model = served(tiny_sam)
-    embedding = finish(model.encode(np.full((*size, 3), 99, dtype=np.uint8)))
+    embedding = run_steps(model.encode(np.full((*size, 3), 99, dtype=np.uint8)))
     [decoded] = model.decode([(embedding, DecodeRequest(Prompt(points=((0, 0, 1),)), "all"))])
     assert decoded.logits.shape == (3, 64, 64)
 
@@ -199,7 +189,7 @@ def scene(seed: int) -> tuple[RgbImage, list[Prompt]]:
 
 
 def masks_of(model: SamModel, image: RgbImage, prompts: list[Prompt]) -> NDArray[np.bool_]:
-    embedding = finish(model.encode(image))
+    embedding = run_steps(model.encode(image))
     requests = [DecodeRequest(prompt, "single") for prompt in prompts]
     decoded = [model.decode([(embedding, request)])[0] for request in requests]
     return np.stack([answer.logits[0] > 0 for answer in decoded])

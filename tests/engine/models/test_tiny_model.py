@@ -1,5 +1,4 @@
 import copy
-from collections.abc import Generator
 from typing import TypeVar
 
 import numpy as np
@@ -9,7 +8,7 @@ from segment_anything import SamPredictor
 
 from server.engine import masks
 from server.engine.closeup import blend, cut, enlarge, window_around
-from server.engine.models.base import Decoded, Embedding
+from server.engine.models.base import Decoded, Embedding, run_steps
 from server.engine.models.closeup import CloseUp
 from server.engine.models.painting import fit_to_box, painted, tokens_of
 from server.engine.models.tiny import EMBED_DIM, Tiny
@@ -28,15 +27,6 @@ BOXED = Prompt(points=((120, 60, 0),), box=(10, 20, 200, 150))
 T = TypeVar("T")
 
 
-def finish(steps: Generator[float, None, T]) -> T:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            value: T = end.value
-            return value
-
-
 def second_look(*, trained: bool) -> CloseUp:
     torch.manual_seed(1)
     network = CloseUp(EMBED_DIM)
@@ -51,7 +41,7 @@ def served(sam: Sam, *, trained: bool = True, dtype: torch.dtype = torch.float32
 
 
 def ask(model: TinyModel, image: RgbImage, prompt: Prompt, want: Want = "best") -> Decoded:
-    [decoded] = model.decode([(finish(model.encode(image)), DecodeRequest(prompt, want))])
+    [decoded] = model.decode([(run_steps(model.encode(image)), DecodeRequest(prompt, want))])
     return decoded
 
 
@@ -124,7 +114,7 @@ def test_prompts_of_different_images_are_looked_at_as_if_alone(
     images = [photo, photo[:, :100], photo[20:70]]
     wants: tuple[Want, ...] = ("best", "all", "single")
     batch: list[tuple[Embedding, DecodeRequest]] = [
-        (finish(model.encode(image)), DecodeRequest(Prompt(points=((40, 30, 1),)), want))
+        (run_steps(model.encode(image)), DecodeRequest(Prompt(points=((40, 30, 1),)), want))
         for image, want in zip(images, wants, strict=True)
     ]
     together = model.decode(batch)
@@ -137,10 +127,10 @@ def test_prompts_of_different_images_are_looked_at_as_if_alone(
 
 
 def test_an_embedding_counts_the_copy_of_the_image(tiny_sam: Sam, photo: RgbImage) -> None:
-    embedding = finish(served(tiny_sam, dtype=torch.bfloat16).encode(photo))
+    embedding = run_steps(served(tiny_sam, dtype=torch.bfloat16).encode(photo))
     assert embedding.nbytes == 2 * 128 * 16 * 16 + photo.nbytes
     large = np.zeros((300, 3 * PICTURE_SIDE, 3), np.uint8)
-    assert finish(served(tiny_sam, dtype=torch.bfloat16).encode(large)).nbytes == (
+    assert run_steps(served(tiny_sam, dtype=torch.bfloat16).encode(large)).nbytes == (
         2 * 128 * 16 * 16 + 100 * PICTURE_SIDE * 3
     )
 
