@@ -4,6 +4,9 @@ The first look is finished and only runs; so every sample trains the close-up on
 will meet. Corrections are clicked where the close-up's mask is wrong, as annotators will.
 """
 
+import functools
+from copy import deepcopy
+
 import cv2
 import numpy as np
 import torch
@@ -12,16 +15,29 @@ from torch import Tensor
 
 from server.engine.closeup import BOX_PLANE, Window, cut, look, resampling, window_around
 from server.engine.models.closeup import CONTEXT_CELLS
-from server.engine.models.painting import EDGE_LOGIT, Token, fit_to_box, hold, share_of_box
-from training.learner import MEAN, STD, Learner
+from server.engine.models.decoder import FoldedDecoder
+from server.engine.models.device import choose_dtype
+from server.engine.models.layers import channels_last, fold_norms
+from server.engine.models.painting import (
+    BOTTOM_RIGHT,
+    EDGE_LOGIT,
+    INCLUDE,
+    TOP_LEFT,
+    Token,
+    fit_to_box,
+    hold,
+    paint_prompt,
+    share_of_box,
+)
+from server.engine.models.upstream import Sam
+from server.engine.types import DecodeRequest, Prompt, Want
+from server.geometry import Frame
+from training.learner import MEAN, STD, Learner, autocast
 from training.losses import mask_iou, mask_loss
 from training.prompting import (
     Prompts,
     correct,
-    decode,
     draw_prompts,
-    embed_painting,
-    embed_prompts,
     prompt_tokens,
 )
 
@@ -50,7 +66,8 @@ def closeup_loss(
         rounds: most prompts an object.
         rng: draws the prompts.
     """
-    first = _FirstLook(learner, pixels)
+    first = _first_look(learner)
+    first.encode(pixels)
     prompts = draw_prompts(masks, PROMPTS, rng, stride=first.size / pixels.shape[1])
     boxed = torch.from_numpy(prompts.boxed)
     owners = np.repeat(np.arange(len(pixels)), PROMPTS)
@@ -69,7 +86,7 @@ def closeup_loss(
             look(cut(pixels[owner], window), window, plane, marks)
             for owner, window, plane, marks in zip(owners, windows, logits, tokens, strict=True)
         ]
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with autocast():
             shown = torch.from_numpy(np.stack(seen)).permute(0, 3, 1, 2)
             answer = learner.closeup(shown, first.context(windows, owners)).float()
         answer = _held(answer, shown, boxed)
@@ -84,19 +101,34 @@ def closeup_loss(
 
 
 class _FirstLook:
-    """The encoded images, and what the model makes of prompts on them."""
+    """The finished first look, as it serves: what it makes of prompts on a few encoded images."""
 
-    def __init__(self, learner: Learner, pixels: Picture) -> None:
-        self._sam = learner.sam
-        self.size: int = learner.sam.image_encoder.img_size
-        small = [
-            cv2.resize(one, (self.size, self.size), interpolation=cv2.INTER_AREA) for one in pixels
-        ]
+    def __init__(self, sam: Sam) -> None:
+        cpu = torch.device("cpu")
+        dtype = choose_dtype("auto", cpu)
+        sam = deepcopy(sam).eval()
+        fold_norms(sam)
+        self.size: int = sam.image_encoder.img_size
+        self._grid: int = sam.prompt_encoder.image_embedding_size[0]
+        self._decoder = FoldedDecoder(sam, device=cpu, dtype=dtype)
+        self._encoder = channels_last(sam.image_encoder.to(dtype))
+        self._dtype = dtype
+        self._stored: list[Tensor] = []
+
+    @classmethod
+    def of(cls, learner: Learner) -> "_FirstLook":
+        """That of a learner whose first look trains no more."""
+        return cls(learner.sam)
+
+    @torch.inference_mode()
+    def encode(self, pixels: Picture) -> None:
+        """Look at BxSxSx3."""
+        whole = (self.size, self.size)
+        small = [cv2.resize(one, whole, interpolation=cv2.INTER_AREA) for one in pixels]
         x = (torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).float() - MEAN) / STD
-        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-            self._embedding = learner.embed(x.contiguous(memory_format=torch.channels_last))
+        embeddings = self._encoder(x.to(self._dtype))
+        self._stored = [self._decoder.store(one[None]) for one in embeddings]
 
-    @torch.no_grad()
     def logits(
         self,
         prompts: Prompts,
@@ -106,47 +138,59 @@ class _FirstLook:
         rng: np.random.Generator,
     ) -> list[Field]:
         """One plane a prompt, as the server would choose it or, of single clicks, the best."""
-        encoder = self._sam.prompt_encoder
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            sparse = embed_prompts(encoder, prompts)
-            dense = embed_painting(encoder, prompts, priors)
-            planes, scores = decode(
-                self._sam.mask_decoder,
-                self._embedding[owners],
-                encoder.get_dense_pe(),
-                sparse,
-                dense,
-            )
-        planes, scores = planes.float(), scores.float()
-        chosen = [0] * len(owners)
-        if turn == 0:
-            truths = np.stack([_shrunk(target, planes.shape[-1]) for target in prompts.targets])
-            ious = mask_iou(planes[:, 1:], torch.from_numpy(truths)[:, None])
-            by = scores[:, 1:] if rng.random() < BY_SCORE_SHARE else ious
-            best = (1 + by.argmax(dim=1)).tolist()
-            chosen = [0 if b else k for b, k in zip(prompts.boxed, best, strict=True)]
-        return [
-            fit_to_box(plane[k].numpy()[None], prompt_tokens(xy, kinds, self.size))[0]
-            for plane, k, xy, kinds in zip(
-                planes, chosen, prompts.points, prompts.labels, strict=True
-            )
+        by_score = rng.random() < BY_SCORE_SHARE
+        frame = Frame(self.size, self.size, self.size)
+        marks = [
+            prompt_tokens(xy, kinds, self.size)
+            for xy, kinds in zip(prompts.points, prompts.labels, strict=True)
         ]
+        wants: list[Want] = ["all" if turn == 0 and not b else "single" for b in prompts.boxed]
+        rows = [
+            (self._stored[owner], frame, self._request(tokens, prior, want))
+            for owner, tokens, prior, want in zip(owners, marks, priors, wants, strict=True)
+        ]
+        planes = []
+        for answer, tokens, target in zip(
+            self._decoder.decode(rows), marks, prompts.targets, strict=True
+        ):
+            chosen = 0 if by_score else _best(answer.logits, target)
+            planes.append(fit_to_box(answer.logits[chosen][None], tokens)[0])
+        return planes
+
+    def _request(self, tokens: list[Token], prior: Field | None, want: Want) -> DecodeRequest:
+        """A prompt, painted, in the input's pixels."""
+        at = {label: (x * self.size, y * self.size) for x, y, label in tokens}
+        box = (*at[TOP_LEFT], *at[BOTTOM_RIGHT]) if TOP_LEFT in at else None
+        points = tuple(
+            (x * self.size, y * self.size, label) for x, y, label in tokens if label <= INCLUDE
+        )
+        drawn = paint_prompt(tokens, prior, 4 * self._grid).astype(np.float16)
+        return DecodeRequest(Prompt(points, box), want, drawn)
 
     def context(self, windows: list[Window], owners: NDArray[np.int64]) -> Tensor:
-        """MxCx12x12 of the embeddings, as they are stored: with the no-mask embedding added."""
-        side = self._embedding.shape[-1]
+        """MxCx12x12 of the stored embeddings."""
         places = [(w.y, w.x, w.side) for w in windows]
         down = torch.from_numpy(
-            np.stack([resampling(y, s, side, CONTEXT_CELLS) for y, _, s in places])
+            np.stack([resampling(y, s, self._grid, CONTEXT_CELLS) for y, _, s in places])
         )
         across = torch.from_numpy(
-            np.stack([resampling(x, s, side, CONTEXT_CELLS) for _, x, s in places])
+            np.stack([resampling(x, s, self._grid, CONTEXT_CELLS) for _, x, s in places])
         )
-        no_mask = self._sam.prompt_encoder.no_mask_embed.weight.view(1, -1, 1, 1)
-        stored = (self._embedding.float() + no_mask)[owners]
-        with torch.autocast("cpu", enabled=False):
-            around: Tensor = down[:, None] @ stored @ across[:, None].transpose(2, 3)
-        return around.detach()
+        stored = torch.stack([self._stored[owner].float() for owner in owners])
+        grids = stored.transpose(1, 2).unflatten(2, (self._grid, self._grid))
+        around: Tensor = down[:, None] @ grids @ across[:, None].transpose(2, 3)
+        return around.clone()
+
+
+_first_look = functools.cache(_FirstLook.of)
+
+
+def _best(planes: NDArray[np.float32], target: Mask) -> int:
+    """Which of some candidates has the largest IoU."""
+    if len(planes) == 1:
+        return 0
+    truth = torch.from_numpy(_shrunk(target, planes.shape[-1]))
+    return int(mask_iou(torch.from_numpy(planes), truth[None]).argmax())
 
 
 def _shrunk(target: Mask, side: int) -> Field:

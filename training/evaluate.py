@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 import torch
 
+from server.engine.models.device import choose_dtype
 from server.engine.models.layers import fold_norms
 from server.engine.models.tiny import Tiny, load_tiny
 from server.engine.models.tiny_model import TinyModel
@@ -46,7 +47,8 @@ def load_model(path: Path, size: int | None) -> TinyModel:
         learner.load_state_dict(state["average"], strict=False)
         fold_norms(learner.eval().requires_grad_(requires_grad=False))
         tiny = Tiny(learner.sam, learner.closeup)
-    return TinyModel(tiny, fingerprint="measured", device=torch.device("cpu"), dtype=torch.bfloat16)
+    cpu = torch.device("cpu")
+    return TinyModel(tiny, fingerprint="measured", device=cpu, dtype=choose_dtype("auto", cpu))
 
 
 Measured = tuple[int, Rows, list[Tile]]

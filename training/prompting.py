@@ -16,8 +16,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from server.engine.models.painting import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT, paint_prompt
+from server.engine.models.painting import (
+    BOTTOM_RIGHT,
+    EDGE_LOGIT,
+    EXCLUDE,
+    INCLUDE,
+    TOP_LEFT,
+    paint_prompt,
+    share_of_box,
+)
 from server.engine.models.upstream import MaskDecoder, PromptEncoder, Sam
+from training.learner import autocast
 from training.losses import mask_iou, mask_loss, min_over_candidates
 
 __all__ = [
@@ -34,8 +43,8 @@ __all__ = [
 PAD = -1
 """The label of a token that is no point."""
 
-BOX_SHARE = 0.4
-TIGHT_SHARE = 0.65
+BOX_SHARE = 0.5
+TIGHT_SHARE = 0.75
 """Of the boxes, those drawn to the pixel; the others are off by some hundredths of their size."""
 CENTRED_SHARE = 0.6
 """Of the clicks, those in the middle of what they mean, as a careful annotator's are."""
@@ -231,15 +240,16 @@ def prompt_loss(
     targets = torch.from_numpy(prompts.targets).float()
     boxed = torch.from_numpy(prompts.boxed)
     places = sam.prompt_encoder.get_dense_pe()
+    edges = _edges(prompts, targets.shape[-1])
     total = embedding.new_zeros(())
     stats: dict[str, float] = {}
     priors: list[NDArray[np.float32] | None] = [None] * count
     for turn in range(rounds):
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with autocast():
             sparse = embed_prompts(sam.prompt_encoder, prompts)
             dense = embed_painting(sam.prompt_encoder, prompts, priors)
             logits, scores = decode(sam.mask_decoder, spread, places, sparse, dense)
-        logits, scores = logits.float(), scores.float()
+        logits, scores = torch.minimum(logits.float(), edges), scores.float()
         if turn:
             logits, scores = logits[:, :1], scores[:, :1]
         aims = targets[:, None].expand_as(logits)
@@ -252,6 +262,16 @@ def prompt_loss(
             prompts = correct(prompts, answers > 0, rng)
             priors = [None if rng.random() < FORGET_SHARE else answer for answer in answers]
     return total / rounds, stats
+
+
+def _edges(prompts: Prompts, side: int) -> Tensor:
+    """Mx1 x side x side: no logit may be above them. As in serving, answers end at their box."""
+    edges = np.full((len(prompts.targets), 1, side, side), EDGE_LOGIT**2, np.float32)
+    for m, (points, labels) in enumerate(zip(prompts.points, prompts.labels, strict=True)):
+        share = share_of_box(prompt_tokens(points, labels, round(side * prompts.stride)), side)
+        if share is not None:
+            edges[m, 0] = EDGE_LOGIT * (2 * share - 1)
+    return torch.from_numpy(edges)
 
 
 def _weigh(losses: Tensor, boxed: Tensor) -> Tensor:

@@ -23,7 +23,16 @@ from torch import Tensor
 
 from training.closeups import closeup_loss
 from training.grouping import draw_clicks, grouping_loss
-from training.learner import MEAN, STD, Average, Learner, load_checkpoint, save_checkpoint
+from training.learner import (
+    MEAN,
+    STD,
+    Average,
+    Learner,
+    autocast,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+)
 from training.pool import Pool
 from training.prompting import draw_prompts, prompt_loss
 from training.ranks import average_gradients, run_ranks
@@ -52,7 +61,7 @@ def grouping_stage(
     learner: Learner, pixels: Pixels, masks: Masks, _rounds: int, rng: np.random.Generator
 ) -> tuple[Tensor, dict[str, float]]:
     """The encoder alone."""
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with autocast():
         embedding = learner.embed(normalise(pixels, rng))
     clicks = draw_clicks(masks, CLICKS, embedding.shape[-1], rng)
     loss, iou = grouping_loss(learner.grouping, embedding.float(), clicks)
@@ -63,7 +72,7 @@ def prompts_stage(
     learner: Learner, pixels: Pixels, masks: Masks, rounds: int, rng: np.random.Generator
 ) -> tuple[Tensor, dict[str, float]]:
     """The whole model, the grouping loss beside it."""
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with autocast():
         embedding = learner.embed(normalise(pixels, rng))
     clicks = draw_clicks(masks, CLICKS, embedding.shape[-1], rng)
     grouping, _ = grouping_loss(learner.grouping, embedding.float(), clicks)
@@ -111,10 +120,12 @@ class Run:
         last = self.out / "last.pt"
         state = load_checkpoint(last) if last.exists() else None
         if state is None and args.init:
-            self._start_from(load_checkpoint(args.init)["average"])
+            self._start_from(load_weights(args.init))
         self.average = Average(self.learner, args.decay)
         if args.stage == "closeups":
             self.learner.train_only_closeup()
+        else:
+            self.learner.train_only_first_look()
         trained = [p for p in self.learner.parameters() if p.requires_grad]
         decayed = [p for p in trained if p.ndim > 1]
         plain = [p for p in trained if p.ndim <= 1]
@@ -129,8 +140,11 @@ class Run:
         if self.args.fresh_closeup:
             trained = ("sam.", "grouping.")
         kept = {name: value for name, value in weights.items() if name.startswith(trained)}
-        fresh = self.args.fresh_decoder or self.args.fresh_closeup
-        self.learner.load_state_dict(kept, strict=not fresh)
+        missing, _ = self.learner.load_state_dict(kept, strict=False)
+        # A shipped file has all but the head that only training uses.
+        lost = [name for name in missing if name.startswith(trained) and "grouping." not in name]
+        if lost or len(kept) > len(self.learner.state_dict()):
+            raise ValueError(f"{self.args.init} is of another architecture: no {lost[:3]}")
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.learner.load_state_dict(state["learner"])
@@ -219,7 +233,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("stage", choices=sorted(STAGES))
     parser.add_argument("--data", type=Path, required=True, help="folder that prepare wrote")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--init", type=Path, help="checkpoint whose averaged weights to start from")
+    parser.add_argument("--init", type=Path, help="checkpoint or shipped file to start from")
     parser.add_argument(
         "--fresh-decoder", action="store_true", help="take only the encoder from --init"
     )

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from server.engine.colours import ColourCube
 from server.engine.models.painting import EXCLUDE, INCLUDE, TOP_LEFT, Token, share_of_box
 from server.engine.types import RgbImage
 
@@ -34,10 +35,11 @@ __all__ = [
 
 CELLS = 96
 """Side of a close-up."""
-PLANES = 7
-"""What is seen: red, green, blue, the earlier logits, the box, included and excluded clicks."""
+PLANES = 9
+"""What is seen: red, green, blue, the earlier logits, the box, included and excluded clicks, and
+what the colours say for the earlier logits and for the prompt alone (`colours`)."""
 
-BOX_PLANE = 4
+BOX_PLANE, INCLUDE_PLANE, EXCLUDE_PLANE, EVIDENCE_PLANE, PROMPT_EVIDENCE_PLANE = range(4, 9)
 
 BOX_MARGIN, MASK_MARGIN = 1.3, 1.5
 """Side of the window against the longest side of the box, or of the first look's mask."""
@@ -138,17 +140,30 @@ def look(pixels: RgbImage, window: Window, logits: Field, tokens: Sequence[Token
     """
     seen = np.zeros((CELLS, CELLS, PLANES), np.float32)
     seen[:, :, :3] = (pixels - MEAN) / STD
-    seen[:, :, 3] = enlarge(np.clip(logits, -LOGIT_LIMIT, LOGIT_LIMIT), window) / 2
+    first = enlarge(np.clip(logits, -LOGIT_LIMIT, LOGIT_LIMIT), window)
+    seen[:, :, 3] = first / 2
     placed = window.place(tokens)
     box = share_of_box(placed, CELLS)
     if box is not None:
         seen[:, :, BOX_PLANE] = box
-    middles = (np.arange(CELLS, dtype=np.float32) + 0.5) / CELLS
+    near_clicks = np.zeros((CELLS, CELLS), np.float32)
     for x, y, label in placed:
         if label in {EXCLUDE, INCLUDE}:
-            near = (middles[:, None] - y) ** 2 + (middles - x) ** 2 <= (CLICK_CELLS / CELLS) ** 2
-            seen[near, 5 if label == INCLUDE else 6] = 2.0
+            distance = _distance(x, y)
+            seen[distance <= CLICK_CELLS, INCLUDE_PLANE if label else EXCLUDE_PLANE] = 2.0
+            if label == INCLUDE:
+                near_clicks[distance <= 2 * CLICK_CELLS] = 1.0
+    cube = ColourCube(pixels)
+    chance = 1 / (1 + np.exp(-first))
+    seen[:, :, EVIDENCE_PLANE] = cube.evidence(chance if box is None else chance * box)
+    seen[:, :, PROMPT_EVIDENCE_PLANE] = cube.evidence(near_clicks if box is None else box)
     return seen
+
+
+def _distance(x: float, y: float) -> Field:
+    """Of each cell's middle from a place in the window, in cells."""
+    middles = np.arange(CELLS, dtype=np.float32) + 0.5
+    return np.asarray(np.hypot(middles[:, None] - y * CELLS, middles - x * CELLS), np.float32)
 
 
 def cut(
