@@ -87,6 +87,8 @@ class App:
         )
         self._connections: dict[str, Connection] = {}
         self._uploads = UploadBudget(settings.max_uploads_bytes)
+        self.start_s = 0.0
+        """Loading the model and warming it up took; 0 until ready."""
         self._add_gauges()
 
     async def drain(self) -> None:
@@ -115,6 +117,7 @@ class App:
             await self.drain()
 
     async def _start_engine(self) -> None:
+        started_at = time.monotonic()
         try:
             await self.engine.start()
         # A missing file, a wrong checkpoint, no memory: whatever it is, there is nothing to serve.
@@ -122,7 +125,9 @@ class App:
             self.failure = error
             self.failed.set()
             return
-        _log.info("ready: model=%s version=%s", self.engine.model.name, __version__)
+        self.start_s = time.monotonic() - started_at
+        told = (self.engine.model.name, __version__, self.start_s)
+        _log.info("ready: model=%s version=%s start_s=%.1f", *told)
         await self.engine.lost.wait()
         self._hang_up_all("the device was lost")
         self.failed.set()
@@ -272,6 +277,7 @@ class App:
         gauge("uploads_bytes", "Compressed bytes on their way in.", lambda: self._uploads.used)
         gauge("decodes_waiting", "Prompts in the queue.", lambda: self.engine.decodes_waiting)
         gauge("ready", "1 when warm and answering.", lambda: float(self.engine.ready))
+        gauge("start_seconds", "Time to ready; 0 until then.", lambda: self.start_s)
 
 
 def _agreed_subprotocol(socket: WebSocket) -> str | None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from server.engine.closeup import BOX_PLANE, Window, cut, look, resampling, window_around
 from server.engine.models.closeup import CONTEXT_CELLS
@@ -76,7 +77,7 @@ def closeup_loss(
     stats: dict[str, float] = {}
     rounds = int(rng.integers(1, rounds + 1))
     for turn in range(rounds):
-        logits = first.logits(prompts, owners, priors, turn, rng)
+        logits, scores = first.logits(prompts, owners, priors, turn, rng)
         tokens = [
             prompt_tokens(xy, kinds, first.size)
             for xy, kinds in zip(prompts.points, prompts.labels, strict=True)
@@ -88,11 +89,12 @@ def closeup_loss(
         ]
         with autocast():
             shown = torch.from_numpy(np.stack(seen)).permute(0, 3, 1, 2)
-            answer = learner.closeup(shown, first.context(windows, owners)).float()
-        answer = _held(answer, shown, boxed)
+            answer, judged = learner.closeup(shown, first.context(windows, owners), scores)
+        answer = _held(answer.float(), shown, boxed)
         targets = torch.from_numpy(np.stack(list(map(_aim, prompts.targets, windows))))
-        total = total + mask_loss(answer, targets).mean()
-        stats |= _describe(turn, mask_iou(answer, targets), mask_iou(shown[:, 3], targets), boxed)
+        ious = mask_iou(answer, targets)
+        total = total + mask_loss(answer, targets).mean() + F.mse_loss(judged.float(), ious)
+        stats |= _describe(turn, ious, mask_iou(shown[:, 3], targets), boxed)
         if turn + 1 < rounds:
             guesses = map(_guess, answer.detach().numpy(), windows, tokens, prompts.targets)
             prompts = correct(prompts, np.stack(list(guesses)), rng)
@@ -136,8 +138,11 @@ class _FirstLook:
         priors: list[Field | None],
         turn: int,
         rng: np.random.Generator,
-    ) -> list[Field]:
-        """One plane a prompt, as the server would choose it or, of single clicks, the best."""
+    ) -> tuple[list[Field], Tensor]:
+        """One plane a prompt, as the server would choose it or, of single clicks, the best.
+
+        And M predicted IoUs.
+        """
         by_score = rng.random() < BY_SCORE_SHARE
         frame = Frame(self.size, self.size, self.size)
         marks = [
@@ -149,13 +154,14 @@ class _FirstLook:
             (self._stored[owner], frame, self._request(tokens, prior, want))
             for owner, tokens, prior, want in zip(owners, marks, priors, wants, strict=True)
         ]
-        planes = []
+        planes, scores = [], []
         for answer, tokens, target in zip(
             self._decoder.decode(rows), marks, prompts.targets, strict=True
         ):
             chosen = 0 if by_score else _best(answer.logits, target)
             planes.append(fit_to_box(answer.logits[chosen][None], tokens)[0])
-        return planes
+            scores.append(float(answer.scores[chosen]))
+        return planes, torch.tensor(scores)
 
     def _request(self, tokens: list[Token], prior: Field | None, want: Want) -> DecodeRequest:
         """A prompt, painted, in the input's pixels."""

@@ -49,7 +49,7 @@ class Learner(nn.Module):
 
 
 def autocast() -> torch.autocast:
-    """Half-precision products where the processor has them: elsewhere they take 20 times as long."""
+    """Half-precision products where the processor has them; elsewhere they take far longer."""
     dtype = choose_dtype("auto", torch.device("cpu"))
     return torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
 

@@ -154,7 +154,7 @@ def look(pixels: RgbImage, window: Window, logits: Field, tokens: Sequence[Token
             if label == INCLUDE:
                 near_clicks[distance <= 2 * CLICK_CELLS] = 1.0
     cube = ColourCube(pixels)
-    chance = 1 / (1 + np.exp(-first))
+    chance = (1 / (1 + np.exp(-first))).astype(np.float32)
     seen[:, :, EVIDENCE_PLANE] = cube.evidence(chance if box is None else chance * box)
     seen[:, :, PROMPT_EVIDENCE_PLANE] = cube.evidence(near_clicks if box is None else box)
     return seen
@@ -236,7 +236,6 @@ def trust(window: Window) -> float:
     return min(1.0, max(0.0, (NO_TRUST - window.side) / (NO_TRUST - FULL_TRUST)))
 
 
-def blend(first: Field, second: Field, window: Window) -> Field:
-    """Both looks' logits in the window's cells, made one."""
-    weight = trust(window)
+def blend(first: Field, second: Field, weight: float) -> Field:
+    """Both looks' logits in the window's cells, made one; `weight` 0..1 is the second's."""
     return np.asarray(weight * SHARPEN * second + (1 - weight) * first, np.float32)

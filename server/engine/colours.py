@@ -1,9 +1,9 @@
 """What the colours of a picture say about which of its pixels belong together.
 
 Given how surely each pixel is inside, colours seen mostly inside speak for inside, wherever they
-are: the first half of what GrabCut does, without its cut, in a fraction of its time. The colours are
-counted in a cube turned and scaled to the picture's own (its principal axes), so that a grey cat on
-grey stone is told apart as finely as a ball on grass. Pure: numpy, no torch.
+are: the first half of what GrabCut does, without its cut, in a fraction of its time. The colours
+are counted in a cube turned and scaled to the picture's own (its principal axes), so that a grey
+cat on grey stone is told apart as finely as a ball on grass. Pure: numpy, no torch.
 """
 
 import numpy as np

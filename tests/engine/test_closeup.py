@@ -168,9 +168,9 @@ def test_the_second_look_counts_in_small_windows_and_not_in_wide_ones() -> None:
     assert trust(small) == 1.0
     assert 0.0 < trust(between) < 1.0
     assert trust(wide) == 0.0
-    np.testing.assert_allclose(blend(first, second, small), SHARPEN * second)
-    assert (first < blend(first, second, between)).all()
-    np.testing.assert_array_equal(blend(first, second, wide), first)
+    np.testing.assert_allclose(blend(first, second, trust(small)), SHARPEN * second)
+    assert (first < blend(first, second, trust(between))).all()
+    np.testing.assert_array_equal(blend(first, second, trust(wide)), first)
 
 
 def test_a_prompt_that_includes_nothing_is_looked_at_with_the_whole_image() -> None:

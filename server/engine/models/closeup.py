@@ -2,8 +2,8 @@
 
 It sees the window's pixels, the first look's logits and the prompt, each at 96 cells a side, and in
 its depths the image's embedding around there, which knows what the pixels alone do not show. It
-answers what to add to the first look's logits. Like the encoder, it is shaped for a CPU: dense 3x3
-convolutions of few channels where there are many cells.
+answers what to add to the first look's logits, and how good the mask now is. Like the encoder, it
+is shaped for a CPU: dense 3x3 convolutions of few channels where there are many cells.
 """
 
 import torch
@@ -23,7 +23,7 @@ LOGITS_PLANE = 3
 
 
 class CloseUp(nn.Module):
-    """BxPLANESx96x96 and BxCx12x12 to Bx96x96 logits."""
+    """BxPLANESx96x96, BxCx12x12 and B predicted IoUs to Bx96x96 logits and B IoUs."""
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__()
@@ -44,12 +44,14 @@ class CloseUp(nn.Module):
         self.rise2 = nn.Conv2d(middle, fine, 1)
         self.merge2 = ResidualBlock(fine)
         self.out = nn.Conv2d(fine, 4, 3, padding=1)
-        nn.init.zeros_(self.out.weight)
-        if self.out.bias is not None:
-            nn.init.zeros_(self.out.bias)
+        verdict = nn.Linear(64, 1)
+        self.judge = nn.Sequential(nn.Linear(deep + 2, 64), nn.ReLU(), verdict)
+        for last in (self.out, verdict):
+            for parameter in last.parameters():
+                nn.init.zeros_(parameter)
 
-    def forward(self, seen: Tensor, around: Tensor) -> Tensor:
-        """Logits of the close-up; before training, those it was shown."""
+    def forward(self, seen: Tensor, around: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of the close-up and its mask's IoU; before training, those it was shown."""
         x = seen.contiguous(memory_format=torch.channels_last)
         fine = self.fine(F.relu(self.enter(x)))
         middle = self.middle(F.relu(self.down4(fine)))
@@ -59,8 +61,18 @@ class CloseUp(nn.Module):
         coarse = self.merge8(coarse + _twice(self.rise8(deep)))
         middle = self.merge4(middle + _twice(self.rise4(coarse)))
         fine = self.merge2(fine + _twice(self.rise2(middle)))
-        added: Tensor = F.pixel_shuffle(self.out(fine), 2)[:, 0]
-        return 2 * seen[:, LOGITS_PLANE] + added
+        added = F.pixel_shuffle(self.out(fine), 2)[:, 0]
+        logits: Tensor = 2 * seen[:, LOGITS_PLANE] + added
+        known = torch.stack([scores, _sureness(logits.detach()).to(scores.dtype)], dim=1)
+        told = self.judge(torch.cat([deep.mean((2, 3)), known], dim=1))
+        return logits, scores + told[:, 0]
+
+
+def _sureness(logits: Tensor) -> Tensor:
+    """The IoU to be expected if each cell were right as often as it says: BxHxW to B."""
+    chance, mask = logits.float().sigmoid(), logits > 0
+    inside = (chance * mask).sum((1, 2))
+    return inside / (mask + chance * ~mask).sum((1, 2)).clamp(min=1)
 
 
 def _twice(x: Tensor) -> Tensor:

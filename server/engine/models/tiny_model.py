@@ -61,6 +61,8 @@ class _Look:
     """The prompt, in shares of the input."""
     logits: NDArray[np.float32]
     """Of the first look, over the whole input."""
+    score: float
+    """The IoU that the first look predicts."""
 
     def answered(self, logits: NDArray[np.float32]) -> CloseUpLogits:
         """What is made of it."""
@@ -101,36 +103,43 @@ class TinyModel(SamModel):
             for answer, marks in zip(super().decode(batch), tokens, strict=True)
         ]
         looks = [
-            _look(_features(image), marks, plane)
+            _look(_features(image), marks, plane, float(score))
             for (image, _), marks, answer in zip(batch, tokens, answers, strict=True)
-            for plane in answer.logits
+            for plane, score in zip(answer.logits, answer.scores, strict=True)
         ]
-        closeups = self._look_closely(looks)
+        closeups, scores = self._look_closely(looks)
         ends = accumulate((len(answer.logits) for answer in answers), initial=0)
         return [
-            replace(answer, closeups=closeups[start:end])
+            _ordered(answer, closeups[start:end], scores[start:end])
             for answer, (start, end) in zip(answers, pairwise(ends), strict=True)
         ]
 
-    def _look_closely(self, looks: list[_Look]) -> tuple[CloseUpLogits, ...]:
-        first = [enlarge(one.logits, one.window) for one in looks]
+    def _look_closely(self, looks: list[_Look]) -> tuple[list[CloseUpLogits], NDArray[np.float32]]:
+        """Of each look the close-up's logits and the IoU that is now predicted."""
+        planes = [enlarge(one.logits, one.window) for one in looks]
+        scores = np.array([one.score for one in looks], np.float32)
         believed = [at for at, one in enumerate(looks) if trust(one.window) > 0]
         if believed:
-            second = self._second([looks[at] for at in believed])
-            for at, logits in zip(believed, second, strict=True):
-                first[at] = blend(first[at], logits, looks[at].window)
-        return tuple(one.answered(logits) for one, logits in zip(looks, first, strict=True))
+            second, judged = self._second([looks[at] for at in believed])
+            for at, logits, score in zip(believed, second, judged, strict=True):
+                weight = trust(looks[at].window)
+                planes[at] = blend(planes[at], logits, weight)
+                scores[at] += weight * (score - scores[at])
+        answered = [one.answered(plane) for one, plane in zip(looks, planes, strict=True)]
+        return answered, scores
 
     @torch.inference_mode()
-    def _second(self, looks: list[_Look]) -> NDArray[np.float32]:
-        """The second network's logits, one plane a look."""
+    def _second(self, looks: list[_Look]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The second network's logits, one plane a look, and its predicted IoUs."""
         seen = np.stack([look(one.pixels, one.window, one.logits, one.tokens) for one in looks])
         around = torch.stack([self._context(one) for one in looks])
         shown = torch.from_numpy(seen).to(around.device, around.dtype)
-        answers = self._closeup(shown.permute(0, 3, 1, 2), around).to("cpu", torch.float32).numpy()
-        if not np.isfinite(answers.sum()):
+        first = torch.tensor([one.score for one in looks]).to(shown)
+        answers = self._closeup(shown.permute(0, 3, 1, 2), around, first)
+        logits, scores = (answer.to("cpu", torch.float32).numpy() for answer in answers)
+        if not (np.isfinite(logits.sum()) and np.isfinite(scores.sum())):
             raise ArithmeticError("the close-ups answered with numbers that are none")
-        return np.asarray(answers, np.float32)
+        return logits, scores
 
     def _context(self, one: _Look) -> Tensor:
         """Cx12x12 of the stored embedding around the window."""
@@ -149,9 +158,19 @@ def _features(embedding: Embedding) -> _Features:
     return embedding.features
 
 
-def _look(features: _Features, tokens: list[Token], logits: NDArray[np.float32]) -> _Look:
+def _look(
+    features: _Features, tokens: list[Token], logits: NDArray[np.float32], score: float
+) -> _Look:
     window = window_around(logits, tokens, max(features.picture.shape[:2]))
-    return _Look(features, window, cut(features.picture, window), tokens, logits)
+    return _Look(features, window, cut(features.picture, window), tokens, logits, score)
+
+
+def _ordered(
+    answer: Decoded, closeups: list[CloseUpLogits], scores: NDArray[np.float32]
+) -> Decoded:
+    """The answer after the second look, best first."""
+    order = np.argsort(-scores, kind="stable")
+    return Decoded(answer.logits[order], scores[order], tuple(closeups[at] for at in order))
 
 
 def _shrunk(image: RgbImage) -> RgbImage:

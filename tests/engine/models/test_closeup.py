@@ -5,10 +5,11 @@ from server.engine.models.closeup import CONTEXT_CELLS, LOGITS_PLANE, CloseUp
 from server.engine.models.layers import fold_norms
 
 
-def views(count: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
+def views(count: int = 2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     seen = torch.randn(count, PLANES, CELLS, CELLS, generator=generator)
-    return seen, torch.randn(count, 128, CONTEXT_CELLS, CONTEXT_CELLS, generator=generator)
+    around = torch.randn(count, 128, CONTEXT_CELLS, CONTEXT_CELLS, generator=generator)
+    return seen, around, torch.rand(count, generator=generator)
 
 
 def trained() -> CloseUp:
@@ -22,32 +23,41 @@ def trained() -> CloseUp:
     return network.eval().requires_grad_(requires_grad=False)
 
 
-def test_untrained_it_gives_back_the_first_looks_logits() -> None:
-    seen, around = views()
-    answer = CloseUp(128).eval()(seen, around)
-    torch.testing.assert_close(answer, 2 * seen[:, LOGITS_PLANE])
+def test_untrained_it_gives_back_what_the_first_look_said() -> None:
+    seen, around, scores = views()
+    logits, judged = CloseUp(128).eval()(seen, around, scores)
+    torch.testing.assert_close(logits, 2 * seen[:, LOGITS_PLANE])
+    torch.testing.assert_close(judged, scores)
 
 
 def test_every_plane_and_the_context_matter() -> None:
-    network, (seen, around) = trained(), views(1)
-    before = network(seen, around)
+    network, (seen, around, scores) = trained(), views(1)
+    before, _ = network(seen, around, scores)
     for plane in range(PLANES):
         other = seen.clone()
         other[:, plane] += 1.0
-        assert (network(other, around) - before).abs().max() > 1e-3, plane
-    assert (network(seen, around + 1.0) - before).abs().max() > 1e-3
+        assert (network(other, around, scores)[0] - before).abs().max() > 1e-3, plane
+    assert (network(seen, around + 1.0, scores)[0] - before).abs().max() > 1e-3
+
+
+def test_its_verdict_is_on_what_it_saw_and_on_the_earlier_one() -> None:
+    network, (seen, around, scores) = trained(), views(1)
+    _, before = network(seen, around, scores)
+    assert (network(-seen, around, scores)[1] - before).abs().max() > 1e-4
+    assert (network(seen, around, scores + 0.1)[1] - before).abs().max() > 1e-2
 
 
 def test_no_close_up_depends_on_another() -> None:
-    network, (seen, around) = trained(), views(3)
-    together = network(seen, around)
+    network, shown = trained(), views(3)
+    together = network(*shown)
     for row in range(3):
-        alone = network(seen[row : row + 1], around[row : row + 1])
-        torch.testing.assert_close(together[row : row + 1], alone, atol=1e-4, rtol=1e-4)
+        alone = network(*(part[row : row + 1] for part in shown))
+        for one, other in zip(together, alone, strict=True):
+            torch.testing.assert_close(one[row : row + 1], other, atol=1e-4, rtol=1e-4)
 
 
 def test_folding_the_norms_changes_nothing() -> None:
-    network, (seen, around) = trained(), views()
-    expected = network(seen, around)
+    network, shown = trained(), views()
+    expected = network(*shown)
     fold_norms(network)
-    torch.testing.assert_close(network(seen, around), expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(network(*shown), expected, atol=1e-4, rtol=1e-4)

@@ -7,7 +7,8 @@ import torch
 from segment_anything import SamPredictor
 
 from server.engine import masks
-from server.engine.closeup import blend, cut, enlarge, window_around
+from server.engine.closeup import blend, cut, enlarge, trust, window_around
+from server.engine.models import tiny_model
 from server.engine.models.base import Decoded, Embedding, run_steps
 from server.engine.models.closeup import CloseUp
 from server.engine.models.painting import fit_to_box, painted, tokens_of
@@ -83,7 +84,7 @@ def test_each_candidate_is_looked_at_where_its_own_mask_is(tiny_sam: Sam, photo:
         np.testing.assert_array_equal(one.pixels, cut(photo, one.window))
         near = enlarge(plane, one.window)
         limited = np.clip(near, -6, 6)
-        expected = blend(near, limited, one.window)
+        expected = blend(near, limited, trust(one.window))
         clear = np.abs(near) < 5.5  # limited before it is enlarged, not after
         np.testing.assert_allclose(one.logits[clear], expected[clear], atol=0.05)
 
@@ -95,6 +96,24 @@ def test_a_second_look_changes_the_mask_and_not_what_is_remembered(
     looked = ask(served(tiny_sam), photo, SMALL)
     np.testing.assert_array_equal(plain.logits, looked.logits)
     assert (plain.closeups[0].logits != looked.closeups[0].logits).any()
+
+
+def test_candidates_come_in_the_order_of_the_second_looks_verdict(
+    tiny_sam: Sam, photo: RgbImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiny_model, "trust", lambda _window: 1.0)  # noise fills wide windows
+    contrary = second_look(trained=False)
+    for parameter in contrary.judge.parameters():
+        torch.nn.init.normal_(parameter, std=2.0)
+    tiny = Tiny(copy.deepcopy(tiny_sam), contrary)
+    model = TinyModel(tiny, fingerprint="f", device=CPU, dtype=torch.float32)
+    plain = ask(served(tiny_sam, trained=False), photo, CLICK, "all")
+    judged = ask(model, photo, CLICK, "all")
+    assert (np.diff(judged.scores) <= 0).all()
+    assert (judged.scores != plain.scores).any()
+    for plane, one in zip(judged.logits, judged.closeups, strict=True):
+        [at] = [k for k, other in enumerate(plain.logits) if (other == plane).all()]
+        assert one.window == plain.closeups[at].window
 
 
 def test_no_mask_leaves_its_box(tiny_sam: Sam, photo: RgbImage) -> None:
