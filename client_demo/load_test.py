@@ -2,6 +2,8 @@
 
     python -m client_demo.load_test                                  # clicks, then hovers
     python -m client_demo.load_test --sweep --peer lock --plot load.svg
+    python -m client_demo.load_test --scenario beside_greedy         # how much longer, in company
+    python -m client_demo.load_test --soak 10000 --model fake        # does its memory grow?
 
 Open loop: latency counts from when an annotator would have clicked, not from when the last reply
 made it possible to send. Without --server it starts the servers it measures. Exits with 1 when a
@@ -16,15 +18,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from client_demo.errors import ConnectionLost
+from client_demo.errors import SamwireError
 from client_demo.link import socket_url
 from client_demo.load.figures import Figures
 from client_demo.load.pictures import Pictures
 from client_demo.load.plot import sweep_svg
-from client_demo.load.report import Report, Section
-from client_demo.load.running import Plan, run, sweep, with_enough_clicks
+from client_demo.load.report import Report, Section, who
+from client_demo.load.running import Plan, alone, run, sweep, with_enough_clicks
 from client_demo.load.scenarios import SCENARIOS
 from client_demo.load.servers import started
+from client_demo.load.soak import LEAST_OPENS, SETTINGS, Soaked, soak
 
 __all__ = ["main"]
 
@@ -34,10 +37,10 @@ _SPARE_SESSIONS = 16  # a run's connections may come before the last run's have 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the load test; exits with 1 when a threshold is missed."""
-    arguments = _parser().parse_args(argv)
+    arguments = _arguments(argv)
     try:
-        report = asyncio.run(_measure(arguments))
-    except (ConnectionLost, OSError) as error:
+        report = asyncio.run(_soak(arguments) if arguments.soak else _measure(arguments))
+    except (SamwireError, OSError) as error:
         sys.exit(f"load test: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
@@ -63,6 +66,9 @@ async def _measure(arguments: argparse.Namespace) -> Report:
         report.sections.append(section)
         for server in [OURS, *([arguments.peer] if arguments.peer else [])]:
             async with _serving(arguments, server) as url:
+                if plan.scenario.companion is not None and not arguments.sweep:
+                    fewer, annotators = alone(plan, arguments.annotators)
+                    section.alone[server] = await _run(fewer, url, annotators, server)
                 section.by_server[server] = await _measure_server(arguments, plan, url, server)
         report.missed += _missed(arguments, section)
     return report
@@ -75,23 +81,44 @@ async def _serving(arguments: argparse.Namespace, server: str) -> AsyncIterator[
         yield socket_url(arguments.server)
         return
     most = max(arguments.most, arguments.annotators) + _SPARE_SESSIONS
-    async with started(server, arguments.model, most) as url:
-        yield url
+    async with started(server, arguments.model, max_sessions=most) as running:
+        yield running.url
 
 
 async def _measure_server(
     arguments: argparse.Namespace, plan: Plan, url: str, server: str
 ) -> list[Figures]:
     async def measure(annotators: int) -> Figures:
-        now = with_enough_clicks(plan, annotators) if arguments.sweep else plan
-        _say(f"{server}, {plan.scenario.name}: {annotators} annotators, {now.seconds:g} s")
-        figures = await run(now, url, annotators, server=server)
-        _say(f"  clicks p99 {figures.clicks_p99_ms:.0f} ms, {figures.clicks_per_s:.1f} clicks/s")
-        return figures
+        return await _run(with_enough_clicks(plan, annotators), url, annotators, server)
 
     if arguments.sweep:
         return await sweep(measure, arguments.limit_ms, arguments.most)
-    return [await measure(arguments.annotators)]
+    return [await _run(plan, url, arguments.annotators, server)]
+
+
+async def _run(plan: Plan, url: str, annotators: int, server: str) -> Figures:
+    crowd = who(annotators, beside=plan.scenario.companion is not None)
+    _say(f"{server}, {plan.scenario.name}: {crowd}, {plan.seconds:g} s")
+    figures = await run(plan, url, annotators, server=server)
+    if figures.clicks_per_s:
+        _say(f"  clicks p99 {figures.clicks_p99_ms:.0f} ms, {figures.clicks_per_s:.1f} clicks/s")
+    return figures
+
+
+async def _soak(arguments: argparse.Namespace) -> Report:
+    pictures = Pictures(arguments.photo, width=64, height=48)
+    samples = []
+    async with started(OURS, arguments.model, **SETTINGS) as server:
+        async for sample in soak(
+            server.url, arguments.token, pictures, arguments.soak, server.resident_bytes
+        ):
+            _say(f"{sample.opens} opens: {sample.resident_bytes >> 10} KiB")
+            samples.append(sample)
+    soaked, most = Soaked(tuple(samples)), arguments.max_kib_an_open
+    report = Report(soaked=soaked)
+    if most is not None and soaked.kib_an_open > most:
+        report.missed.append(f"soak: {soaked.kib_an_open:.3f} KiB an open > {most:g} KiB")
+    return report
 
 
 def _missed(arguments: argparse.Namespace, section: Section) -> list[str]:
@@ -113,10 +140,23 @@ def _missed(arguments: argparse.Namespace, section: Section) -> list[str]:
 
 def _missed_in_run(arguments: argparse.Namespace, section: Section) -> list[str]:
     (figures,) = section.by_server[OURS]
-    missed = [] if figures.is_flawless else ["something went wrong"]
+    flawless = all(run.is_flawless for run in section.runs(OURS))
+    missed = [] if flawless else ["something went wrong"]
     if arguments.max_p99_ms is not None and figures.clicks_p99_ms > arguments.max_p99_ms:
         missed.append(f"clicks p99 {figures.clicks_p99_ms:.1f} ms > {arguments.max_p99_ms:g} ms")
-    return missed
+    return missed + _missed_beside(arguments, section)
+
+
+def _missed_beside(arguments: argparse.Namespace, section: Section) -> list[str]:
+    """The first slowdown of a scenario with a companion; one that was not measured is missed."""
+    most = arguments.max_slowdown
+    if most is None or section.scenario.companion is None:
+        return []
+    slowdown = section.scenario.companion.slowdowns[0]
+    times = section.slowdowns(OURS)[slowdown]
+    if times is None:
+        return [f"{slowdown}: not measured"]
+    return [f"{slowdown}: {times:.2f} x > {most:g} x"] if times > most else []
 
 
 def _write(arguments: argparse.Namespace, report: Report) -> None:
@@ -136,6 +176,15 @@ def _write(arguments: argparse.Namespace, report: Report) -> None:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    others = ("server", "scenario", "sweep", "peer", "plot")
+    if arguments.soak and any(getattr(arguments, other) for other in others):
+        parser.error(f"--soak starts a server of its own and goes with none of {', '.join(others)}")
+    return arguments
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -159,14 +208,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--sweep", action="store_true", help="find how many annotators are carried")
     add("--limit-ms", type=_seconds, default=200.0, help="a sweep's p99; default: %(default)s")
     add("--most", type=_count, default=512, metavar="N", help="annotators; default: %(default)s")
+    add("--soak", type=_opens, metavar="N", help="open N images instead, and watch the memory")
     add("--peer", choices=["lock"], help="also the same model behind one lock, in the same run")
     add("--json", type=Path, metavar="FILE", help="write all figures")
     add("--plot", type=Path, metavar="FILE.svg", help="write latency against load")
     thresholds = parser.add_argument_group("thresholds (exit code 1 when missed)")
     threshold = thresholds.add_argument
     threshold("--max-p99-ms", type=_seconds, help="of clicks, in a plain run")
+    threshold("--max-slowdown", type=float, metavar="X", help="in company, in a plain run")
     threshold("--min-annotators", type=int, default=0, metavar="N", help="carried in a sweep")
     threshold("--min-ratio", type=float, metavar="X", help="clicks/s carried against the peer")
+    threshold("--max-kib-an-open", type=float, metavar="KIB", help="in a soak")
     return parser
 
 
@@ -174,6 +226,13 @@ def _count(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("expected at least 1")
+    return value
+
+
+def _opens(text: str) -> int:
+    value = int(text)
+    if value < LEAST_OPENS:
+        raise argparse.ArgumentTypeError(f"expected at least {LEAST_OPENS}")
     return value
 
 

@@ -63,7 +63,7 @@ class Annotator:
         self._socket: ClientConnection | None = None
         self._reader: asyncio.Task[None] | None = None
 
-    async def connect(self) -> None:
+    async def connect(self, photo: bytes) -> None:
         """Connect and open a first image.
 
         Raises:
@@ -77,7 +77,7 @@ class Annotator:
         )
         await self._send(Hello(token=self._token, client="samwire-load-test"))
         self._reader = asyncio.create_task(self._read(self._socket))
-        await self._open_image(self._pictures.first(), time.perf_counter())
+        await self._open_image(photo, time.perf_counter())
 
     async def play(
         self, events: Iterable[Event], ledger: Ledger, *, start_s: float, end_s: float

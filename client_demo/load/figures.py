@@ -1,14 +1,15 @@
 """The figures of a run: percentiles by kind, shares, rates. Plain data, ready for JSON."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from client_demo.load.ledger import Records
+from client_demo.load.scenarios import Percentile, Slowdown
 
-__all__ = ["Figures", "Latency", "figures_of"]
+__all__ = ["Figures", "Latency", "figures_of", "times_longer"]
 
 _LATE_S = 0.020  # beyond it, the load test itself may be what is slow
 
@@ -22,6 +23,10 @@ class Latency:
     p95_ms: float
     p99_ms: float
     max_ms: float
+
+    def at(self, percentile: Percentile) -> float:
+        """By its name."""
+        return {"p50": self.p50_ms, "p99": self.p99_ms}[percentile]
 
 
 @dataclass(frozen=True)
@@ -40,8 +45,12 @@ class Figures:
     errors: dict[str, int]
     sent_late_p99_ms: float
     """How late the load test itself was."""
+    refused: dict[str, int] = field(default_factory=dict)
+    """Errors that are no flaw, as they were to be expected."""
     metrics: dict[str, float] = field(default_factory=dict)
     """What the server's own metrics say of the run."""
+    companion: "Figures | None" = None
+    """The same of the session that worked beside the annotators, of which nothing is in theirs."""
 
     @property
     def clicks_p99_ms(self) -> float:
@@ -56,7 +65,9 @@ class Figures:
 
     @property
     def is_flawless(self) -> bool:
-        """Every click answered or overtaken, and no error."""
+        """Every click answered or overtaken, and no error; the companion's too."""
+        if self.companion is not None and not self.companion.is_flawless:
+            return False
         return not self.errors and not any(self.unanswered.values())
 
     @property
@@ -77,8 +88,10 @@ def figures_of(
     annotators: int,
     seconds: float,
     metrics: Mapping[str, float],
+    may_be_refused: Container[str] = (),
+    companion: Figures | None = None,
 ) -> Figures:
-    """Sum up what all annotators saw in `seconds`."""
+    """Sum up what all annotators saw in `seconds`; `may_be_refused`: codes of expected errors."""
     clicks = [*records.latencies_s["click"], *records.latencies_s["refine"]]
     named: list[tuple[str, list[float]]] = [("clicks", clicks), *records.latencies_s.items()]
     asked = records.asked
@@ -91,10 +104,20 @@ def figures_of(
         asked_per_s={kind: count / seconds for kind, count in asked.items()},
         superseded_share={kind: n / asked[kind] for kind, n in records.superseded.items()},
         unanswered={str(kind): count for kind, count in records.unanswered.items()},
-        errors=dict(records.errors),
+        errors={code: n for code, n in records.errors.items() if code not in may_be_refused},
         sent_late_p99_ms=_percentile(records.lateness_s, 99) if records.lateness_s else 0.0,
+        refused={code: n for code, n in records.errors.items() if code in may_be_refused},
         metrics=dict(metrics),
+        companion=companion,
     )
+
+
+def times_longer(slowdown: Slowdown, alone: Figures, beside: Figures) -> float | None:
+    """How much longer the same people waited in company; None where there is nothing to compare."""
+    before, then = alone.latency.get(slowdown.kind), beside.latency.get(slowdown.kind)
+    if before is None or then is None:
+        return None
+    return then.at(slowdown.beside) / before.at(slowdown.alone)
 
 
 def _latency(values_s: Sequence[float]) -> Latency:

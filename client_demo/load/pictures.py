@@ -29,15 +29,16 @@ class Pictures:
         photos = [file.read_bytes() for file in files] or [
             _drawn(width, height, seed) for seed in range(4)
         ]
-        self._photos = itertools.cycle(photos)
+        self._photos = photos
+        self._turns = itertools.cycle(photos)
 
-    def first(self) -> bytes:
-        """To begin with: one of few, so that a server with a cache soon has them all."""
-        return next(self._photos)
+    def first(self, number: int) -> bytes:
+        """What session `number` begins with, in every run: one of few, so that caches know it."""
+        return self._photos[number % len(self._photos)]
 
     def next(self) -> bytes:
         """An image that was never sent before."""
-        return next(self._photos) + os.urandom(16)
+        return next(self._turns) + os.urandom(16)
 
 
 def _drawn(width: int, height: int, seed: int) -> bytes:

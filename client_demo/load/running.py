@@ -1,22 +1,25 @@
 """Runs: so many annotators on one server for so long; and the search for how many it carries."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from client_demo.load.annotator import Annotator
 from client_demo.load.figures import Figures, figures_of
 from client_demo.load.ledger import Ledger, Records
 from client_demo.load.pictures import Pictures
-from client_demo.load.scenarios import Scenario, schedule
+from client_demo.load.scenarios import Habits, Scenario, schedule
 from client_demo.load.server_metrics import difference, scrape
 
-__all__ = ["Plan", "capacity", "carries", "run", "sweep", "with_enough_clicks"]
+__all__ = ["Plan", "alone", "capacity", "carries", "run", "sweep", "with_enough_clicks"]
 
 _START_IN_S = 0.2
 _ENOUGH_CLICKS = 200
 _CONNECTING_AT_ONCE = 8
+_COMPANION = -1  # its number: annotators count from 0, however many they are
 
 
 @dataclass(frozen=True)
@@ -35,28 +38,41 @@ class Plan:
 
 def with_enough_clicks(plan: Plan, annotators: int) -> Plan:
     """The plan, lengthened up to four times: a 99th percentile of a few clicks is their largest."""
-    needed_s = _ENOUGH_CLICKS / (annotators * plan.scenario.clicks_per_s)
+    needed_s = _ENOUGH_CLICKS / (annotators * plan.scenario.habits.clicks_per_s)
     return replace(plan, seconds=min(4 * plan.seconds, max(plan.seconds, needed_s)))
 
 
+def alone(plan: Plan, annotators: int) -> tuple[Plan, int]:
+    """Of a scenario with a companion: the run of those who are kept waiting, without the others."""
+    companion = plan.scenario.companion
+    if companion is not None and companion.is_kept_waiting:
+        return plan, 0
+    return replace(plan, scenario=replace(plan.scenario, companion=None)), annotators
+
+
 async def run(plan: Plan, url: str, annotators: int, *, server: str = "samwire") -> Figures:
-    """Let so many annotators work."""
-    crowd = [Annotator(url, plan.token, plan.pictures) for _ in range(annotators)]
+    """Let so many annotators work, and the scenario's companion beside them."""
+    scenario, companion = plan.scenario, plan.scenario.companion
+    theirs, its = Records(), Records()
+    sum_up = partial(figures_of, server=server, scenario=scenario.name, seconds=plan.seconds)
+
+    def seat(number: int, habits: Habits, records: Records) -> _Seat:
+        return _Seat(Annotator(url, plan.token, plan.pictures), number, habits, records)
+
+    seats = [seat(number, scenario.habits, theirs) for number in range(annotators)]
+    if companion is not None:
+        seats.append(seat(_COMPANION, companion.habits, its))
     try:
-        await _connect_all(crowd)
+        await _connect_all(seats, plan.pictures)
         before = await scrape(url)
-        records = await _play_all(crowd, plan)
+        await _play_all(seats, plan)
         metrics = difference(before, await scrape(url))
     finally:
-        await asyncio.gather(*(annotator.disconnect() for annotator in crowd))
-    return figures_of(
-        records,
-        server=server,
-        scenario=plan.scenario.name,
-        annotators=annotators,
-        seconds=plan.seconds,
-        metrics=metrics,
-    )
+        await asyncio.gather(*(seat.annotator.disconnect() for seat in seats))
+    beside = None
+    if companion is not None:
+        beside = sum_up(its, annotators=1, metrics={}, may_be_refused=companion.may_be_refused)
+    return sum_up(theirs, annotators=annotators, metrics=metrics, companion=beside)
 
 
 async def sweep(
@@ -95,41 +111,47 @@ def capacity(measured: list[Figures], limit_ms: float) -> Figures | None:
     return max(good, key=lambda figures: figures.annotators, default=None)
 
 
-async def _connect_all(crowd: list[Annotator]) -> None:
+@dataclass(frozen=True)
+class _Seat:
+    """Who sits there, how it works, and where what it sees is written down."""
+
+    annotator: Annotator
+    number: int
+    habits: Habits
+    records: Records
+
+
+async def _connect_all(seats: list[_Seat], pictures: Pictures) -> None:
     """A few at a time: everybody arriving at once is another test."""
     gate = asyncio.Semaphore(_CONNECTING_AT_ONCE)
 
-    async def connect(annotator: Annotator) -> None:
+    async def connect(seat: _Seat) -> None:
         async with gate:
-            await annotator.connect()
+            await seat.annotator.connect(pictures.first(seat.number))
 
-    await asyncio.gather(*(connect(annotator) for annotator in crowd))
+    await asyncio.gather(*(connect(seat) for seat in seats))
 
 
-async def _play_all(crowd: list[Annotator], plan: Plan) -> Records:
-    records = Records()
+async def _play_all(seats: list[_Seat], plan: Plan) -> None:
     start_s = time.perf_counter() + _START_IN_S
     counts_from_s = start_s + plan.warm_up_s
     end_s = counts_from_s + plan.seconds
-    ledgers = [Ledger(records, counts_from_s) for _ in crowd]
-    await asyncio.gather(
-        *(
-            annotator.play(
-                schedule(plan.scenario, plan.seed + number), ledger, start_s=start_s, end_s=end_s
-            )
-            for number, (annotator, ledger) in enumerate(zip(crowd, ledgers, strict=True))
+    ledgers = [Ledger(seat.records, counts_from_s) for seat in seats]
+    plays = [
+        seat.annotator.play(
+            schedule(seat.habits, plan.seed + seat.number), ledger, start_s=start_s, end_s=end_s
         )
-    )
-    await _drain(ledgers, end_s + plan.drain_s)
+        for seat, ledger in zip(seats, ledgers, strict=True)
+    ]
+    with contextlib.suppress(TimeoutError):  # what is owed then, counts until then
+        async with asyncio.timeout(end_s + plan.drain_s - time.perf_counter()):
+            await asyncio.gather(*plays)
+            await _drain(ledgers)
     now_s = time.perf_counter()
     for ledger in ledgers:
         ledger.end(now_s)
-    return records
 
 
-async def _drain(ledgers: list[Ledger], until_s: float) -> None:
-    def owed() -> bool:
-        return any(ledger.owes for ledger in ledgers) and time.perf_counter() < until_s
-
-    while owed():  # noqa: ASYNC110 - rather than an event for each of hundreds of connections
+async def _drain(ledgers: list[Ledger]) -> None:
+    while any(ledger.owes for ledger in ledgers):  # noqa: ASYNC110 - rather than hundreds of events
         await asyncio.sleep(0.02)

@@ -7,10 +7,12 @@ import sys
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 from client_demo.errors import ConnectionLost
 
-__all__ = ["COMMANDS", "started"]
+__all__ = ["COMMANDS", "Started", "started"]
 
 COMMANDS = {
     "samwire": ("-m", "server", "serve"),
@@ -20,19 +22,38 @@ _START_TIMEOUT_S = 600.0  # a model may have to be downloaded, or compiled
 _STOP_TIMEOUT_S = 15.0
 
 
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A server that is ready."""
+
+    url: str
+    """Of its socket."""
+    pid: int
+
+    def resident_bytes(self) -> int:
+        """The memory it occupies, as Linux counts it.
+
+        Raises:
+            OSError: it has ended, or this is not Linux.
+        """
+        pages = Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
 @asynccontextmanager
-async def started(server: str, model: str | None, most: int) -> AsyncIterator[str]:
-    """Start a server on a free port; its socket's URL.
+async def started(server: str, model: str | None, **settings: object) -> AsyncIterator[Started]:
+    """Start a server on a free port.
 
     Args:
         server: a key of `COMMANDS`.
         model: as `samwire serve --model`; None = what `SAMWIRE_MODEL` says, or the default.
-        most: connections it must take.
+        settings: the server's own, by their names.
 
     Raises:
         ConnectionLost: it did not start.
     """
-    env = {**os.environ, "SAMWIRE_PORT": "0", "SAMWIRE_MAX_SESSIONS": str(most)}
+    named = {f"SAMWIRE_{name.upper()}": str(value) for name, value in settings.items()}
+    env = {**os.environ, "SAMWIRE_PORT": "0", **named}
     if model is not None:
         env["SAMWIRE_MODEL"] = model
     process = await asyncio.create_subprocess_exec(
@@ -43,7 +64,7 @@ async def started(server: str, model: str | None, most: int) -> AsyncIterator[st
         async with asyncio.timeout(_START_TIMEOUT_S):
             url = await _ready(process, log)
         reader = asyncio.create_task(_keep_reading(process, log))
-        yield url
+        yield Started(url, process.pid)
     finally:
         await _end(process)
     await reader

@@ -60,6 +60,87 @@ def test_a_threshold_that_is_missed_is_the_exit_code(
     assert "MISSED: clicks" in capsys.readouterr().out
 
 
+def test_clicks_are_measured_alone_then_beside_a_companion_on_each_server(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = tmp_path / "load.json"
+
+    code = run("--model", "fake", "--scenario", "beside_opens", "--annotators", "12",
+               "--peer", "lock", "--max-slowdown", "0.001", "--json", str(told))  # fmt: skip
+
+    (section,) = json.loads(told.read_text())["sections"]
+    text = capsys.readouterr().out
+    assert code == 1
+    assert "MISSED: beside_opens: clicks, p99 in company over p50 alone" in text
+    assert set(section["slowdowns"]) == {"samwire", "lock"}
+    assert [figures["companion"] for figures in section["alone"]] == [None, None]
+    for figures in section["runs"]:
+        assert figures["companion"]["latency"]["open"]["count"] > 0
+        assert figures["annotators"] == 12
+
+
+def test_opens_are_measured_alone_then_beside_hovers(
+    fake: RunningServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = tmp_path / "load.json"
+
+    code = run("--server", fake.url, "--scenario", "opens_beside_hovers", "--max-slowdown", "1000",
+               "--plot", str(tmp_path / "load.svg"), "--json", str(told))  # fmt: skip
+
+    (section,) = json.loads(told.read_text())["sections"]
+    assert code == 0, capsys.readouterr().out
+    assert section["alone"][0]["annotators"] == 0
+    assert section["slowdowns"]["samwire"][0]["times"] > 0
+
+
+def test_the_greedy_one_stays_to_the_end(
+    fake: RunningServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run("--server", fake.url, "--scenario", "beside_greedy")
+
+    assert code == 0, capsys.readouterr().out
+
+
+def test_a_slowdown_that_could_not_be_measured_is_missed(
+    fake: RunningServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run("--server", fake.url, "--scenario", "beside_opens", "--seconds", "0",
+               "--max-slowdown", "1000")  # fmt: skip
+
+    assert code == 1
+    assert "p50 alone: not measured" in capsys.readouterr().out
+
+
+def test_a_soak_is_measured_and_its_threshold_is_the_exit_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = tmp_path / "soak.json"
+
+    code = run("--model", "fake", "--soak", "100", "--max-kib-an-open", "-1000000",
+               "--json", str(told))  # fmt: skip
+
+    soaked = json.loads(told.read_text())["soak"]
+    assert code == 1
+    assert "MISSED: soak: " in capsys.readouterr().out
+    assert len(soaked["samples"]) == 100
+    assert all(sample["resident_bytes"] > 10 << 20 for sample in soaked["samples"])
+
+
+@pytest.mark.parametrize("other", [["--server", "http://x"], ["--peer", "lock"], ["--sweep"]])
+def test_a_soak_goes_with_nothing_that_it_would_ignore(
+    other: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--soak", "100", *other) == 2
+
+    assert "--soak starts a server of its own" in capsys.readouterr().err
+
+
+def test_a_soak_too_short_for_a_line_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--soak", "99") == 2
+
+    assert "expected at least 100" in capsys.readouterr().err
+
+
 def test_each_scenario_has_a_plot_of_its_own(fake: RunningServer, tmp_path: Path) -> None:
     run("--server", fake.url, "--plot", str(tmp_path / "load.svg"), "--seconds", "0.2")
 

@@ -2,14 +2,28 @@ import json
 
 import pytest
 
-from client_demo.load.figures import Figures, figures_of
+from client_demo.load.figures import Figures, figures_of, times_longer
 from client_demo.load.ledger import Records
+from client_demo.load.scenarios import Slowdown
 
 
-def figures(records: Records) -> Figures:
+def figures(records: Records, *may_be_refused: str, companion: Figures | None = None) -> Figures:
     return figures_of(
-        records, server="samwire", scenario="clicks", annotators=2, seconds=10.0, metrics={}
+        records,
+        server="samwire",
+        scenario="clicks",
+        annotators=2,
+        seconds=10.0,
+        metrics={},
+        may_be_refused=may_be_refused,
+        companion=companion,
     )
+
+
+def clicked(*latencies_ms: float) -> Figures:
+    records = Records()
+    records.latencies_s["click"] = [ms / 1e3 for ms in latencies_ms]
+    return figures(records)
 
 
 def test_percentiles_are_values_that_were_measured() -> None:
@@ -59,6 +73,39 @@ def test_errors_and_silence_are_flaws() -> None:
 
     assert not figures(refused).is_flawless
     assert not figures(silent).is_flawless
+
+
+def test_only_refusals_that_were_not_to_be_expected_are_flaws() -> None:
+    records = Records()
+    records.errors.update({"busy": 3, "closed with 4008": 1})
+
+    told = figures(records, "busy", "rate_limited")
+
+    assert told.refused == {"busy": 3}
+    assert told.errors == {"closed with 4008": 1}
+
+
+def test_a_companions_flaws_are_the_runs() -> None:
+    silent = Records()
+    silent.unanswered["hover"] = 1
+
+    assert figures(Records(), companion=figures(Records())).is_flawless
+    assert not figures(Records(), companion=figures(silent)).is_flawless
+
+
+def test_a_slowdown_is_a_percentile_in_company_over_one_alone() -> None:
+    alone, beside = clicked(*[10.0] * 98, 20.0, 20.0), clicked(*[30.0] * 98, 80.0, 80.0)
+
+    assert times_longer(Slowdown("clicks", "p99", "p50"), alone, beside) == pytest.approx(8.0)
+    assert times_longer(Slowdown("clicks", "p99", "p99"), alone, beside) == pytest.approx(4.0)
+    assert times_longer(Slowdown("clicks", "p50", "p50"), alone, beside) == pytest.approx(3.0)
+
+
+def test_without_latencies_there_is_no_slowdown() -> None:
+    clicks = Slowdown("clicks", "p99", "p99")
+
+    assert times_longer(clicks, clicked(), clicked(1.0)) is None
+    assert times_longer(clicks, clicked(1.0), clicked()) is None
 
 
 def test_a_load_test_that_was_late_knows() -> None:

@@ -17,10 +17,13 @@ def test_no_two_images_have_the_same_bytes_and_all_can_be_read() -> None:
             assert image.size == (64, 48)
 
 
-def test_to_begin_with_few_images_are_used() -> None:
+def test_to_begin_with_few_images_are_used_and_the_same_session_gets_the_same_again() -> None:
     pictures = Pictures(width=64, height=48)
+    first = [pictures.first(number) for number in range(20)]
+    pictures.next()
 
-    assert len({pictures.first() for _ in range(20)}) == 4
+    assert len(set(first)) == 4
+    assert [pictures.first(number) for number in range(20)] == first
 
 
 def test_given_photos_are_taken_by_turns(tmp_path: Path) -> None:
