@@ -1,8 +1,9 @@
 """Who goes next on the device: the policy, without torch or asyncio.
 
 Rules of this file:
-- click > hover > encode > prefetch; after two decode batches in a row one waiting encode step runs,
-  so that opens always progress.
+- click > hover > encode > prefetch. But what decodes took of the device while an encode waited is
+  owed to it: it gets as much before the next hover, so that no load makes an open more than twice as
+  long, and one step of it before the next click, so that a click never waits for two.
 - Round robin over sessions inside a class: who was served last goes last. A session keeps its turn
   when a newer prompt takes an older one's place: else a restless pointer would never be served.
 - Clicks form a batch, hovers fill its free places; a batch is closed when the device is free for
@@ -20,7 +21,6 @@ from typing import Generic, Literal, TypeVar
 __all__ = ["Batch", "DecodeKind", "EncodeStep", "Queue"]
 
 DecodeKind = Literal["click", "hover"]
-_DECODE_BATCHES_PER_ENCODE_STEP = 2
 
 Job = TypeVar("Job", bound=Hashable)
 Encode = TypeVar("Encode", bound=Hashable)
@@ -84,7 +84,9 @@ class Queue(Generic[Job, Encode]):
         self._lanes: dict[DecodeKind, _Lane[Job]] = {"click": _Lane(), "hover": _Lane()}
         self._encodes: deque[Encode] = deque()
         self._prefetches: deque[Encode] = deque()
-        self._batches_since_encode = 0
+        self._owed_s = 0.0
+        """Of the device, to the encode at the head."""
+        self._last_was_a_step = False
 
     def push(self, session: Hashable, kind: DecodeKind, job: Job) -> None:
         """Let a decode wait."""
@@ -132,14 +134,23 @@ class Queue(Generic[Job, Encode]):
             encode_ready: whether the encode at the head has its pixels already.
         """
         encode = next(iter(self.encodes), None) if encode_ready else None
-        encode_is_due = self._batches_since_encode >= _DECODE_BATCHES_PER_ENCODE_STEP
-        if encode is not None and (encode_is_due or not self.decodes_waiting):
-            self._batches_since_encode = 0
+        if encode is not None and self._encode_goes_first():
+            self._last_was_a_step = True
             return EncodeStep(encode)
+        self._last_was_a_step = False
         jobs = self._lanes["click"].take(self.max_batch)
         jobs += self._lanes["hover"].take(self.max_batch - len(jobs))
-        if not jobs:
-            return None
-        # Batches while nothing waits to be encoded are owed to nobody.
-        self._batches_since_encode = self._batches_since_encode + 1 if encode is not None else 0
-        return Batch(tuple(jobs))
+        return Batch(tuple(jobs)) if jobs else None
+
+    def spent(self, work: Batch[Job] | EncodeStep[Encode], seconds: float) -> None:
+        """Tell how long the device took for what `next` gave."""
+        owed_s = self._owed_s + (seconds if isinstance(work, Batch) else -seconds)
+        # What decodes take while none waits is taken from nobody; alone it saves nothing up.
+        self._owed_s = max(0.0, owed_s) if self.encodes else 0.0
+
+    def _encode_goes_first(self) -> bool:
+        if not self.decodes_waiting:
+            return True
+        if self._last_was_a_step and self._lanes["click"]:
+            return False
+        return self._owed_s > 0

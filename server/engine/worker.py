@@ -25,7 +25,7 @@ from server.engine.models.base import (
     OutOfMemoryError,
 )
 from server.engine.observer import Observer
-from server.engine.queue import Batch, EncodeStep, Queue
+from server.engine.queue import Batch, Queue
 from server.engine.threads import OneThread
 from server.engine.types import MaskResult, Timings
 from server.errors import WireError
@@ -100,12 +100,15 @@ class Worker:
             await self._let_masks_catch_up()
             self._wake.clear()
             work = self._queue.next(encode_ready=self._encode_is_ready())
+            if work is None:
+                await self._wake.wait()
+                continue
+            started_at = time.monotonic()
             if isinstance(work, Batch):
                 await self._decode(work.jobs)
-            elif isinstance(work, EncodeStep):
-                await self._step(work.encode)
             else:
-                await self._wake.wait()
+                await self._step(work.encode)
+            self._queue.spent(work, time.monotonic() - started_at)
 
     async def stop(self) -> None:
         """Let the threads end; what still runs on them is not waited for."""

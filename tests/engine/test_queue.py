@@ -21,7 +21,15 @@ def queue(max_batch: int = 1, clicks: Clicks = (), hovers: Clicks = ()) -> Queue
 
 def batches(of: Queue[str, str], count: int) -> list[str]:
     """What the next turns do, in short: jobs of a batch joined, `+` before an encode."""
-    return [_in_short(of.next()) for _ in range(count)]
+    return [_in_short(_turn(of)) for _ in range(count)]
+
+
+def _turn(of: Queue[str, str], step_s: float = 0.01) -> Batch[str] | EncodeStep[str] | None:
+    """One turn of a device that takes 20 ms for a batch."""
+    work = of.next()
+    if work is not None:
+        of.spent(work, 0.02 if isinstance(work, Batch) else step_s)
+    return work
 
 
 def _in_short(work: Batch[str] | EncodeStep[str] | None) -> str:
@@ -41,28 +49,63 @@ def test_clicks_go_before_hovers_hovers_before_encodes_and_those_before_prefetch
     waiting = queue(clicks=[("a", "click")], hovers=[("b", "hover")])
     waiting.push_encode("prefetch", prefetch=True)
     waiting.push_encode("open", prefetch=False)
-    assert batches(waiting, 3) == ["click", "hover", "+open"]
+    order = [_in_short(waiting.next()) for _ in range(3)]
     waiting.finish_encode("open")
-    assert batches(waiting, 1) == ["+prefetch"]
+    assert [*order, _in_short(waiting.next())] == ["click", "hover", "+open", "+prefetch"]
 
 
-def test_after_two_decode_batches_one_encode_step_runs() -> None:
-    waiting = queue(clicks=[("a", f"c{i}") for i in range(5)])
+def test_between_clicks_an_encode_gets_one_step() -> None:
+    waiting = queue(clicks=[("a", f"c{i}") for i in range(3)])
     waiting.push_encode("open", prefetch=False)
-    assert batches(waiting, 8) == ["c0", "c1", "+open", "c2", "c3", "+open", "c4", "+open"]
+    assert batches(waiting, 6) == ["c0", "+open", "c1", "+open", "c2", "+open"]
 
 
-def test_saturating_hovers_do_not_stop_a_prefetch_either() -> None:
-    waiting = queue(hovers=[("a", f"h{i}") for i in range(4)])
-    waiting.push_encode("prefetch", prefetch=True)
-    assert batches(waiting, 5) == ["h0", "h1", "+prefetch", "h2", "h3"]
+@pytest.mark.parametrize("prefetch", [False, True])
+def test_before_the_next_hover_an_encode_gets_as_long_as_the_last_one_took(prefetch: bool) -> None:
+    waiting = queue(hovers=[("a", f"h{i}") for i in range(3)])
+    waiting.push_encode("open", prefetch=prefetch)
+    assert batches(waiting, 7) == ["h0", "+open", "+open", "h1", "+open", "+open", "h2"]
 
 
-def test_an_encode_that_comes_after_many_batches_does_not_go_before_a_click() -> None:
+@given(step_s=st.floats(0.001, 0.05), batch_s=st.floats(0.001, 0.2))
+def test_under_ceaseless_hovers_an_open_takes_at_most_twice_as_long(
+    step_s: float, batch_s: float
+) -> None:
+    waiting: Queue[str, str] = Queue()
+    waiting.push_encode("open", prefetch=False)
+    taken_s = {"hover": 0.0, "open": 0.0}
+    for turn in range(400):
+        waiting.push("a", "hover", f"h{turn}")
+        work = waiting.next()
+        assert work is not None
+        took_s, by = (batch_s, "hover") if isinstance(work, Batch) else (step_s, "open")
+        waiting.spent(work, took_s)
+        taken_s[by] += took_s
+    assert taken_s["hover"] <= taken_s["open"] + batch_s + 1e-6
+
+
+def test_a_click_goes_before_all_that_hovers_owe_to_an_encode_but_for_one_step() -> None:
+    waiting = queue(hovers=[("a", "h0"), ("a", "h1")])
+    waiting.push_encode("open", prefetch=False)
+    assert batches(waiting, 2) == ["h0", "+open"]
+    waiting.push("b", "click", "c0")
+    assert batches(waiting, 1) == ["c0"]
+
+
+def test_batches_before_an_encode_came_are_not_owed_to_it() -> None:
     waiting = queue(clicks=[("a", f"c{i}") for i in range(6)])
     batches(waiting, 4)
     waiting.push_encode("open", prefetch=False)
-    assert batches(waiting, 3) == ["c4", "c5", "+open"]
+    assert batches(waiting, 3) == ["c4", "+open", "c5"]
+
+
+def test_an_encode_alone_saves_nothing_up() -> None:
+    waiting = queue()
+    waiting.push_encode("open", prefetch=False)
+    batches(waiting, 50)
+    waiting.push("a", "hover", "h0")
+    waiting.push("a", "hover", "h1")
+    assert batches(waiting, 3) == ["h0", "+open", "+open"]
 
 
 def test_an_encode_whose_pixels_are_not_read_yet_holds_nothing_up() -> None:
@@ -231,15 +274,16 @@ def test_everything_pushed_runs_once_unless_it_is_cancelled(
     for job in cancelled & set(range(len(pushes))):
         assert waiting.cancel(*pushes[job], job)
     done: list[int] = []
-    decodes_in_a_row = 0
+    steps_wanted = False
     while waiting.decodes_waiting:
         work = waiting.next()
-        if isinstance(work, EncodeStep):
-            decodes_in_a_row = 0
-            continue
         assert work is not None
+        waiting.spent(work, 0.01)
+        if isinstance(work, EncodeStep):
+            steps_wanted = False
+            continue
         assert 1 <= len(work.jobs) <= max_batch
-        decodes_in_a_row += 1
-        assert decodes_in_a_row <= 2 or not has_encode
+        assert not steps_wanted, "two batches in a row while an encode waits"
+        steps_wanted = has_encode
         done += work.jobs
     assert sorted(done) == sorted(set(range(len(pushes))) - cancelled)

@@ -216,6 +216,8 @@ class World:
 
     def device_turn(self) -> None:
         work = self.queue.next()
+        if work is not None:
+            self.queue.spent(work, 0.01)
         if isinstance(work, Batch):
             for job in work.jobs:
                 assert self.jobs[job.session, job.ticket] is job, "a withdrawn decode ran"
