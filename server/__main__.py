@@ -101,6 +101,7 @@ def segment(
                 normalized=normalized,
                 wanted=wanted,
                 max_pixels=settings.max_image_pixels,
+                reduced_jpeg=settings.reduced_jpeg,
                 progress=progress,
             )
     except (ValueError, OSError, WireError, SamwireError) as wrong:

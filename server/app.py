@@ -305,6 +305,7 @@ def _engine_settings(settings: Settings) -> EngineSettings:
     return EngineSettings(
         cache_bytes=settings.cache_bytes,
         max_image_pixels=settings.max_image_pixels,
+        reduced_jpeg=settings.reduced_jpeg,
         request_timeout_s=settings.request_timeout_s,
         open_timeout_s=settings.open_timeout_s,
         device_timeout_s=settings.device_timeout_s,

@@ -68,6 +68,14 @@ class Settings(BaseSettings):
         default=30.0, description="A batch holds at most the prompts that decode in this time."
     )
 
+    reduced_jpeg: bool = Field(
+        default=False,
+        description=(
+            "1 = read a JPEG much larger than the model's input at 1/2, 1/4 or 1/8: opens are "
+            "sooner, masks differ a little."
+        ),
+    )
+
     # Memory.
     cache_bytes: _NotNegative = Field(
         default=2048 * _MIB,

@@ -46,6 +46,7 @@ def segment_here(
     normalized: bool,
     wanted: Wanted,
     max_pixels: int,
+    reduced_jpeg: bool,
     progress: Callable[[float], None],
 ) -> None:
     """Encode the photo and decode one prompt in this process.
@@ -57,17 +58,19 @@ def segment_here(
         normalized: see `prompt`.
         wanted: what to make of the mask.
         max_pixels: refuse larger photos.
+        reduced_jpeg: read of a JPEG no more pixels than the model needs.
         progress: told the fraction encoded.
 
     Raises:
         WireError: `bad_image` or `too_many_pixels`.
         ValueError: the prompt does not lie in the photo.
     """
-    pixels = images.decode(photo.read_bytes(), max_pixels)
-    height, width = pixels.shape[:2]
+    enough = model.needed_side if reduced_jpeg else None
+    pixels = images.read(photo.read_bytes(), max_pixels, side=enough)
+    width, height = pixels.size
     prompt = _in_pixels(prompt, width, height) if normalized else prompt
     _check(prompt, width, height)
-    embedding = run_steps(model.encode(pixels), progress)
+    embedding = run_steps(model.encode(pixels.rgb, pixels.size), progress)
     lone_point = len(prompt.points) == 1 and prompt.box is None
     request = DecodeRequest(prompt, "best" if lone_point else "single")
     [decoded] = model.decode([(embedding, request)])

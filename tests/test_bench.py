@@ -9,14 +9,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
+from torch.nn import functional as F  # noqa: N812 - everywhere
 from typer.testing import CliRunner
 
 from server.__main__ import app
 from server.bench import encoders, peers, show
 from server.bench.figures import Laps, Samples, compared, interleaved
+from server.bench.floor import (
+    Limits,
+    Work,
+    counted,
+    decode_work,
+    encode_work,
+    floor_of,
+    official_click,
+)
 from server.bench.pictures import KINDS, Picture, pictures
 from server.bench.roundtrip import ServerFailedError, measure_trips, running_server
 from server.bench.stages import (
@@ -32,6 +45,7 @@ from server.engine import images
 from server.engine.fake import FakeModel
 from server.engine.models.base import Decoded, Embedding, Model
 from server.engine.models.catalog import load_model
+from server.engine.models.sam import SamModel
 from server.engine.types import DecodeRequest
 from tests.support.pictures import jpeg, scene
 from tests.support.running_server import RunningServer
@@ -41,6 +55,13 @@ RATIOS = (
     "decode_ratio_upstream_fp32",
     "decode_ratio_onnxruntime",
     "decode_ratio_onnxruntime_fp32",
+)
+FLOORS = (
+    "decode_floor_ms",
+    "decode_floor_ms_fp32",
+    "decode_floor_ms_served",
+    "encode_floor_ms",
+    "encode_floor_ms_served",
 )
 
 torch.set_num_threads(1)
@@ -135,11 +156,44 @@ def test_what_is_left_out_says_why(report: dict[str, Any]) -> None:
     assert "--quick" in report["encode_ratio_upstream_detail"]["reason"]
 
 
+@pytest.mark.parametrize("name", FLOORS)
+def test_a_floor_has_what_was_measured_and_counted_beside_it(
+    report: dict[str, Any], name: str
+) -> None:
+    floor_ms, detail = report[name], report[f"{name}_detail"]
+    if name in {"decode_floor_ms_served", "encode_floor_ms_served"}:
+        assert floor_ms is None
+        assert "no tensors" in detail["reason"]
+    elif name == "encode_floor_ms":
+        assert floor_ms is None
+        assert "--quick" in detail["reason"]
+        assert detail["model"] == "vit_b"
+    else:
+        assert floor_ms > 0
+        assert detail["times_the_floor"] == pytest.approx(detail["measured_ms"] / floor_ms, 0.01)
+        assert detail["bound_by"] in {"operations", "bytes"}
+        assert min(numbers(detail["work"]) + numbers(detail["limits"])) > 0
+        assert not name.endswith("fp32") or detail["limits"]["dtype"] == "float32"
+
+
 def test_the_tables_show_every_stage_kind_and_peer(report: dict[str, Any]) -> None:
     shown = io.StringIO()
     show(report, Console(file=shown, width=100))
     for word in (*CLICK_STAGES, *OPEN_STAGES, "refined", "SamPredictor.predict", "ONNX Runtime"):
         assert word in shown.getvalue()
+    assert "decode, SAM's dimensions" in shown.getvalue()
+    assert "times the floor" in shown.getvalue()
+
+
+def test_a_reason_is_shown_as_it_is(report: dict[str, Any]) -> None:
+    shown = io.StringIO()
+    reason = "not installed: pip install 'samwire[bench]'"
+    absent = {
+        "decode_ratio_onnxruntime": None,
+        "decode_ratio_onnxruntime_detail": {"reason": reason},
+    }
+    show(report | absent, Console(file=shown, width=200))
+    assert reason in shown.getvalue()
 
 
 def test_random_weights_need_a_model_that_has_weights() -> None:
@@ -163,6 +217,78 @@ def test_a_real_model_is_measured_stage_by_stage(
     for figures in clicks.values():
         assert figures["decode"].median > 0
         assert figures["resize"].median + figures["rle"].median > 0
+
+
+def test_a_picture_opened_at_a_reduced_scale_keeps_its_size(small: Picture) -> None:
+    _, embedding = open_stages(
+        FakeModel(), small, resize=None, synchronize=nothing, count=1, tick=nothing, side=40
+    )
+    assert (embedding.width, embedding.height) == (320, 240)
+
+
+def test_the_operations_of_a_product_are_counted_exactly_and_its_bytes_once() -> None:
+    left, right = torch.rand(5, 7), torch.rand(7, 11)
+    work = counted(lambda: left @ right + left @ right, lambda answer: answer.nbytes)
+    assert work.operations == 2 * (2 * 5 * 7 * 11)
+    assert work.moved_bytes == 4 * (5 * 7 + 7 * 11 + 5 * 11)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_is_counted_as_its_two_products(*, masked: bool) -> None:
+    query, key, value = torch.rand(2, 3, 5, 8), torch.rand(2, 3, 7, 8), torch.rand(2, 3, 7, 8)
+    mask = torch.zeros(2, 3, 5, 7) if masked else None
+
+    @torch.inference_mode()
+    def attend() -> torch.Tensor:
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+
+    work = counted(attend, lambda answer: answer.nbytes)
+    assert work.operations == 2 * 2 * (2 * 3 * 5 * 7 * 8)
+
+
+def test_what_is_made_on_the_way_is_not_counted_as_read() -> None:
+    layers = torch.nn.Sequential(torch.nn.Linear(6, 50), torch.nn.ReLU(), torch.nn.Linear(50, 3))
+    shown = torch.rand(4, 6)
+    work = counted(lambda: layers(shown), lambda _answer: 0)
+    weights = sum(parameter.nbytes for parameter in layers.parameters())
+    assert work.moved_bytes == weights + shown.nbytes
+
+
+@given(*[st.integers(1, 10**12)] * 2, *[st.floats(1.0, 1e15)] * 2, st.floats(1e-3, 1e6))
+def test_the_floor_is_the_larger_of_the_two(
+    operations: int, nbytes: int, operations_per_s: float, bytes_per_s: float, measured_ms: float
+) -> None:
+    limits = Limits("float32", operations_per_s, bytes_per_s)
+    floor = floor_of(Work(operations, nbytes), limits, measured_ms)
+    by_operations, by_bytes = 1e3 * operations / operations_per_s, 1e3 * nbytes / bytes_per_s
+    assert floor.floor_ms == pytest.approx(max(by_operations, by_bytes), abs=1e-4)
+    assert (floor.bound_by == "operations") == (by_operations >= by_bytes)
+
+
+def test_a_click_at_sams_dimensions_is_the_same_work_in_fewer_bytes() -> None:
+    full, half = official_click(torch.float32), official_click(torch.bfloat16)
+    # Two layers of tokens and image, and one mask of 256 x 256: about two thousand million.
+    assert full.operations == half.operations
+    assert 1.5e9 < full.operations < 2.5e9
+    embedding, logits = 4096 * 256, 256 * 256
+    assert full.moved_bytes > 4 * (embedding + logits)
+    assert half.moved_bytes < full.moved_bytes - 2 * embedding
+
+
+def test_an_image_encoded_in_steps_is_as_much_work_as_upstreams_encoder_does() -> None:
+    sam, cpu = official_decoder(), torch.device("cpu")
+    shown = torch.zeros(1, 3, 1024, 1024)
+    upstream = counted(lambda: sam.image_encoder(shown), lambda embedding: embedding.nbytes)
+    ours = SamModel(sam, name="sam", fingerprint="f", device=cpu, dtype=torch.float32)
+    assert encode_work(ours, np.zeros((768, 1024, 3), np.uint8)).operations == upstream.operations
+
+
+def test_what_the_served_model_does_is_counted(small: Picture, tmp_path: Path) -> None:
+    path = write_random_checkpoint("tiny", tmp_path)
+    model = load_model("tiny", checkpoint=path, device="cpu", dtype="float32")
+    encode = encode_work(model, images.decode(small.data, images.MAX_PIXELS))
+    decode = decode_work(model, embedding_of(model, small), small)
+    assert 0 < decode.operations < encode.operations
 
 
 @pytest.mark.e2e
@@ -217,8 +343,12 @@ def test_encoders_are_compared_on_the_same_weights(small: Picture) -> None:
         device=torch.device("cpu"),
         best=torch.float32,
         pairs=1,
+        limits=Limits("float32", 1e15, 1e14),
         tick=nothing,
     )
+    assert duel.floor.measured_ms == duel.comparison.our_median_ms
+    assert duel.floor.times_the_floor is not None
+    assert duel.floor.times_the_floor > 1  # of a machine as fast as that
     assert duel.comparison.pairs == 1
     assert duel.comparison.ratio is not None
     assert duel.comparison.ratio > 0

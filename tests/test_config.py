@@ -23,6 +23,7 @@ def test_without_any_setting_it_is_safe() -> None:
     assert (settings.origins, settings.tokens) == ((), ())
     assert settings.max_image_pixels == 40_000_000
     assert settings.max_image_bytes == 32 << 20
+    assert not settings.reduced_jpeg
     assert settings.max_waiting_clicks == 16
     assert settings.idle_timeout_s == 300
     assert settings.hello_timeout_s == 5
@@ -33,9 +34,11 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("SAMWIRE_MODEL", "vit_b")
     monkeypatch.setenv("SAMWIRE_CHECKPOINT", "weights/sam.pth")
     monkeypatch.setenv("SAMWIRE_MAX_DECODE_MS", "12.5")
+    monkeypatch.setenv("SAMWIRE_REDUCED_JPEG", "1")
 
     settings = Settings()
 
+    assert settings.reduced_jpeg
     assert (settings.port, settings.model, settings.max_decode_ms) == (9000, "vit_b", 12.5)
     assert settings.checkpoint == Path("weights/sam.pth")
 
@@ -103,6 +106,7 @@ def test_tokens_are_not_shown() -> None:
         ("MODEL", "vit_x"),
         ("DTYPE", "int8"),
         ("THREADS", "-1"),
+        ("REDUCED_JPEG", "perhaps"),
         ("CACHE_BYTES", "-1"),
         ("CACHE_BYTES", "2GB"),
         ("MAX_SESSIONS", "0"),

@@ -51,6 +51,19 @@ def test_normalized_points_mean_the_same_as_pixels(photo: Path) -> None:
     assert pixels.stdout == shares.stdout
 
 
+def test_a_photo_read_at_a_reduced_scale_is_asked_about_in_its_own_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "large.jpg"
+    path.write_bytes(jpeg(scene(1201, 899)[0]))
+    arguments = segment(path, "--point", "1100,800", "--json")
+    full = json.loads(run(app, arguments).stdout)
+    monkeypatch.setenv("SAMWIRE_REDUCED_JPEG", "1")
+    reduced = json.loads(run(app, arguments).stdout)
+    assert reduced["rle"]["size"] == full["rle"]["size"] == [899, 1201]
+    assert reduced["bbox"] == pytest.approx(full["bbox"], abs=3)
+
+
 def test_a_box_is_a_prompt(photo: Path) -> None:
     result = run(app, segment(photo, "--box", "20,20,120,100", "--json"))
     assert json.loads(result.stdout)["area"] > 1000

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from server.bench.figures import Comparison, Figure, compared, figure, interleaved, time_ms
-from server.bench.peers import short_name
+from server.bench.floor import Floor, Limits, encode_work, floor_of
+from server.bench.machine import short_name
 from server.bench.pictures import Picture
 from server.engine import images
 from server.engine.models.base import run_steps
@@ -27,6 +28,8 @@ class EncodeDuel:
     """From pixels to embedding; and a click without a session."""
 
     comparison: Comparison
+    floor: Floor
+    """Of our encode, the resize before it included in what was measured."""
     current_flow_ms: Figure
     """Download the image, embed it, decode one mask: what every click costs without a session."""
 
@@ -38,6 +41,7 @@ def duel_of_encoders(
     device: torch.device,
     best: torch.dtype,
     pairs: int,
+    limits: Limits,
     tick: Callable[[], None],
 ) -> EncodeDuel:
     """`SamPredictor.set_image` in float32 against ours in our best dtype, on the same weights."""
@@ -59,6 +63,7 @@ def duel_of_encoders(
         compared(
             times["upstream"], times["ours"], peer_dtype="float32", our_dtype=short_name(best)
         ),
+        floor_of(encode_work(model, pixels), limits, figure(times["ours"]).median),
         figure(list(_current_flow_ms(predictor, picture, pairs, tick))),
     )
 

@@ -1,7 +1,7 @@
 """Runs everything and makes one report of it: plain dicts, lists and numbers, ready for JSON.
 
-One thing is measured at a time: first the stages in this process, then, with the model gone again,
-the server in its own, then the peers.
+One thing is measured at a time: first the machine's limits, then the stages in this process, then,
+with the model gone again, the server in its own, then the peers.
 """
 
 import contextlib
@@ -19,13 +19,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from server import __version__
 from server.bench.encoders import duel_of_encoders
 from server.bench.figures import Comparison, Figure
-from server.bench.machine import describe_machine, load_average
-from server.bench.peers import duel_of_decoders, short_name
+from server.bench.floor import (
+    Floor,
+    Limits,
+    decode_work,
+    encode_work,
+    floor_of,
+    limits_of,
+    without_floor,
+)
+from server.bench.machine import describe_machine, load_average, short_name
+from server.bench.peers import duel_of_decoders
 from server.bench.pictures import Picture, pictures
 from server.bench.roundtrip import measure_trips, running_server
 from server.bench.stages import click_stages, open_stages, session_bytes
 from server.bench.weights import random_sam
 from server.config import Settings
+from server.engine import images
 from server.engine.models.base import Embedding, Model
 from server.engine.models.device import choose_device, choose_dtype, choose_threads
 from server.engine.models.sam import SamModel, resize_beside
@@ -43,6 +53,7 @@ _BUSY = 0.5  # load average from which on figures are not to be trusted
 _DECODE_WARM_UP = 20  # rounds at most
 _MODEL_STAGES = ("prompt", "decode", "resize", "rle")
 """What a click costs without a server."""
+_Limits = Mapping[torch.dtype, Limits]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,19 +127,26 @@ class _Harness:
         taken = pictures(photo)
         if self._options.draws_noise:
             taken = taken[:1]  # a mask of noise at 12 megapixels does not fit a frame
+        limits = self._limits()
         report = {
             "version": __version__,
             "machine": describe_machine(self._device),
             "method": self._method(),
-            **self._in_process(load, taken),
+            **self._in_process(load, taken, limits),
         }
         for name, trips in self._round_trips(taken).items():
             report["pictures"][name]["round_trip"] = trips
         report |= _overhead(report["pictures"][taken[0].name])
         report |= self._wire_bytes(report["pictures"][taken[0].name])
-        report |= self._decoders(taken[0])
-        report |= self._encoders(taken[0])
+        report |= self._decoders(taken[0], limits)
+        report |= self._encoders(taken[0], limits[self._dtype])
         return report
+
+    def _limits(self) -> _Limits:
+        """By dtype, those that something is measured in."""
+        dtypes = {torch.float32, self._dtype}
+        with self._bar("the machine's limits", len(dtypes)):
+            return {dtype: limits_of(self._device, dtype, self._synchronize) for dtype in dtypes}
 
     def _method(self) -> Report:
         options = self._options
@@ -139,10 +157,13 @@ class _Harness:
             "decode_pairs": options.decode_pairs,
             "encode_pairs": options.encode_pairs,
             "picture": "drawn" if options.photo is None else "photo",
+            "reduced_jpeg": options.settings.reduced_jpeg,
             "clients": 1,
         }
 
-    def _in_process(self, load: Callable[[], Model], taken: tuple[Picture, ...]) -> Report:
+    def _in_process(
+        self, load: Callable[[], Model], taken: tuple[Picture, ...], limits: _Limits
+    ) -> Report:
         """The model lives in here alone: the server needs its memory afterwards."""
         settings = self._options.settings
         self._bars.stop()  # a download shows a bar of its own
@@ -155,12 +176,32 @@ class _Harness:
             stages[picture.name], embedding = self._stages(model, picture)
             embeddings.append(embedding)
         held = session_bytes(model, embeddings[0], taken[0], kept_logits=settings.kept_logits)
+        floors = self._served_floors(
+            model, embeddings[0], taken[0], stages[taken[0].name], limits[self._dtype]
+        )
         return {
             "model": self._description(model),
             "pictures": stages,
             "session_bytes": held.total,
             "session_bytes_detail": dataclasses.asdict(held),
+            **_flat(floors, "floor_ms"),
         }
+
+    def _served_floors(
+        self, model: Model, embedding: Embedding, picture: Picture, stages: Report, limits: Limits
+    ) -> dict[str, Floor]:
+        """Of a first click and of an open, by the model that is served."""
+        if not isinstance(model, SamModel):
+            none = without_floor("this model has no tensors")
+            return {"decode_floor_ms_served": none, "encode_floor_ms_served": none}
+        encode_ms = stages["open"]["stages_ms"]["encode"]["median"]
+        pixels = images.decode(picture.data, images.MAX_PIXELS)
+        encode = floor_of(encode_work(model, pixels), limits, encode_ms)
+        decode = without_floor("a graph recorded on a GPU shows no operations")
+        if self._device.type != "cuda":
+            decode_ms = stages["click_ms"]["first"]["decode"]["median"]
+            decode = floor_of(decode_work(model, embedding, picture), limits, decode_ms)
+        return {"decode_floor_ms_served": decode, "encode_floor_ms_served": encode}
 
     def _description(self, model: Model) -> Report:
         on_torch = isinstance(model, SamModel)
@@ -183,6 +224,7 @@ class _Harness:
                 synchronize=self._synchronize,
                 count=options.opens,
                 tick=tick,
+                side=model.needed_side if options.settings.reduced_jpeg else None,
             )
         with self._bar(f"clicks in process, {picture.name}", self._rounds) as tick:
             clicks = click_stages(
@@ -230,7 +272,7 @@ class _Harness:
         wire = picture["round_trip"]["first"]["wire_bytes"]
         return {"mask_wire_bytes": wire["median"], "mask_wire_bytes_detail": wire}
 
-    def _decoders(self, picture: Picture) -> Report:
+    def _decoders(self, picture: Picture, limits: _Limits) -> Report:
         warm_up = min(_DECODE_WARM_UP, self._options.warm_up)
         rounds = warm_up + self._options.decode_pairs
         with self._bar("decoders in turn", rounds) as tick:
@@ -240,18 +282,19 @@ class _Harness:
                 best=self._dtype,
                 warm_up=warm_up,
                 pairs=self._options.decode_pairs,
+                limits=limits,
                 tick=tick,
             )
-        return _ratios(duel.comparisons) | {
-            "decode_largest_difference_fp32": duel.largest_difference
-        }
+        ratios, floors = _flat(duel.comparisons, "ratio"), _flat(duel.floors, "floor_ms")
+        return ratios | floors | {"decode_largest_difference_fp32": duel.largest_difference}
 
-    def _encoders(self, picture: Picture) -> Report:
+    def _encoders(self, picture: Picture, limits: Limits) -> Report:
         options, chosen = self._options, self._options.settings.model
         name = chosen if chosen.startswith("vit") else "vit_b"
         if options.quick:
-            skipped = Comparison(ratio=None, reason="left out by --quick")
-            return _ratios({"encode_ratio_upstream": skipped}) | {"current_flow_ms": None}
+            reason = "left out by --quick"
+            skipped = _encode_report(name, Comparison(None, reason), without_floor(reason))
+            return skipped | {"current_flow_ms": None}
         with self._bar(f"encoders in turn, {name}", 1 + 2 * options.encode_pairs) as tick:
             duel = duel_of_encoders(
                 random_sam(name),
@@ -259,9 +302,10 @@ class _Harness:
                 device=self._device,
                 best=self._dtype,
                 pairs=options.encode_pairs,
+                limits=limits,
                 tick=tick,
             )
-        return _ratios({"encode_ratio_upstream": duel.comparison}) | {
+        return _encode_report(name, duel.comparison, duel.floor) | {
             "current_flow_ms": duel.current_flow_ms.median,
             "current_flow_ms_detail": {"model": name, **dataclasses.asdict(duel.current_flow_ms)},
         }
@@ -311,12 +355,19 @@ def _overhead(picture: Report) -> Report:
     }
 
 
-def _ratios(comparisons: Mapping[str, Comparison]) -> Report:
-    """Each ratio as a number under its name, and where it comes from beside it."""
+def _encode_report(name: str, comparison: Comparison, floor: Floor) -> Report:
+    report = _flat({"encode_ratio_upstream": comparison}, "ratio")
+    report |= _flat({"encode_floor_ms": floor}, "floor_ms")
+    report["encode_floor_ms_detail"]["model"] = name
+    return report
+
+
+def _flat(found: Mapping[str, Comparison] | Mapping[str, Floor], number: str) -> Report:
+    """Each one's `number` under its name, and where it comes from beside it."""
     flat: Report = {}
-    for name, comparison in comparisons.items():
-        detail = dataclasses.asdict(comparison)
-        flat[name] = detail.pop("ratio")
+    for name, one in found.items():
+        detail = dataclasses.asdict(one)
+        flat[name] = detail.pop(number)
         flat[f"{name}_detail"] = detail
     return flat
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["describe_machine", "load_average"]
+__all__ = ["describe_machine", "load_average", "short_name"]
 
 _CPUINFO = Path("/proc/cpuinfo")
 
@@ -28,6 +28,11 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
 def load_average() -> float:
     """Of the last minute: what else went on when the benchmark began."""
     return round(os.getloadavg()[0], 2)
+
+
+def short_name(dtype: torch.dtype) -> str:
+    """`float32`, not `torch.float32`."""
+    return str(dtype).removeprefix("torch.")
 
 
 def _processor() -> str:

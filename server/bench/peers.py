@@ -19,7 +19,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from server.bench.figures import Comparison, compared, interleaved
+from server.bench.figures import Comparison, compared, figure, interleaved
+from server.bench.floor import Floor, Limits, floor_of, official_click
+from server.bench.machine import short_name
 from server.bench.pictures import Picture
 from server.bench.weights import official_decoder
 from server.engine import images, masks
@@ -32,7 +34,7 @@ from server.geometry import Frame
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-__all__ = ["DecodeDuel", "duel_of_decoders", "short_name", "why_no_onnx"]
+__all__ = ["DecodeDuel", "duel_of_decoders", "why_no_onnx"]
 
 Contestant = Callable[[], object]
 
@@ -46,6 +48,8 @@ class DecodeDuel:
     """A click at SAM's true dimensions against each peer: in our best dtype, and in float32."""
 
     comparisons: dict[str, Comparison]
+    floors: dict[str, Floor]
+    """Of our decode alone, in both dtypes."""
     largest_difference: float
     """Between upstream's logits and ours in float32: that both did the same work."""
 
@@ -57,6 +61,7 @@ def duel_of_decoders(
     best: torch.dtype,
     warm_up: int,
     pairs: int,
+    limits: Mapping[torch.dtype, Limits],
     tick: Callable[[], None],
 ) -> DecodeDuel:
     """Time every contestant in turn; those that are not installed stay out, with the reason."""
@@ -65,8 +70,12 @@ def duel_of_decoders(
     for dtype in {torch.float32, best}:
         contestants |= arena.ours(dtype)
     times = interleaved(contestants, warm_up=warm_up, rounds=pairs, tick=tick)
-    comparisons = {}
+    comparisons, floors = {}, {}
     for suffix, dtype in (("", best), ("_fp32", torch.float32)):
+        decode_ms = figure(times[f"decode {short_name(dtype)}"]).median
+        floors[f"decode_floor_ms{suffix}"] = floor_of(
+            official_click(dtype), limits[dtype], decode_ms
+        )
         for key, (peer, ours) in _MATCHES.items():
             name = f"decode_ratio_{key}{suffix}"
             if peer in absent:
@@ -76,7 +85,7 @@ def duel_of_decoders(
             comparisons[name] = compared(
                 times[peer], ours_ms, peer_dtype=_FP32, our_dtype=short_name(dtype)
             )
-    return DecodeDuel(comparisons, arena.largest_difference())
+    return DecodeDuel(comparisons, floors, arena.largest_difference())
 
 
 _MATCHES = {
@@ -195,11 +204,6 @@ class _Arena:
             return found > 0.0
 
         return click
-
-
-def short_name(dtype: torch.dtype) -> str:
-    """`float32`, not `torch.float32`."""
-    return str(dtype).removeprefix("torch.")
 
 
 def _ordinary_logits(frame: Frame) -> Decoded:

@@ -23,7 +23,7 @@ from server.engine import images, masks
 from server.engine.models.base import Embedding, Model
 from server.engine.models.prompts import stack_prompts
 from server.engine.queue import Queue
-from server.engine.types import DecodeRequest, Logits, Mask, MaskResult, RgbImage, Timings
+from server.engine.types import DecodeRequest, Logits, Mask, MaskResult, Pixels, RgbImage, Timings
 from server.geometry import Frame
 from server.protocol import (
     FEATURES,
@@ -161,11 +161,12 @@ def open_stages(
     synchronize: Callable[[], None],
     count: int,
     tick: Tick,
+    side: int | None = None,
 ) -> tuple[OpenReport, Embedding]:
     """Open the picture `count` times, once more to warm up.
 
     `resize` is what the model does to the pixels first, if that can be done apart; `synchronize`
-    waits until the device has done what it was given.
+    waits until the device has done what it was given; a longest side of `side` pixels is enough.
     """
     samples, steps_ms = Samples(), [0.0]
     longest: list[float] = []
@@ -175,12 +176,12 @@ def open_stages(
         laps.end("digest")
         images.check(picture.data, images.MAX_PIXELS)
         laps.end("header")
-        pixels = images.decode(picture.data, images.MAX_PIXELS)
+        pixels = images.read(picture.data, images.MAX_PIXELS, side=side)
         laps.end("pixels")
         embedding, steps_ms = _encode(model, pixels, synchronize)
         laps.end("encode")
         if resize is not None:
-            laps.split("encode", "resize", time_ms(partial(resize, pixels)))
+            laps.split("encode", "resize", time_ms(partial(resize, pixels.rgb)))
         if number:
             samples.add({stage: laps.ms.get(stage, 0.0) for stage in OPEN_STAGES})
             longest.append(max(steps_ms))
@@ -190,10 +191,10 @@ def open_stages(
 
 
 def _encode(
-    model: Model, pixels: RgbImage, synchronize: Callable[[], None]
+    model: Model, pixels: Pixels, synchronize: Callable[[], None]
 ) -> tuple[Embedding, list[float]]:
     """The embedding, and the milliseconds of each step."""
-    steps = model.encode(pixels)
+    steps = model.encode(pixels.rgb, pixels.size)
     steps_ms: list[float] = []
     while True:
         laps = Laps()

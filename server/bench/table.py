@@ -29,6 +29,13 @@ _PEER_NAMES = {
     "decode_ratio_mask_decoder_fp32": "logits, bare MaskDecoder",
     "encode_ratio_upstream": "encode, .set_image",
 }
+_FLOOR_NAMES = {
+    "decode_floor_ms": "decode, SAM's dimensions",
+    "decode_floor_ms_fp32": "decode, SAM's dimensions",
+    "decode_floor_ms_served": "decode, as served",
+    "encode_floor_ms": "encode, SAM's ViT",
+    "encode_floor_ms_served": "encode, as served",
+}
 
 
 def show(report: Mapping[str, Any], console: Console) -> None:
@@ -43,6 +50,7 @@ def _parts(report: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield _trips(name, picture["round_trip"])
     yield _opens(report["pictures"])
     yield _peers(report)
+    yield _floors(report)
     yield Text(_headlines(report))
 
 
@@ -107,7 +115,7 @@ def _peers(report: Mapping[str, Any]) -> Table:
     for key, name in _PEER_NAMES.items():
         ratio, detail = report[key], report[f"{key}_detail"]
         if ratio is None:
-            table.add_row(f"{name}: {detail['reason']}")
+            table.add_row(Text(f"{name}: {detail['reason']}"))  # [bench] is no markup
             continue
         table.add_row(
             name,
@@ -116,6 +124,25 @@ def _peers(report: Mapping[str, Any]) -> Table:
             detail["our_dtype"],
             str(detail["pairs"]),
             f"{ratio:.2f}",
+        )
+    return table
+
+
+def _floors(report: Mapping[str, Any]) -> Table:
+    columns = ("", "floor", "ours", "times the floor", "in", "bound by")
+    table = _table("the least time this machine could take", *columns)
+    for key, name in _FLOOR_NAMES.items():
+        floor_ms, detail = report[key], report[f"{key}_detail"]
+        if floor_ms is None:
+            table.add_row(Text(f"{name}: {detail['reason']}"))
+            continue
+        table.add_row(
+            name,
+            _ms(floor_ms),
+            _ms(detail["measured_ms"]),
+            f"{detail['times_the_floor']:.2f}",
+            detail["limits"]["dtype"],
+            detail["bound_by"],
         )
     return table
 

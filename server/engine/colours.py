@@ -31,7 +31,7 @@ class ColourCube:
 
     def __init__(self, pixels: RgbImage) -> None:
         colours = pixels.reshape(-1, 3).astype(np.float32)
-        colours -= colours.mean(axis=0)
+        colours -= np.full(len(colours), 1 / len(colours), np.float32) @ colours
         spread, axes = np.linalg.eigh(colours.T @ colours / len(colours))
         order = np.argsort(spread)[::-1]
         width = 2 * REACH * np.maximum(np.sqrt(np.maximum(spread[order], 0.0)), LEAST_SPREAD)
@@ -40,6 +40,7 @@ class ColourCube:
         cells = np.clip(steps.astype(np.int32), 0, levels - 1)
         self._shape = pixels.shape[:2]
         self._cells = np.ravel_multi_index(tuple(cells.T), LEVELS)
+        self._counts = self._count(None)
 
     def evidence(self, inside: Field) -> Field:
         """How much each pixel's colour speaks for inside: the logarithm of a ratio, -3..3.
@@ -50,7 +51,7 @@ class ColourCube:
         weights = inside.ravel().astype(np.float64)
         total = weights.sum()
         within = self._count(weights)
-        without = self._count(None) - within
+        without = self._counts - within
         size = len(weights)
         share_in = (within + DOUBT * total / size) / max(total, 1e-6)
         share_out = (without + DOUBT * (1 - total / size)) / max(size - total, 1e-6)

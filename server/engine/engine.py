@@ -41,6 +41,8 @@ class EngineSettings:
 
     cache_bytes: int
     max_image_pixels: int
+    reduced_jpeg: bool
+    """Of a JPEG no more pixels are read than the model needs."""
     request_timeout_s: float
     open_timeout_s: float
     device_timeout_s: float
@@ -120,6 +122,7 @@ class Engine:
             self._queue,
             wake=wake,
             max_pixels=self._settings.max_image_pixels,
+            reduced_jpeg=self._settings.reduced_jpeg,
             observer=self._observer,
         )
         worker = Worker(

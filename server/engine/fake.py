@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.engine.models.base import Decoded, Embedding
-from server.engine.types import DecodeRequest, Prompt, RgbImage
+from server.engine.types import DecodeRequest, Prompt, RgbImage, Size
 from server.geometry import Frame
 
 __all__ = ["FakeModel"]
@@ -34,6 +34,7 @@ class FakeModel:
 
     name = "fake"
     input_size = 512
+    needed_side = 512
     logits_size = 128
     fingerprint = "fake-1"
 
@@ -50,9 +51,11 @@ class FakeModel:
         self._decode_s = decode_s
         self._max_batch = max_batch
 
-    def encode(self, image: RgbImage) -> Generator[float, None, Embedding]:
+    def encode(
+        self, image: RgbImage, size: Size | None = None
+    ) -> Generator[float, None, Embedding]:
         """Shrink the picture to the logits' size."""
-        height, width = image.shape[:2]
+        width, height = size or (image.shape[1], image.shape[0])
         for step in range(self._encode_steps):
             yield step / self._encode_steps
             time.sleep(self._step_s)

@@ -3,6 +3,9 @@
 The header is read first: format and size are known, and refused if need be, before a single pixel
 is. Whatever colours a file has - grey, palette, alpha, CMYK, 16 bits - become RGB; transparent
 parts become white, as on a page. Of an animation the first frame counts.
+
+A JPEG can be read at 1/2, 1/4 or 1/8 of its scale: its decoder leaves out the fine waves of each
+block of 8 x 8 pixels, and most of the work with them.
 """
 
 import io
@@ -22,10 +25,10 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from server.engine.types import RgbImage
+from server.engine.types import Pixels, RgbImage, Size
 from server.errors import WireError
 
-__all__ = ["FORMATS", "MAX_PIXELS", "check", "decode"]
+__all__ = ["FORMATS", "MAX_PIXELS", "check", "decode", "read"]
 
 _PLUGINS = (
     JpegImagePlugin.JpegImageFile,
@@ -50,6 +53,8 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_LYING = (5, 6, 7, 8)
+"""Orientations in which width and height change places."""
 _WHITE = (255, 255, 255)
 
 # Each scan of a progressive JPEG goes over all pixels again, and an empty one is a few bytes long:
@@ -68,15 +73,36 @@ def check(data: bytes, max_pixels: int) -> None:
 
 
 def decode(data: bytes, max_pixels: int) -> RgbImage:
-    """Read the pixels: height x width x 3, upright.
+    """Read all pixels: height x width x 3, upright.
+
+    Raises:
+        WireError: as `read`.
+    """
+    return read(data, max_pixels).rgb
+
+
+def read(data: bytes, max_pixels: int, *, side: int | None = None) -> Pixels:
+    """Read the pixels, upright: all of them, or of a JPEG fewer if that is enough.
+
+    Args:
+        data: the file.
+        max_pixels: refuse larger images, whatever scale they would be read at.
+        side: a longest side, in pixels, that is enough; None = all there is.
 
     Raises:
         WireError: `bad_image`, `too_many_pixels`, or `overload` when there is no memory for them.
     """
     with _open(data, max_pixels) as image:
         try:
+            stored = image.size
+            if side is not None:
+                _reduce(image, side)
+            reduced = image.size != stored
             image.load()
-            return np.array(_to_rgb(_upright(image)))
+            orientation = _orientation(image)
+            upright = _upright(image, orientation)
+            size = _turned(stored, orientation) if reduced else upright.size
+            return Pixels(np.array(_to_rgb(upright)), size)
         except MemoryError:
             text = "there is no memory for this image now"
             raise WireError("overload", text, retry_after=1.0) from None
@@ -105,8 +131,24 @@ def _has_many_scans(data: bytes) -> bool:
     return sum(1 for _ in _START_OF_SCAN.finditer(data)) > _MAX_SCANS
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    turn = _UPRIGHT.get(_orientation(image))
+def _reduce(image: Image.Image, side: int) -> None:
+    """Have it read at the smallest scale at which its longest side has `side` pixels or more.
+
+    Sides that do not divide are rounded up: the last row and column may stand for less than the
+    others, so that the copy, laid over the image, is off by less than one of its own pixels.
+    """
+    width, height = image.size
+    # Formats without such scales, which are all but JPEG, do nothing here.
+    image.draft(None, (side, 1) if width >= height else (1, side))
+
+
+def _turned(size: Size, orientation: int) -> Size:
+    width, height = size
+    return (height, width) if orientation in _LYING else (width, height)
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    turn = _UPRIGHT.get(orientation)
     return image if turn is None else image.transpose(turn)
 
 

@@ -19,7 +19,7 @@ from server.engine.jobs import CacheKey, DecodeJob, EncodeJob, OpenImage, Progre
 from server.engine.models.base import Embedding, Model
 from server.engine.observer import Observer
 from server.engine.queue import Queue
-from server.engine.types import RgbImage
+from server.engine.types import Pixels
 from server.errors import WireError
 
 __all__ = ["Opens"]
@@ -37,6 +37,7 @@ class Opens:
         queue: where encodes wait.
         wake: set when an encode has become ready.
         max_pixels: the largest image, in pixels, refused by its header.
+        reduced_jpeg: read of a JPEG no more pixels than the model needs.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Opens:
         *,
         wake: asyncio.Event,
         max_pixels: int,
+        reduced_jpeg: bool,
         observer: Observer,
     ) -> None:
         self._model = model
@@ -54,6 +56,9 @@ class Opens:
         self._queue = queue
         self._wake = wake
         self._max_pixels = max_pixels
+        self._enough = model.needed_side if reduced_jpeg else None
+        # How an image is read is preprocessing too: embeddings of equal keys are equal.
+        self._made_by = model.fingerprint + ("-reduced" if reduced_jpeg else "")
         self._observer = observer
         self._stopped = False
         self._jobs: dict[CacheKey, EncodeJob] = {}
@@ -86,7 +91,7 @@ class Opens:
             text = f"expected bytes of this SHA-256, got {digest}"
             raise WireError("sha256_mismatch", text, field="sha256")
         self._check_running()
-        key = CacheKey(principal, digest, self._model.fingerprint)
+        key = CacheKey(principal, digest, self._made_by)
         cached = self._cache.pin(key)
         if cached is not None:
             return OpenImage(cached, cached=True)
@@ -105,7 +110,7 @@ class Opens:
             WireError: as `open`.
         """
         self._check_running()
-        key = CacheKey(principal, sha256, self._model.fingerprint)
+        key = CacheKey(principal, sha256, self._made_by)
         cached = self._cache.pin(key)
         if cached is not None:
             return OpenImage(cached, cached=True)
@@ -205,9 +210,11 @@ class Opens:
         job.wait_ms = (started_at - job.queued_at) * 1e3
         job.tell("decode", 0.0)
 
-        def read() -> RgbImage | None:
+        def read() -> Pixels | None:
             # What was given up while it waited must not keep others waiting.
-            return images.decode(job.data, self._max_pixels) if self._wanted(job) else None
+            if not self._wanted(job):
+                return None
+            return images.read(job.data, self._max_pixels, side=self._enough)
 
         try:
             pixels = await self._off_loop(read)
@@ -220,7 +227,7 @@ class Opens:
         else:
             job.decode_ms = (time.monotonic() - started_at) * 1e3
             if pixels is not None and self._wanted(job):
-                job.steps = self._model.encode(pixels)
+                job.steps = self._model.encode(pixels.rgb, pixels.size)
         job.reading = False
         self._read_next()
 

@@ -2,8 +2,8 @@
 
 Rules of this file:
 - click > hover > encode > prefetch. But what decodes took of the device while an encode waited is
-  owed to it: it gets as much before the next hover, so that no load makes an open more than twice as
-  long, and one step of it before the next click, so that a click never waits for two.
+  owed to it: it gets as much before the next hover, so that no load makes an open more than twice
+  as long, and one step of it before the next click, so that a click never waits for two.
 - Round robin over sessions inside a class: who was served last goes last. A session keeps its turn
   when a newer prompt takes an older one's place: else a restless pointer would never be served.
 - Clicks form a batch, hovers fill its free places; a batch is closed when the device is free for

@@ -16,9 +16,11 @@ __all__ = [
     "Logits",
     "Mask",
     "MaskResult",
+    "Pixels",
     "Point",
     "Prompt",
     "RgbImage",
+    "Size",
     "Timings",
     "Want",
 ]
@@ -32,11 +34,24 @@ Box = tuple[float, float, float, float]
 RgbImage = NDArray[np.uint8]
 """Height x width x 3."""
 
+Size = tuple[int, int]
+"""Width, height, in pixels."""
+
 Logits = NDArray[np.float16]
 """Low-resolution logits, the mask decoder's own output: 256 x 256 for a 64 x 64 embedding."""
 
 Want = Literal["single", "best", "all"]
 """Which mask tokens: 0 alone; the best of 1-3 by predicted IoU; 1-3, best first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """An image that was read, upright."""
+
+    rgb: RgbImage
+    """All of its pixels, or a copy with fewer."""
+    size: Size
+    """Of the image itself, which prompts and masks are about."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 
 from server.engine.fake import FakeModel
-from server.engine.models.base import Embedding, Model
+from server.engine.models.base import Embedding, Model, run_steps
 from server.engine.types import Box, DecodeRequest, Logits, Point, Prompt, RgbImage, Want
 
 
@@ -52,6 +52,12 @@ def test_pictures_of_any_shape_are_encoded(shape: tuple[int, ...]) -> None:
     embedding, _ = encoded(np.zeros(shape, np.uint8))
 
     assert (embedding.height, embedding.width) == shape[:2]
+
+
+def test_a_copy_with_fewer_pixels_stands_for_the_image() -> None:
+    embedding = run_steps(FakeModel().encode(grey(width=80, height=60), (159, 120)))
+
+    assert (embedding.width, embedding.height) == (159, 120)
 
 
 def test_near_an_include_point_is_mask_and_far_is_not() -> None:

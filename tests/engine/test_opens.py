@@ -1,17 +1,22 @@
 import asyncio
 import hashlib
+from collections.abc import Generator
 from typing import Any
 
 import pytest
 
+from server import rle
 from server.engine.engine import Engine
 from server.engine.jobs import OpenImage
+from server.engine.models.base import Embedding
+from server.engine.types import RgbImage, Size
 from server.errors import WireError
 from tests.support.engines import (
     EMBEDDING_BYTES,
     GatedModel,
     Progress,
     SmallMemory,
+    ask,
     opened,
     opening,
     picture,
@@ -19,6 +24,7 @@ from tests.support.engines import (
     turns,
     until,
 )
+from tests.support.pictures import jpeg, scene
 
 
 async def joined(engine: Engine, data: bytes, principal: str = "anna") -> OpenImage | None:
@@ -247,6 +253,46 @@ async def test_a_failed_encode_is_told_to_all_and_not_cached() -> None:
 
         model.bad_steps.clear()
         assert (await opened(engine)).cached is False
+
+
+async def test_a_jpeg_read_at_a_reduced_scale_is_opened_and_clicked_at_its_own_size() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    class Seeing(GatedModel):
+        def encode(
+            self, image: RgbImage, size: Size | None = None
+        ) -> Generator[float, None, Embedding]:
+            seen.append(image.shape)
+            return super().encode(image, size)
+
+    data = jpeg(scene(2000, 1500)[0])
+    async with running(Seeing(), reduced_jpeg=True, max_image_pixels=3_000_000) as engine:
+        image = await opened(engine, data)
+        result = await ask(engine, image, (1900.0, 1400.0)).result()
+
+    assert seen == [(750, 1000, 3)]  # 375 x 500 would be less than the fake's 512
+    assert (image.width, image.height) == (2000, 1500)
+    assert result.masks[0].size == (1500, 2000)
+    mask = rle.decode(rle.Rle(size=(1500, 2000), counts=result.masks[0].counts))
+    assert mask[1400, 1900]
+    assert not mask[700, 950]
+
+
+async def test_pixels_are_limited_whatever_scale_they_are_read_at() -> None:
+    data = jpeg(scene(2000, 1500)[0])
+    async with running(GatedModel(), reduced_jpeg=True, max_image_pixels=2_999_999) as engine:
+        assert await refusal(opening(engine, data)) == "too_many_pixels"
+
+
+async def test_embeddings_of_images_read_differently_have_different_names() -> None:
+    data, names = jpeg(scene(160, 120)[0]), set()
+    for reduced in (False, True):
+        async with running(GatedModel(), reduced_jpeg=reduced) as engine:
+            image = await opened(engine, data)
+            names.add(image.entry.key.fingerprint)
+            assert await joined(engine, data) is not None
+
+    assert names == {"fake-1", "fake-1-reduced"}
 
 
 async def test_progress_runs_from_waiting_to_encode() -> None:

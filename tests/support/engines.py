@@ -23,7 +23,7 @@ from server.engine.models.base import (
 )
 from server.engine.observer import Observer
 from server.engine.queue import DecodeKind
-from server.engine.types import DecodeRequest, Logits, MaskResult, Prompt, RgbImage, Want
+from server.engine.types import DecodeRequest, Logits, MaskResult, Prompt, RgbImage, Size, Want
 from server.errors import WireError
 from server.rle import Rle
 
@@ -31,6 +31,7 @@ EMBEDDING_BYTES = 128 * 128 * 4
 SETTINGS = EngineSettings(
     cache_bytes=8 * EMBEDDING_BYTES,
     max_image_pixels=1_000_000,
+    reduced_jpeg=False,
     request_timeout_s=20.0,
     open_timeout_s=30.0,
     device_timeout_s=30.0,
@@ -85,9 +86,11 @@ class GatedModel(FakeModel):
         self.batches: list[int] = []
         self.threads: set[int] = set()
 
-    def encode(self, image: RgbImage) -> Generator[float, None, Embedding]:
+    def encode(
+        self, image: RgbImage, size: Size | None = None
+    ) -> Generator[float, None, Embedding]:
         self.encodes_begun += 1
-        steps = super().encode(image)
+        steps = super().encode(image, size)
         while True:
             self.threads.add(threading.get_ident())
             self.encoding.go_through()

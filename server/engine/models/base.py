@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from server.engine.closeup import Window
 from server.engine.models.painting import Token
-from server.engine.types import DecodeRequest, RgbImage
+from server.engine.types import DecodeRequest, RgbImage, Size
 
 __all__ = [
     "CloseUpLogits",
@@ -84,6 +84,10 @@ class Model(Protocol):
         """Longest side in pixels the encoder sees; prompts are scaled to it."""
 
     @property
+    def needed_side(self) -> int:
+        """Longest side in pixels that an image needs: of a larger one nothing more is used."""
+
+    @property
     def logits_size(self) -> int:
         """Side of the low-resolution logits; 256 for every SAM."""
 
@@ -91,10 +95,16 @@ class Model(Protocol):
     def fingerprint(self) -> str:
         """Names the weights and the preprocessing: embeddings of equal fingerprints are equal."""
 
-    def encode(self, image: RgbImage) -> Generator[float, None, Embedding]:
+    def encode(
+        self, image: RgbImage, size: Size | None = None
+    ) -> Generator[float, None, Embedding]:
         """Encode in steps of about 25 ms, yielding the fraction done; return the embedding.
 
         Closing the generator early abandons the work.
+
+        Args:
+            image: the image, or a copy of it with fewer pixels.
+            size: of the image itself if that is a copy; prompts will be in its pixels.
 
         Raises:
             OutOfMemoryError: the device had no room.

@@ -28,7 +28,7 @@ from server.engine.models.prompts import LENGTHS, OUTPUT_TOKENS
 from server.engine.models.simple import Row
 from server.engine.models.tiny import TinyEncoder
 from server.engine.models.upstream import ImageEncoderViT, Sam
-from server.engine.types import DecodeRequest, Logits, Prompt, RgbImage, Want
+from server.engine.types import DecodeRequest, Logits, Prompt, RgbImage, Size, Want
 from server.geometry import Frame
 
 __all__ = ["SamModel", "resize_beside"]
@@ -81,6 +81,11 @@ class SamModel:
         return self._input_size
 
     @property
+    def needed_side(self) -> int:
+        """The input's: every image is resized to it."""
+        return self._input_size
+
+    @property
     def logits_size(self) -> int:
         """Side of the low-resolution logits."""
         return self._logits_size
@@ -90,9 +95,16 @@ class SamModel:
         """Names the weights and the numbers they are computed in."""
         return self._fingerprint
 
-    def encode(self, image: RgbImage) -> Generator[float, None, Embedding]:
-        """Encode HxWx3 RGB in steps of about 25 ms, yielding the fraction done."""
-        with contextlib.closing(self._encode(image)) as steps:
+    def encode(
+        self, image: RgbImage, size: Size | None = None
+    ) -> Generator[float, None, Embedding]:
+        """Encode HxWx3 RGB in steps of about 25 ms, yielding the fraction done.
+
+        `size` is the image's own where HxW is that of a copy with fewer pixels.
+        """
+        width, height = size or (image.shape[1], image.shape[0])
+        frame = Frame(width, height, self._input_size)
+        with contextlib.closing(self._encode(image, frame)) as steps:
             while True:
                 try:
                     fraction = _advance(steps)
@@ -101,16 +113,15 @@ class SamModel:
                     return embedding
                 yield fraction
 
-    def _encode(self, image: RgbImage) -> Generator[float, None, Embedding]:
-        height, width = image.shape[:2]
-        resized = yield from resize_beside(image, Frame(width, height, self._input_size))
+    def _encode(self, image: RgbImage, frame: Frame) -> Generator[float, None, Embedding]:
+        resized = yield from resize_beside(image, frame)
         pixels = self._normalised(resized).to(self._dtype)
         encoded = yield from self._encoder.steps(pixels)
-        return self._embedding(self._decoder.store(encoded), image)
+        return self._embedding(self._decoder.store(encoded), image, frame)
 
-    def _embedding(self, stored: Tensor, image: RgbImage) -> Embedding:
-        height, width = image.shape[:2]
-        return Embedding(stored, width, height, stored.nbytes)
+    def _embedding(self, stored: Tensor, image: RgbImage, frame: Frame) -> Embedding:
+        del image  # for models that keep something of it
+        return Embedding(stored, frame.width, frame.height, stored.nbytes)
 
     def _normalised(self, image: RgbImage) -> Tensor:
         pixels = torch.from_numpy(image).to(self._device).permute(2, 0, 1).unsqueeze(0)
@@ -162,7 +173,8 @@ class SamModel:
     ) -> tuple[Embedding, DecodeRequest]:
         """A request whose tokens fill a row of this length, on a blank image."""
         black = np.zeros((1, 1, 3), np.uint8)
-        embedding = self._embedding(self._decoder.store(self._blank), black)
+        frame = Frame(1, 1, self._input_size)
+        embedding = self._embedding(self._decoder.store(self._blank), black, frame)
         prompt = Prompt(points=((0.0, 0.0, 1),) * (length - OUTPUT_TOKENS - 1))
         side = 4 * self._blank.shape[-1]
         logits: Logits | None = np.zeros((side, side), dtype=np.float16) if prior else None

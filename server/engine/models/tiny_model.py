@@ -34,6 +34,7 @@ from server.engine.models.sam import SamModel
 from server.engine.models.simple import Row
 from server.engine.models.tiny import Tiny
 from server.engine.types import DecodeRequest, RgbImage
+from server.geometry import Frame
 
 __all__ = ["PICTURE_SIDE", "TinyModel"]
 
@@ -79,10 +80,15 @@ class TinyModel(SamModel):
         self._closeup = channels_last(tiny.closeup.to(device, dtype))
         self._grid: int = tiny.sam.prompt_encoder.image_embedding_size[0]
 
-    def _embedding(self, stored: Tensor, image: RgbImage) -> Embedding:
-        height, width = image.shape[:2]
-        picture = _shrunk(image)
-        return Embedding(_Features(stored, picture), width, height, stored.nbytes + picture.nbytes)
+    @property
+    def needed_side(self) -> int:
+        """The input's, or the kept copy's, whichever is longer."""
+        return max(self.input_size, PICTURE_SIDE)
+
+    def _embedding(self, stored: Tensor, image: RgbImage, frame: Frame) -> Embedding:
+        picture = _shrunk(image, frame)
+        nbytes = stored.nbytes + picture.nbytes
+        return Embedding(_Features(stored, picture), frame.width, frame.height, nbytes)
 
     def _row(self, embedding: Embedding, request: DecodeRequest) -> Row:
         frame = self._frame(embedding)
@@ -173,11 +179,10 @@ def _ordered(
     return Decoded(answer.logits[order], scores[order], tuple(closeups[at] for at in order))
 
 
-def _shrunk(image: RgbImage) -> RgbImage:
-    """The image, its longest side no longer than `PICTURE_SIDE`."""
-    height, width = image.shape[:2]
-    scale = PICTURE_SIDE / max(height, width)
+def _shrunk(image: RgbImage, frame: Frame) -> RgbImage:
+    """The image of this frame, its longest side no longer than `PICTURE_SIDE`."""
+    scale = PICTURE_SIDE / max(frame.height, frame.width)
     if scale >= 1:
         return image
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    size = (max(1, round(frame.width * scale)), max(1, round(frame.height * scale)))
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -102,6 +102,19 @@ def test_an_embedding_names_the_images_size_and_its_own(sam: Sam, photo: RgbImag
     assert embedding.nbytes == 2 * channels * grid[0] * grid[1]
 
 
+def test_a_copy_with_fewer_pixels_lies_where_the_image_itself_would(official_sam: Sam) -> None:
+    model = served(official_sam)
+    assert model.needed_side == model.input_size == 320
+    copy = np.random.default_rng(0).integers(0, 256, (167, 501, 3), dtype=np.uint8)
+    embedding = run_steps(model.encode(copy, (1001, 333)))
+    assert (embedding.width, embedding.height) == (1001, 333)
+    frame = Frame(1001, 333, 320)
+    assert frame.model_height != Frame(501, 167, 320).model_height
+    resized = run_steps(resize_beside(copy, frame))
+    expected = run_steps(model.encode(resized))
+    assert torch.equal(torch.as_tensor(embedding.features), torch.as_tensor(expected.features))
+
+
 def test_float32_embeddings_stay_exact_and_reduced_ones_take_half(
     tiny_sam: Sam, photo: RgbImage
 ) -> None:

@@ -154,6 +154,14 @@ def test_an_embedding_counts_the_copy_of_the_image(tiny_sam: Sam, photo: RgbImag
     )
 
 
+def test_of_a_copy_with_fewer_pixels_it_keeps_what_it_would_of_the_image(tiny_sam: Sam) -> None:
+    model = served(tiny_sam, dtype=torch.bfloat16)
+    assert model.needed_side == PICTURE_SIDE
+    embedding = run_steps(model.encode(np.zeros((481, 642, 3), np.uint8), (1283, 961)))
+    assert (embedding.width, embedding.height) == (1283, 961)
+    assert embedding.nbytes == 2 * 128 * 16 * 16 + 479 * PICTURE_SIDE * 3
+
+
 def test_an_answer_that_is_no_number_is_an_arithmetic_error(tiny_sam: Sam, photo: RgbImage) -> None:
     network = second_look(trained=True)
     network.out.weight.data.fill_(float("nan"))
