@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from server.engine.models.base import Decoded
-from server.engine.models.folding import Read, Write, gather, spread
+from server.engine.models.folding import Gather, Read, Scale, Write, spread
 from server.engine.models.graphs import Core, GraphedCore, capture_cuda
 from server.engine.models.prompts import (
     KINDS,
@@ -36,7 +36,6 @@ from server.engine.models.prompts import (
 from server.engine.models.simple import Row
 from server.engine.models.upstream import (
     Attention,
-    LayerNorm2d,
     MaskDecoder,
     PromptEncoder,
     Sam,
@@ -155,7 +154,8 @@ class _PriorEmbedding(nn.Module):
     """What an earlier mask adds to an embedding that already holds the no-mask embedding.
 
     Upstream's convolutions have kernel = stride = 2, so that each position of the embedding takes
-    in 4x4 logits and no others: they are put beside each other, and all the rest are products.
+    in 4x4 logits and no others: they are brought together, and all the rest are products. Channels,
+    which are few, come first: every step then runs along the positions.
     """
 
     def __init__(self, encoder: PromptEncoder) -> None:
@@ -163,25 +163,26 @@ class _PriorEmbedding(nn.Module):
         shrink, norm, activation, shrink_again, norm_again, activation_again, widen = (
             encoder.mask_downscaling
         )
-        self.steps = nn.Sequential(
-            gather(shrink),
-            _channels_last(norm),
-            copy.deepcopy(activation),
-            nn.Flatten(-2),
-            gather(shrink_again),
-            _channels_last(norm_again),
-            copy.deepcopy(activation_again),
-            gather(widen),
+        self.shrink, self.norm, self.activation = (
+            Gather(shrink, centred=True),
+            Scale(norm),
+            activation,
         )
-        self.steps[-1].bias.data -= encoder.no_mask_embed.weight.data[0]
+        self.shrink_again, self.norm_again = Gather(shrink_again, centred=True), Scale(norm_again)
+        self.activation_again = activation_again
+        self.widen = Gather(widen)
+        self.widen.bias.data -= encoder.no_mask_embed.weight.data.t()
 
     def forward(self, masks: Tensor) -> Tensor:
         """Bx4hx4w logits to BxNxC."""
         batch, height, width = masks.shape
         # Row and column, each as: position, half, quarter.
         blocks = masks.view(batch, height // 4, 2, 2, width // 4, 2, 2)
-        blocks = blocks.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, -1, 4, 4)
-        dense: Tensor = self.steps(blocks)
+        quarters = blocks.permute(0, 3, 6, 2, 5, 1, 4).reshape(batch, 4, -1)
+        halves = self.activation(self.norm.over_rows(self.shrink(quarters)))
+        halves = halves.view(batch, 4 * halves.shape[1], -1)
+        whole = self.activation_again(self.norm_again.over_rows(self.shrink_again(halves)))
+        dense: Tensor = self.widen(whole).transpose(1, 2)
         return dense
 
 
@@ -205,9 +206,9 @@ class _Core(nn.Module):
         self.channels_a_position: int = 16 * decoder.output_upscaling[3].out_channels
         grow, norm, activation, grow_again, activation_again = decoder.output_upscaling
         self.grow = nn.Sequential(
-            spread(grow),
+            spread(grow, centred=True),
             nn.Unflatten(-1, (4, grow.out_channels)),
-            _channels_last(norm),
+            Scale(norm),
             copy.deepcopy(activation),
             spread(grow_again),
             nn.Unflatten(-1, (4, grow_again.out_channels)),
@@ -248,15 +249,12 @@ class _Core(nn.Module):
     def _masks(self, keys: Tensor, filters: Tensor) -> Tensor:
         """Cut BxMxC' filters' masks out of the features, in picture order."""
         height, width = self.grid
-        columns = filters.transpose(1, 2)
         parts = torch.split(keys, self._positions_at_a_time(keys), dim=1)
-        cut = [torch.bmm(self.grow(part).flatten(1, 3), columns) for part in parts]
+        cut = [torch.bmm(filters, self.grow(part).flatten(1, 3).transpose(1, 2)) for part in parts]
         # Block order: row, column, then row and column in the 2x2 of the first spread, then of
         # the second. Picture order: all the rows, then all the columns.
-        blocks = torch.cat(cut, dim=1).view(-1, height, width, 2, 2, 2, 2, filters.shape[1])
-        return blocks.permute(0, 7, 1, 3, 5, 2, 4, 6).reshape(
-            -1, filters.shape[1], 4 * height, 4 * width
-        )
+        blocks = torch.cat(cut, dim=2).view(*filters.shape[:2], height, width, 2, 2, 2, 2)
+        return blocks.permute(0, 1, 2, 4, 6, 3, 5, 7).flatten(5).flatten(2, 4)
 
     def _positions_at_a_time(self, keys: Tensor) -> int:
         batch, count, _ = keys.shape
@@ -332,10 +330,3 @@ def _attend(
     mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     out: Tensor = attention.out_proj(mixed.transpose(1, 2).flatten(2))
     return out
-
-
-def _channels_last(norm: LayerNorm2d) -> nn.LayerNorm:
-    """Upstream's LayerNorm2d for features whose channels come last."""
-    layer_norm = nn.LayerNorm(len(norm.weight), eps=norm.eps)
-    layer_norm.load_state_dict(norm.state_dict())
-    return layer_norm

@@ -171,11 +171,15 @@ class SamModel:
     def _rehearsal(
         self, length: int, want: Want, *, prior: bool
     ) -> tuple[Embedding, DecodeRequest]:
-        """A request whose tokens fill a row of this length, on a blank image."""
-        black = np.zeros((1, 1, 3), np.uint8)
-        frame = Frame(1, 1, self._input_size)
+        """A request whose tokens fill a row of this length, on a blank image.
+
+        It has a small box, so that a model which looks closely at small things does so.
+        """
+        side = self.needed_side
+        black, frame = np.zeros((side, side, 3), np.uint8), Frame(side, side, self._input_size)
         embedding = self._embedding(self._decoder.store(self._blank), black, frame)
-        prompt = Prompt(points=((0.0, 0.0, 1),) * (length - OUTPUT_TOKENS - 1))
+        box = (0.0, 0.0, side / 8, side / 8)
+        prompt = Prompt(points=((0.0, 0.0, 1),) * (length - OUTPUT_TOKENS - 2), box=box)
         side = 4 * self._blank.shape[-1]
         logits: Logits | None = np.zeros((side, side), dtype=np.float16) if prior else None
         return embedding, DecodeRequest(prompt, want, logits)

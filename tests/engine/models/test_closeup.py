@@ -1,7 +1,7 @@
 import torch
 
-from server.engine.closeup import CELLS, PLANES
-from server.engine.models.closeup import CONTEXT_CELLS, LOGITS_PLANE, CloseUp
+from server.engine.closeup import CELLS, LOGITS_PLANE, PLANES
+from server.engine.models.closeup import CONTEXT_CELLS, CloseUp
 from server.engine.models.layers import fold_norms
 
 

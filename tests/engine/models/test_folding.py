@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from server.engine.models.folding import Read, Write, gather, spread
-from server.engine.models.upstream import Attention
+from server.engine.models.folding import Gather, Read, Scale, Write, spread
+from server.engine.models.upstream import Attention, LayerNorm2d
 
 
 def attention(heads: int, downsample_rate: int) -> Attention:
@@ -73,11 +73,37 @@ def test_a_gathering_equals_the_convolution(side: int) -> None:
     torch.manual_seed(0)
     convolution = nn.Conv2d(4, 6, side, side).requires_grad_(requires_grad=False)
     x = torch.randn(1, 4, 2 * side, 3 * side)
-    blocks = x.view(4, 2, side, 3, side).permute(1, 3, 2, 4, 0).flatten(2)
-    expected = convolution(x)[0].permute(1, 2, 0)
-    torch.testing.assert_close(gather(convolution)(blocks), expected)
+    blocks = x.view(4, 2, side, 3, side).permute(0, 2, 4, 1, 3).reshape(1, 4 * side**2, 6)
+    torch.testing.assert_close(Gather(convolution)(blocks), convolution(x).flatten(2))
+
+
+def trained_norm(channels: int) -> LayerNorm2d:
+    norm = LayerNorm2d(channels).requires_grad_(requires_grad=False)
+    norm.weight.uniform_(0.5, 1.5)
+    norm.bias.uniform_(-0.5, 0.5)
+    return norm
+
+
+@torch.no_grad()
+def test_a_centred_gathering_needs_only_the_scale_of_its_norm() -> None:
+    torch.manual_seed(2)
+    convolution, norm = nn.Conv2d(1, 6, 2, 2), trained_norm(6)
+    x = torch.randn(3, 1, 8, 4)
+    blocks = x.view(3, 4, 2, 2, 2).permute(0, 2, 4, 1, 3).reshape(3, 4, 8)
+    found = Scale(norm).over_rows(Gather(convolution, centred=True)(blocks))
+    torch.testing.assert_close(found, norm(convolution(x)).flatten(2))
+
+
+@torch.no_grad()
+def test_a_centred_spread_needs_only_the_scale_of_its_norm() -> None:
+    torch.manual_seed(3)
+    convolution, norm = nn.ConvTranspose2d(6, 5, kernel_size=2, stride=2), trained_norm(5)
+    image = torch.randn(1, 6, 3, 4)
+    blocks = spread(convolution, centred=True)(image.permute(0, 2, 3, 1)).view(1, 3, 4, 2, 2, 5)
+    found = Scale(norm)(blocks).permute(0, 5, 1, 3, 2, 4).reshape(1, 5, 6, 8)
+    torch.testing.assert_close(found, norm(convolution(image)))
 
 
 def test_a_convolution_whose_inputs_overlap_is_not_gathered() -> None:
     with pytest.raises(ValueError, match="stride"):
-        gather(nn.Conv2d(4, 6, 3, 1))
+        Gather(nn.Conv2d(4, 6, 3, 1))

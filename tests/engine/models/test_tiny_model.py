@@ -116,6 +116,23 @@ def test_candidates_come_in_the_order_of_the_second_looks_verdict(
         assert one.window == plain.closeups[at].window
 
 
+def test_warming_up_takes_the_second_look_too(
+    tiny_sam: Sam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = served(tiny_sam)
+    taken: list[int] = []
+    second = model._closeup
+
+    def counted(seen: torch.Tensor, *more: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        taken.append(len(seen))
+        logits, scores = second(seen, *more)
+        return logits, scores
+
+    monkeypatch.setattr(model, "_closeup", counted)
+    assert model.warm_up(max_decode_ms=0.0) == 1
+    assert {1, 3} <= set(taken)
+
+
 def test_no_mask_leaves_its_box(tiny_sam: Sam, photo: RgbImage) -> None:
     everything = second_look(trained=True)
     torch.nn.init.constant_(torch.as_tensor(everything.out.bias), 9.0)
