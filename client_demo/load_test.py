@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> None:
 async def _measure(arguments: argparse.Namespace) -> Report:
     report = Report()
     pictures = Pictures(arguments.photo)
-    for name in arguments.scenario or ["clicks", "hovers"]:
+    for name in _scenarios(arguments):
         limit_ms = arguments.limit_ms if arguments.sweep else None
         section = Section(SCENARIOS[name], limit_ms)
         plan = Plan(
@@ -184,7 +184,22 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     others = ("server", "scenario", "sweep", "peer", "plot")
     if arguments.soak and any(getattr(arguments, other) for other in others):
         parser.error(f"--soak starts a server of its own and goes with none of {', '.join(others)}")
+    if arguments.max_kib_an_open is not None and not arguments.soak:
+        parser.error("--max-kib-an-open is measured in a soak: it needs --soak")
+    if arguments.max_slowdown is not None and not _tells_slowdowns(arguments):
+        names = ", ".join(name for name, one in SCENARIOS.items() if one.companion is not None)
+        parser.error(f"--max-slowdown is measured in plain runs: it needs --scenario of {names}")
     return arguments
+
+
+def _tells_slowdowns(arguments: argparse.Namespace) -> bool:
+    """Whether in every scenario asked for somebody is measured alone, then in company."""
+    companions = [SCENARIOS[name].companion for name in _scenarios(arguments)]
+    return not (arguments.soak or arguments.sweep or None in companions)
+
+
+def _scenarios(arguments: argparse.Namespace) -> list[str]:
+    return arguments.scenario or ["clicks", "hovers"]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -88,7 +88,7 @@ class App:
         self._connections: dict[str, Connection] = {}
         self._uploads = UploadBudget(settings.max_uploads_bytes)
         self.start_s = 0.0
-        """Loading the model and warming it up took; 0 until ready."""
+        """Seconds that loading and warming up took; 0 until ready."""
         self._add_gauges()
 
     async def drain(self) -> None:
@@ -126,8 +126,12 @@ class App:
             self.failed.set()
             return
         self.start_s = time.monotonic() - started_at
-        told = (self.engine.model.name, __version__, self.start_s)
-        _log.info("ready: model=%s version=%s start_s=%.1f", *told)
+        _log.info(
+            "ready: model=%s version=%s start_s=%.1f",
+            self.engine.model.name,
+            __version__,
+            self.start_s,
+        )
         await self.engine.lost.wait()
         self._hang_up_all("the device was lost")
         self.failed.set()

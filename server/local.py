@@ -66,11 +66,11 @@ def segment_here(
         ValueError: the prompt does not lie in the photo.
     """
     enough = model.needed_side if reduced_jpeg else None
-    pixels = images.read(photo.read_bytes(), max_pixels, side=enough)
-    width, height = pixels.size
+    image = images.read(photo.read_bytes(), max_pixels, side=enough)
+    width, height = image.size
     prompt = _in_pixels(prompt, width, height) if normalized else prompt
     _check(prompt, width, height)
-    embedding = run_steps(model.encode(pixels.rgb, pixels.size), progress)
+    embedding = run_steps(model.encode(image.rgb, image.size), progress)
     lone_point = len(prompt.points) == 1 and prompt.box is None
     request = DecodeRequest(prompt, "best" if lone_point else "single")
     [decoded] = model.decode([(embedding, request)])

@@ -70,10 +70,13 @@ _KEPT_EMBEDDINGS = 32
 class LockedModel:
     """A model, and the one thread that uses it."""
 
-    def __init__(self, load: Callable[[], Model], max_decode_ms: float) -> None:
+    def __init__(
+        self, load: Callable[[], Model], max_decode_ms: float, *, reduced_jpeg: bool
+    ) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="lock")
         self._embeddings: dict[str, Embedding] = {}
         self.model = self._thread.submit(load).result()
+        self._enough = self.model.needed_side if reduced_jpeg else None
         self._thread.submit(lambda: self.model.warm_up(max_decode_ms)).result()
 
     async def run(self, work: Callable[[], _T]) -> _T:
@@ -84,9 +87,8 @@ class LockedModel:
         """Bytes to embedding, in one piece; the last few are kept, as such servers do."""
         digest = hashlib.sha256(data).hexdigest()
         if digest not in self._embeddings:
-            self._embeddings[digest] = run_steps(
-                self.model.encode(images.decode(data, _MAX_PIXELS))
-            )
+            image = images.read(data, _MAX_PIXELS, side=self._enough)
+            self._embeddings[digest] = run_steps(self.model.encode(image.rgb, image.size))
         if len(self._embeddings) > _KEPT_EMBEDDINGS:
             del self._embeddings[next(iter(self._embeddings))]
         return self._embeddings[digest]
@@ -272,7 +274,9 @@ def main() -> None:
     listener = bind(settings)
     listener.listen()  # from here on connections wait for us
     _err(f"samwire peer lock: http://127.0.0.1:{listener.getsockname()[1]}")
-    locked = LockedModel(lambda: _load(settings), settings.max_decode_ms)
+    locked = LockedModel(
+        lambda: _load(settings), settings.max_decode_ms, reduced_jpeg=settings.reduced_jpeg
+    )
     _err(f"ready: model={locked.model.name}")
     server_of(locked).run(sockets=[listener])
 

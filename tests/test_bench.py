@@ -15,6 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from rich.progress import Progress
 from torch.nn import functional as F  # noqa: N812 - everywhere
 from typer.testing import CliRunner
 
@@ -30,6 +31,7 @@ from server.bench.floor import (
     floor_of,
     official_click,
 )
+from server.bench.harness import Options, _Harness
 from server.bench.pictures import KINDS, Picture, pictures
 from server.bench.roundtrip import ServerFailedError, measure_trips, running_server
 from server.bench.stages import (
@@ -41,12 +43,14 @@ from server.bench.stages import (
     session_bytes,
 )
 from server.bench.weights import official_decoder, write_random_checkpoint
+from server.config import Settings
 from server.engine import images
 from server.engine.fake import FakeModel
 from server.engine.models.base import Decoded, Embedding, Model
 from server.engine.models.catalog import load_model
 from server.engine.models.sam import SamModel
 from server.engine.types import DecodeRequest
+from tests.support.engines import SeeingModel
 from tests.support.pictures import jpeg, scene
 from tests.support.running_server import RunningServer
 
@@ -224,6 +228,17 @@ def test_a_picture_opened_at_a_reduced_scale_keeps_its_size(small: Picture) -> N
         FakeModel(), small, resize=None, synchronize=nothing, count=1, tick=nothing, side=40
     )
     assert (embedding.width, embedding.height) == (320, 240)
+
+
+@pytest.mark.parametrize(("reduced", "seen"), [(False, (960, 1280, 3)), (True, (480, 640, 3))])
+def test_the_pictures_are_opened_at_the_scale_that_is_set(
+    seen: tuple[int, ...], *, reduced: bool
+) -> None:
+    settings = Settings(model="fake", threads=1, reduced_jpeg=reduced)
+    options = Options(settings, "its own", count=1, warm_up=1, quick=True, photo=None)
+    model = SeeingModel()
+    _Harness(options, Progress())._stages(model, Picture(jpeg(scene(1280, 960)[0]), 1280, 960))
+    assert set(model.seen) == {seen}
 
 
 def test_the_operations_of_a_product_are_counted_exactly_and_its_bytes_once() -> None:

@@ -60,6 +60,7 @@ def test_a_photo_read_at_a_reduced_scale_is_asked_about_in_its_own_pixels(
     full = json.loads(run(app, arguments).stdout)
     monkeypatch.setenv("SAMWIRE_REDUCED_JPEG", "1")
     reduced = json.loads(run(app, arguments).stdout)
+    assert reduced["rle"]["counts"] != full["rle"]["counts"]  # it was read at a reduced scale
     assert reduced["rle"]["size"] == full["rle"]["size"] == [899, 1201]
     assert reduced["bbox"] == pytest.approx(full["bbox"], abs=3)
 

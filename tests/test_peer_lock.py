@@ -7,17 +7,19 @@ import pytest
 from server.engine.fake import FakeModel
 from server.peer_lock import LockedModel, server_of
 from server.protocol import Close, Done, MaskReply, Opened, Segment, Send
+from tests.support.engines import SeeingModel
 from tests.support.pictures import jpeg, scene
 from tests.support.running_server import RunningServer
 from tests.support.wire import Wire, wire
 
 PHOTO = jpeg(scene(320, 240)[0])
+LARGE = jpeg(scene(1280, 960)[0])
 POINT, OTHER = (86.0, 108.0, 1), (120.0, 108.0, 0)
 
 
 @pytest.fixture
 async def url() -> AsyncIterator[str]:
-    server = server_of(LockedModel(FakeModel, max_decode_ms=30.0))
+    server = server_of(LockedModel(FakeModel, 30.0, reduced_jpeg=False))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         yield f"ws://127.0.0.1:{listener.getsockname()[1]}/v1/ws"
@@ -47,6 +49,18 @@ async def test_it_answers_what_the_server_answers(peer: Wire, fake: RunningServe
     assert (opened.width, opened.height) == (320, 240)
     assert [reply.rle for reply in replies] == [reply.rle for reply in expected]
     assert [reply.prior for reply in replies] == [None, replies[0].id]
+
+
+@pytest.mark.parametrize(("reduced", "seen"), [(False, (960, 1280, 3)), (True, (480, 640, 3))])
+def test_a_jpeg_is_read_at_the_scale_that_the_server_reads_it_at(
+    seen: tuple[int, ...], *, reduced: bool
+) -> None:
+    model = SeeingModel()
+
+    embedding = LockedModel(lambda: model, 30.0, reduced_jpeg=reduced).encode(LARGE)
+
+    assert model.seen == [seen]
+    assert (embedding.width, embedding.height) == (1280, 960)
 
 
 async def test_it_supersedes_nothing_and_keeps_the_order(peer: Wire) -> None:

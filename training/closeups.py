@@ -185,10 +185,11 @@ class _FirstLook:
         stored = torch.stack([self._stored[owner].float() for owner in owners])
         grids = stored.transpose(1, 2).unflatten(2, (self._grid, self._grid))
         around: Tensor = down[:, None] @ grids @ across[:, None].transpose(2, 3)
-        return around.clone()
+        return around
 
 
 _first_look = functools.cache(_FirstLook.of)
+"""Once for each learner: its first look stays as it is."""
 
 
 def _best(planes: NDArray[np.float32], target: Mask) -> int:

@@ -266,7 +266,7 @@ def prompt_loss(
 
 def _edges(prompts: Prompts, side: int) -> Tensor:
     """Mx1 x side x side: no logit may be above them. As in serving, answers end at their box."""
-    edges = np.full((len(prompts.targets), 1, side, side), EDGE_LOGIT**2, np.float32)
+    edges = np.full((len(prompts.targets), 1, side, side), np.inf, np.float32)
     for m, (points, labels) in enumerate(zip(prompts.points, prompts.labels, strict=True)):
         share = share_of_box(prompt_tokens(points, labels, round(side * prompts.stride)), side)
         if share is not None:

@@ -140,11 +140,12 @@ class Run:
         if self.args.fresh_closeup:
             trained = ("sam.", "grouping.")
         kept = {name: value for name, value in weights.items() if name.startswith(trained)}
-        missing, _ = self.learner.load_state_dict(kept, strict=False)
+        missing, unknown = self.learner.load_state_dict(kept, strict=False)
         # A shipped file has all but the head that only training uses.
         lost = [name for name in missing if name.startswith(trained) and "grouping." not in name]
-        if lost or len(kept) > len(self.learner.state_dict()):
-            raise ValueError(f"{self.args.init} is of another architecture: no {lost[:3]}")
+        if lost or unknown:
+            text = f"{self.args.init} is of another architecture: no {lost}, but {unknown}"
+            raise ValueError(text)
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.learner.load_state_dict(state["learner"])

@@ -14,7 +14,7 @@ import numpy as np
 from client_demo.client import connect
 from client_demo.load.pictures import Pictures
 
-__all__ = ["LEAST_OPENS", "SETTINGS", "Sample", "Soaked", "kib_an_open", "soak"]
+__all__ = ["LEAST_OPENS", "SETTINGS", "Sample", "Soaked", "slope_kib", "soak"]
 
 LEAST_OPENS = 100  # fewer would make a line of noise
 _SAMPLES = 100
@@ -49,8 +49,8 @@ class Soaked:
 
     @property
     def kib_an_open(self) -> float:
-        """See `kib_an_open`."""
-        return kib_an_open(self.samples)
+        """What an open leaves behind."""
+        return slope_kib(self.samples)
 
     def lines(self) -> list[str]:
         """For people."""
@@ -97,8 +97,8 @@ async def soak(
                     yield Sample(done, resident_bytes())
 
 
-def kib_an_open(samples: Sequence[Sample]) -> float:
-    """The slope of the line of least squares through the samples after the first fifth."""
+def slope_kib(samples: Sequence[Sample]) -> float:
+    """KiB an open: of the line of least squares through the samples after the first fifth."""
     settled = _settled(samples)
     opens = np.array([sample.opens for sample in settled], np.float64)
     resident = np.array([sample.resident_bytes for sample in settled], np.float64)

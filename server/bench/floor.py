@@ -12,6 +12,8 @@ What there is to do is counted while it is done once (`Work`):
   once, as it is stored; and the answer (logits, or embedding), written once. What is made on the
   way is taken to stay in a cache. Weights may stay there too, from one click to the next: a floor
   of bytes can then be undercut, and so can any in numbers the device does not multiply natively.
+  Memory is known by its address alone: what is freed meanwhile and used again for something else
+  is taken for what it was at first, and so counted too much or too little.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -143,7 +145,10 @@ def _median_ms(work: Callable[[], object], synchronize: Callable[[], None]) -> f
 
 def counted(work: Callable[[], _T], written: Callable[[_T], int]) -> Work:
     """Do `work` and count it; `written` says how many bytes its answer has."""
-    with FlopCounterMode(display=False, custom_mapping=_UNCOUNTED) as operations, _Reads() as reads:
+    with (
+        FlopCounterMode(display=False, custom_mapping=_COUNTED_HERE) as operations,
+        _Reads() as reads,
+    ):
         answer = work()
     return Work(operations.get_total_flops(), reads.nbytes + written(answer))
 
@@ -224,4 +229,4 @@ def _attention_operations(
 
 
 # torch counts attention on GPUs and knows nothing of the CPU's.
-_UNCOUNTED = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_operations}  # noqa: SLF001
+_COUNTED_HERE = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_operations}  # noqa: SLF001

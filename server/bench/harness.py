@@ -53,7 +53,7 @@ _BUSY = 0.5  # load average from which on figures are not to be trusted
 _DECODE_WARM_UP = 20  # rounds at most
 _MODEL_STAGES = ("prompt", "decode", "resize", "rle")
 """What a click costs without a server."""
-_Limits = Mapping[torch.dtype, Limits]
+_LimitsByDtype = Mapping[torch.dtype, Limits]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class _Harness:
         report |= self._encoders(taken[0], limits[self._dtype])
         return report
 
-    def _limits(self) -> _Limits:
+    def _limits(self) -> _LimitsByDtype:
         """By dtype, those that something is measured in."""
         dtypes = {torch.float32, self._dtype}
         with self._bar("the machine's limits", len(dtypes)):
@@ -162,7 +162,7 @@ class _Harness:
         }
 
     def _in_process(
-        self, load: Callable[[], Model], taken: tuple[Picture, ...], limits: _Limits
+        self, load: Callable[[], Model], taken: tuple[Picture, ...], limits: _LimitsByDtype
     ) -> Report:
         """The model lives in here alone: the server needs its memory afterwards."""
         settings = self._options.settings
@@ -272,7 +272,7 @@ class _Harness:
         wire = picture["round_trip"]["first"]["wire_bytes"]
         return {"mask_wire_bytes": wire["median"], "mask_wire_bytes_detail": wire}
 
-    def _decoders(self, picture: Picture, limits: _Limits) -> Report:
+    def _decoders(self, picture: Picture, limits: _LimitsByDtype) -> Report:
         warm_up = min(_DECODE_WARM_UP, self._options.warm_up)
         rounds = warm_up + self._options.decode_pairs
         with self._bar("decoders in turn", rounds) as tick:

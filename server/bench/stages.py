@@ -23,7 +23,15 @@ from server.engine import images, masks
 from server.engine.models.base import Embedding, Model
 from server.engine.models.prompts import stack_prompts
 from server.engine.queue import Queue
-from server.engine.types import DecodeRequest, Logits, Mask, MaskResult, Pixels, RgbImage, Timings
+from server.engine.types import (
+    DecodeRequest,
+    Logits,
+    Mask,
+    MaskResult,
+    ReadImage,
+    RgbImage,
+    Timings,
+)
 from server.geometry import Frame
 from server.protocol import (
     FEATURES,
@@ -176,12 +184,12 @@ def open_stages(
         laps.end("digest")
         images.check(picture.data, images.MAX_PIXELS)
         laps.end("header")
-        pixels = images.read(picture.data, images.MAX_PIXELS, side=side)
+        image = images.read(picture.data, images.MAX_PIXELS, side=side)
         laps.end("pixels")
-        embedding, steps_ms = _encode(model, pixels, synchronize)
+        embedding, steps_ms = _encode(model, image, synchronize)
         laps.end("encode")
         if resize is not None:
-            laps.split("encode", "resize", time_ms(partial(resize, pixels.rgb)))
+            laps.split("encode", "resize", time_ms(partial(resize, image.rgb)))
         if number:
             samples.add({stage: laps.ms.get(stage, 0.0) for stage in OPEN_STAGES})
             longest.append(max(steps_ms))
@@ -191,10 +199,10 @@ def open_stages(
 
 
 def _encode(
-    model: Model, pixels: Pixels, synchronize: Callable[[], None]
+    model: Model, image: ReadImage, synchronize: Callable[[], None]
 ) -> tuple[Embedding, list[float]]:
     """The embedding, and the milliseconds of each step."""
-    steps = model.encode(pixels.rgb, pixels.size)
+    steps = model.encode(image.rgb, image.size)
     steps_ms: list[float] = []
     while True:
         laps = Laps()

@@ -22,6 +22,7 @@ from server.engine.types import RgbImage
 __all__ = [
     "BOX_PLANE",
     "CELLS",
+    "LOGITS_PLANE",
     "PLANES",
     "Window",
     "blend",
@@ -39,7 +40,8 @@ PLANES = 9
 """What is seen: red, green, blue, the earlier logits, the box, included and excluded clicks, and
 what the colours say for the earlier logits and for the prompt alone (`colours`)."""
 
-BOX_PLANE, INCLUDE_PLANE, EXCLUDE_PLANE, EVIDENCE_PLANE, PROMPT_EVIDENCE_PLANE = range(4, 9)
+LOGITS_PLANE, BOX_PLANE, INCLUDE_PLANE, EXCLUDE_PLANE = range(3, 7)
+EVIDENCE_PLANE, PROMPT_EVIDENCE_PLANE = 7, 8
 
 BOX_MARGIN, MASK_MARGIN = 1.3, 1.5
 """Side of the window against the longest side of the box, or of the first look's mask."""
@@ -141,7 +143,7 @@ def look(pixels: RgbImage, window: Window, logits: Field, tokens: Sequence[Token
     seen = np.zeros((CELLS, CELLS, PLANES), np.float32)
     seen[:, :, :3] = (pixels - MEAN) / STD
     first = enlarge(np.clip(logits, -LOGIT_LIMIT, LOGIT_LIMIT), window)
-    seen[:, :, 3] = first / 2
+    seen[:, :, LOGITS_PLANE] = first / 2
     placed = window.place(tokens)
     box = share_of_box(placed, CELLS)
     if box is not None:
@@ -150,8 +152,9 @@ def look(pixels: RgbImage, window: Window, logits: Field, tokens: Sequence[Token
     for x, y, label in placed:
         if label in {EXCLUDE, INCLUDE}:
             distance = _distance(x, y)
-            seen[distance <= CLICK_CELLS, INCLUDE_PLANE if label else EXCLUDE_PLANE] = 2.0
-            if label == INCLUDE:
+            plane = INCLUDE_PLANE if label == INCLUDE else EXCLUDE_PLANE
+            seen[distance <= CLICK_CELLS, plane] = 2.0
+            if label == INCLUDE:  # wider: a colour is more than the spot that was hit
                 near_clicks[distance <= 2 * CLICK_CELLS] = 1.0
     cube = ColourCube(pixels)
     chance = (1 / (1 + np.exp(-first))).astype(np.float32)

@@ -22,6 +22,7 @@ LEAST_SPREAD = 3.0
 DOUBT = 4.0
 """Pixels counted on both sides of every colour before any is looked at."""
 LIMIT = 3.0
+"""Of the evidence: what is rare on one side is not certain."""
 
 Field = NDArray[np.float32]
 
@@ -31,7 +32,7 @@ class ColourCube:
 
     def __init__(self, pixels: RgbImage) -> None:
         colours = pixels.reshape(-1, 3).astype(np.float32)
-        colours -= np.full(len(colours), 1 / len(colours), np.float32) @ colours
+        colours -= colours.mean(axis=0)
         spread, axes = np.linalg.eigh(colours.T @ colours / len(colours))
         order = np.argsort(spread)[::-1]
         width = 2 * REACH * np.maximum(np.sqrt(np.maximum(spread[order], 0.0)), LEAST_SPREAD)

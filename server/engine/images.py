@@ -25,7 +25,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from server.engine.types import Pixels, RgbImage, Size
+from server.engine.types import ReadImage, RgbImage, Size
 from server.errors import WireError
 
 __all__ = ["FORMATS", "MAX_PIXELS", "check", "decode", "read"]
@@ -64,7 +64,7 @@ _START_OF_SCAN = re.compile(rb"\xff\xda")
 
 
 def check(data: bytes, max_pixels: int) -> None:
-    """Refuse by the header alone what `decode` would refuse by it.
+    """Refuse by the header alone what `read` would refuse by it.
 
     Raises:
         WireError: `bad_image` or `too_many_pixels`.
@@ -81,7 +81,7 @@ def decode(data: bytes, max_pixels: int) -> RgbImage:
     return read(data, max_pixels).rgb
 
 
-def read(data: bytes, max_pixels: int, *, side: int | None = None) -> Pixels:
+def read(data: bytes, max_pixels: int, *, side: int | None = None) -> ReadImage:
     """Read the pixels, upright: all of them, or of a JPEG fewer if that is enough.
 
     Args:
@@ -101,8 +101,9 @@ def read(data: bytes, max_pixels: int, *, side: int | None = None) -> Pixels:
             image.load()
             orientation = _orientation(image)
             upright = _upright(image, orientation)
+            # Pillow turns a TIFF itself as it loads it: what was read whole tells its own size.
             size = _turned(stored, orientation) if reduced else upright.size
-            return Pixels(np.array(_to_rgb(upright)), size)
+            return ReadImage(np.array(_to_rgb(upright)), size)
         except MemoryError:
             text = "there is no memory for this image now"
             raise WireError("overload", text, retry_after=1.0) from None

@@ -19,7 +19,7 @@ from server.engine.jobs import CacheKey, DecodeJob, EncodeJob, OpenImage, Progre
 from server.engine.models.base import Embedding, Model
 from server.engine.observer import Observer
 from server.engine.queue import Queue
-from server.engine.types import Pixels
+from server.engine.types import ReadImage
 from server.errors import WireError
 
 __all__ = ["Opens"]
@@ -210,14 +210,14 @@ class Opens:
         job.wait_ms = (started_at - job.queued_at) * 1e3
         job.tell("decode", 0.0)
 
-        def read() -> Pixels | None:
+        def read() -> ReadImage | None:
             # What was given up while it waited must not keep others waiting.
             if not self._wanted(job):
                 return None
             return images.read(job.data, self._max_pixels, side=self._enough)
 
         try:
-            pixels = await self._off_loop(read)
+            image = await self._off_loop(read)
         except WireError as refused:
             self._fail_reading(job, refused)
         # A fault of ours in one image must not keep those behind it waiting.
@@ -226,8 +226,8 @@ class Opens:
             self._fail_reading(job, WireError("internal", "this image could not be read"))
         else:
             job.decode_ms = (time.monotonic() - started_at) * 1e3
-            if pixels is not None and self._wanted(job):
-                job.steps = self._model.encode(pixels.rgb, pixels.size)
+            if image is not None and self._wanted(job):
+                job.steps = self._model.encode(image.rgb, image.size)
         job.reading = False
         self._read_next()
 

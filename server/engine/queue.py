@@ -1,9 +1,9 @@
 """Who goes next on the device: the policy, without torch or asyncio.
 
 Rules of this file:
-- click > hover > encode > prefetch. But what decodes took of the device while an encode waited is
-  owed to it: it gets as much before the next hover, so that no load makes an open more than twice
-  as long, and one step of it before the next click, so that a click never waits for two.
+- click > hover > encode > prefetch. But what decodes took of the device while an encode (or a
+  prefetch) could have had it is owed to it, and paid before the next hover: hovers, however many,
+  make an open no more than twice as long. Before a click at most `CLICK_WAITS_S` of it are paid.
 - Round robin over sessions inside a class: who was served last goes last. A session keeps its turn
   when a newer prompt takes an older one's place: else a restless pointer would never be served.
 - Clicks form a batch, hovers fill its free places; a batch is closed when the device is free for
@@ -18,9 +18,14 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-__all__ = ["Batch", "DecodeKind", "EncodeStep", "Queue"]
+__all__ = ["CLICK_WAITS_S", "MOST_OWED_S", "Batch", "DecodeKind", "EncodeStep", "Queue"]
 
 DecodeKind = Literal["click", "hover"]
+
+CLICK_WAITS_S = 0.02
+"""For steps that are owed; the one under way then is finished."""
+MOST_OWED_S = 0.25
+"""Clicks without pause run up debts; hovers, which pay them, should not freeze for it."""
 
 Job = TypeVar("Job", bound=Hashable)
 Encode = TypeVar("Encode", bound=Hashable)
@@ -85,8 +90,11 @@ class Queue(Generic[Job, Encode]):
         self._encodes: deque[Encode] = deque()
         self._prefetches: deque[Encode] = deque()
         self._owed_s = 0.0
-        """Of the device, to the encode at the head."""
-        self._last_was_a_step = False
+        """Of the device, to the encode at the head; below 0 when its last step took more."""
+        self._could_step = False
+        """When the device was last given something to do."""
+        self._stepped_s = 0.0
+        """Since the last batch."""
 
     def push(self, session: Hashable, kind: DecodeKind, job: Job) -> None:
         """Let a decode wait."""
@@ -108,6 +116,8 @@ class Queue(Generic[Job, Encode]):
 
     def finish_encode(self, encode: Encode) -> None:
         """The encode is done, failed or no longer wanted; harmless when repeated."""
+        if self.encodes[:1] == (encode,):
+            self._owed_s = 0.0
         for waiting in (self._encodes, self._prefetches):
             if encode in waiting:
                 waiting.remove(encode)
@@ -134,23 +144,29 @@ class Queue(Generic[Job, Encode]):
             encode_ready: whether the encode at the head has its pixels already.
         """
         encode = next(iter(self.encodes), None) if encode_ready else None
+        self._could_step = encode is not None
         if encode is not None and self._encode_goes_first():
-            self._last_was_a_step = True
             return EncodeStep(encode)
-        self._last_was_a_step = False
         jobs = self._lanes["click"].take(self.max_batch)
         jobs += self._lanes["hover"].take(self.max_batch - len(jobs))
         return Batch(tuple(jobs)) if jobs else None
 
     def spent(self, work: Batch[Job] | EncodeStep[Encode], seconds: float) -> None:
         """Tell how long the device took for what `next` gave."""
-        owed_s = self._owed_s + (seconds if isinstance(work, Batch) else -seconds)
-        # What decodes take while none waits is taken from nobody; alone it saves nothing up.
-        self._owed_s = max(0.0, owed_s) if self.encodes else 0.0
+        if isinstance(work, Batch):
+            self._stepped_s = 0.0
+            # What is taken while no encode is ready for it is taken from nobody.
+            if self._could_step:
+                self._owed_s = min(self._owed_s + seconds, MOST_OWED_S)
+            return
+        self._stepped_s += seconds
+        self._owed_s -= seconds
+        if not self.decodes_waiting:  # alone with the device it saves nothing up
+            self._owed_s = max(0.0, self._owed_s)
 
     def _encode_goes_first(self) -> bool:
         if not self.decodes_waiting:
             return True
-        if self._last_was_a_step and self._lanes["click"]:
+        if self._lanes["click"] and self._stepped_s >= CLICK_WAITS_S:
             return False
         return self._owed_s > 0

@@ -16,9 +16,9 @@ __all__ = [
     "Logits",
     "Mask",
     "MaskResult",
-    "Pixels",
     "Point",
     "Prompt",
+    "ReadImage",
     "RgbImage",
     "Size",
     "Timings",
@@ -45,7 +45,7 @@ Want = Literal["single", "best", "all"]
 
 
 @dataclass(frozen=True, slots=True)
-class Pixels:
+class ReadImage:
     """An image that was read, upright."""
 
     rgb: RgbImage

@@ -135,6 +135,35 @@ def test_a_soak_goes_with_nothing_that_it_would_ignore(
     assert "--soak starts a server of its own" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "ignoring",
+    [
+        [],
+        ["--scenario", "clicks"],
+        ["--scenario", "beside_opens", "--scenario", "clicks"],
+        ["--scenario", "beside_opens", "--sweep"],
+        ["--soak", "100"],
+    ],
+    ids=" ".join,
+)
+def test_a_slowdown_goes_with_nothing_that_would_ignore_it(
+    ignoring: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--max-slowdown", "2", *ignoring) == 2
+
+    said = " ".join(capsys.readouterr().err.split())
+    assert "needs --scenario of beside_opens, beside_greedy, opens_beside_hovers" in said
+
+
+@pytest.mark.parametrize("ignoring", [[], ["--scenario", "clicks"], ["--sweep"]], ids=" ".join)
+def test_growth_goes_with_nothing_that_would_ignore_it(
+    ignoring: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--max-kib-an-open", "0.5", *ignoring) == 2
+
+    assert "--max-kib-an-open is measured in a soak" in capsys.readouterr().err
+
+
 def test_a_soak_too_short_for_a_line_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--soak", "99") == 2
 

@@ -1,6 +1,7 @@
 """Starting, stopping, and who may connect."""
 
 import asyncio
+import re
 import signal
 import socket
 import subprocess
@@ -33,6 +34,9 @@ def test_health_and_metrics_answer(fake: RunningServer) -> None:
     status, text = get(f"{fake.http}/metrics")
     assert status == 200
     assert "samwire_sessions_active" in text
+    start_s = re.search(r"^samwire_start_seconds (\S+)$", text, re.MULTILINE)
+    assert start_s is not None
+    assert float(start_s[1]) > 0
 
 
 async def test_sigterm_drains_closes_with_1012_and_exits_with_0() -> None:

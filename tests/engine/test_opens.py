@@ -1,6 +1,5 @@
 import asyncio
 import hashlib
-from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -8,13 +7,12 @@ import pytest
 from server import rle
 from server.engine.engine import Engine
 from server.engine.jobs import OpenImage
-from server.engine.models.base import Embedding
-from server.engine.types import RgbImage, Size
 from server.errors import WireError
 from tests.support.engines import (
     EMBEDDING_BYTES,
     GatedModel,
     Progress,
+    SeeingModel,
     SmallMemory,
     ask,
     opened,
@@ -256,21 +254,12 @@ async def test_a_failed_encode_is_told_to_all_and_not_cached() -> None:
 
 
 async def test_a_jpeg_read_at_a_reduced_scale_is_opened_and_clicked_at_its_own_size() -> None:
-    seen: list[tuple[int, ...]] = []
-
-    class Seeing(GatedModel):
-        def encode(
-            self, image: RgbImage, size: Size | None = None
-        ) -> Generator[float, None, Embedding]:
-            seen.append(image.shape)
-            return super().encode(image, size)
-
-    data = jpeg(scene(2000, 1500)[0])
-    async with running(Seeing(), reduced_jpeg=True, max_image_pixels=3_000_000) as engine:
+    model, data = SeeingModel(), jpeg(scene(2000, 1500)[0])
+    async with running(model, reduced_jpeg=True, max_image_pixels=3_000_000) as engine:
         image = await opened(engine, data)
         result = await ask(engine, image, (1900.0, 1400.0)).result()
 
-    assert seen == [(750, 1000, 3)]  # 375 x 500 would be less than the fake's 512
+    assert model.seen == [(750, 1000, 3)]  # 375 x 500 would be less than the fake's 512
     assert (image.width, image.height) == (2000, 1500)
     assert result.masks[0].size == (1500, 2000)
     mask = rle.decode(rle.Rle(size=(1500, 2000), counts=result.masks[0].counts))

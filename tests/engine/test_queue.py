@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.engine.queue import Batch, DecodeKind, EncodeStep, Queue
+from server.engine.queue import (
+    CLICK_WAITS_S,
+    MOST_OWED_S,
+    Batch,
+    DecodeKind,
+    EncodeStep,
+    Queue,
+)
 
 Clicks = Iterable[tuple[str, str]]
 
@@ -54,10 +61,36 @@ def test_clicks_go_before_hovers_hovers_before_encodes_and_those_before_prefetch
     assert [*order, _in_short(waiting.next())] == ["click", "hover", "+open", "+prefetch"]
 
 
-def test_between_clicks_an_encode_gets_one_step() -> None:
+def test_between_clicks_an_encode_gets_as_long_as_the_last_one_took() -> None:
     waiting = queue(clicks=[("a", f"c{i}") for i in range(3)])
     waiting.push_encode("open", prefetch=False)
-    assert batches(waiting, 6) == ["c0", "+open", "c1", "+open", "c2", "+open"]
+    assert batches(waiting, 7) == ["c0", "+open", "+open", "c1", "+open", "+open", "c2"]
+
+
+def test_a_click_waits_no_longer_than_it_may_however_much_is_owed() -> None:
+    waiting = queue(hovers=[("a", "h0"), ("a", "h1")])
+    waiting.push_encode("open", prefetch=False)
+    slow = waiting.next()
+    assert slow is not None
+    waiting.spent(slow, 0.2)
+    waiting.push("b", "click", "c0")
+    steps = int(CLICK_WAITS_S / 0.01)
+    assert batches(waiting, steps + 1) == ["+open"] * steps + ["c0"]
+
+
+@given(batch_s=st.floats(0.001, 1.0), clicks=st.integers(1, 100))
+def test_what_clicks_owe_to_an_encode_never_freezes_hovers_for_long(
+    batch_s: float, clicks: int
+) -> None:
+    waiting = queue(clicks=[("a", f"c{i}") for i in range(clicks)], hovers=[("b", "h")])
+    waiting.push_encode("open", prefetch=False)
+    frozen_s = 0.0
+    while waiting.decodes_waiting:
+        work = waiting.next()
+        assert work is not None
+        waiting.spent(work, 0.01 if isinstance(work, EncodeStep) else batch_s)
+        frozen_s = frozen_s + 0.01 if isinstance(work, EncodeStep) else 0.0
+        assert frozen_s <= MOST_OWED_S + 0.01 + 1e-6
 
 
 @pytest.mark.parametrize("prefetch", [False, True])
@@ -84,19 +117,27 @@ def test_under_ceaseless_hovers_an_open_takes_at_most_twice_as_long(
     assert taken_s["hover"] <= taken_s["open"] + batch_s + 1e-6
 
 
-def test_a_click_goes_before_all_that_hovers_owe_to_an_encode_but_for_one_step() -> None:
-    waiting = queue(hovers=[("a", "h0"), ("a", "h1")])
+def test_a_step_longer_than_what_was_owed_is_taken_off_what_will_be() -> None:
+    waiting = queue(hovers=[("a", f"h{i}") for i in range(5)])
     waiting.push_encode("open", prefetch=False)
-    assert batches(waiting, 2) == ["h0", "+open"]
-    waiting.push("b", "click", "c0")
-    assert batches(waiting, 1) == ["c0"]
+    turns = [_in_short(_turn(waiting, step_s=0.05)) for _ in range(6)]
+    assert turns == ["h0", "+open", "h1", "h2", "+open", "h3"]
+
+
+def test_what_was_owed_to_one_encode_is_not_owed_to_the_next() -> None:
+    waiting = queue(hovers=[("a", "h0"), ("a", "h1")])
+    waiting.push_encode("one", prefetch=False)
+    waiting.push_encode("two", prefetch=False)
+    assert batches(waiting, 1) == ["h0"]
+    waiting.finish_encode("one")
+    assert batches(waiting, 2) == ["h1", "+two"]
 
 
 def test_batches_before_an_encode_came_are_not_owed_to_it() -> None:
     waiting = queue(clicks=[("a", f"c{i}") for i in range(6)])
     batches(waiting, 4)
     waiting.push_encode("open", prefetch=False)
-    assert batches(waiting, 3) == ["c4", "+open", "c5"]
+    assert batches(waiting, 4) == ["c4", "+open", "+open", "c5"]
 
 
 def test_an_encode_alone_saves_nothing_up() -> None:
@@ -111,8 +152,13 @@ def test_an_encode_alone_saves_nothing_up() -> None:
 def test_an_encode_whose_pixels_are_not_read_yet_holds_nothing_up() -> None:
     waiting = queue(clicks=[("a", "c0"), ("a", "c1"), ("a", "c2")])
     waiting.push_encode("open", prefetch=False)
-    assert [_in_short(waiting.next(encode_ready=False)) for _ in range(4)] == ["c0", "c1", "c2", ""]
-    assert batches(waiting, 1) == ["+open"]
+    for expected in ("c0", "c1", "c2", ""):
+        work = waiting.next(encode_ready=False)
+        assert _in_short(work) == expected
+        if work is not None:
+            waiting.spent(work, 0.02)
+    waiting.push("a", "hover", "h0")
+    assert batches(waiting, 2) == ["h0", "+open"], "what it could not have had is not owed to it"
 
 
 # Fairness

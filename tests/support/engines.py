@@ -117,6 +117,20 @@ class GatedModel(FakeModel):
         return super().decode(batch)
 
 
+class SeeingModel(FakeModel):
+    """Remembers the shapes of the pixels it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[int, ...]] = []
+
+    def encode(
+        self, image: RgbImage, size: Size | None = None
+    ) -> Generator[float, None, Embedding]:
+        self.seen.append(image.shape)
+        return super().encode(image, size)
+
+
 class SmallMemory(GatedModel):
     """Fails beyond `fits` prompts at once, and at the encode steps named; counts leaked arrays."""
 

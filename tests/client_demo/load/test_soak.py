@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from client_demo.load.pictures import Pictures
 from client_demo.load.server_metrics import scrape
-from client_demo.load.soak import Sample, kib_an_open, soak
+from client_demo.load.soak import Sample, slope_kib, soak
 from tests.support.running_server import RunningServer
 
 MIB = 1 << 20
@@ -16,19 +16,19 @@ MIB = 1 << 20
 def test_the_slope_of_a_straight_line_is_found(slope: float, first: int) -> None:
     samples = [Sample(n, first + round(1024 * slope * n)) for n in range(100, 10_001, 100)]
 
-    assert kib_an_open(samples) == pytest.approx(slope, abs=1e-3)
+    assert slope_kib(samples) == pytest.approx(slope, abs=1e-3)
 
 
 def test_what_grows_while_the_cache_fills_is_left_out() -> None:
     samples = [Sample(n, min(n, 1900) * MIB) for n in range(100, 10_001, 100)]
 
-    assert kib_an_open(samples) == pytest.approx(0.0, abs=1e-6)
+    assert slope_kib(samples) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_a_jump_half_way_is_growth() -> None:
     samples = [Sample(n, (100 if n < 6000 else 200) * MIB) for n in range(100, 10_001, 100)]
 
-    assert kib_an_open(samples) > 0.5
+    assert slope_kib(samples) > 0.5
 
 
 async def test_every_image_is_new_clicked_once_and_sessions_come_and_go(
