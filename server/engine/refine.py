@@ -1,7 +1,8 @@
 """Masks drawn to the image's own edges: GrabCut in a close-up, started from what the model knows.
 
 A network's outlines are blunt where the colours are plain. Colour models, fitted inside and outside
-the mask, redraw what the model is unsure of; where it was clicked is certain.
+the mask, redraw what the model is unsure of; where it was clicked is certain. Without a click nothing
+is, and the network, which has seen the colours too, knows better.
 Close-ups are small, so the time it takes is bounded. Pure: numpy and cv2, no torch.
 """
 
@@ -38,7 +39,8 @@ def refine(pixels: RgbImage, logits: Field, tokens: Sequence[Token]) -> Field:
         logits: cells x cells.
         tokens: the prompt, in shares of the close-up.
     """
-    drawn = _redrawn(pixels, logits, tokens)
+    clicked = any(label in {EXCLUDE, INCLUDE} for _, _, label in tokens)
+    drawn = _redrawn(pixels, logits, tokens) if clicked else logits
     share = share_of_box(tokens, len(logits))
     return drawn if share is None else hold(drawn, share)
 

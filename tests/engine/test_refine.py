@@ -6,6 +6,7 @@ from server.engine.models.painting import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LE
 from server.engine.refine import STRENGTH, refine
 
 CELLS = 96
+MIDDLE: list[Token] = [(0.5, 0.5, INCLUDE)]
 
 
 def scene() -> tuple[np.ndarray, np.ndarray]:
@@ -35,7 +36,13 @@ def test_a_blunt_mask_is_drawn_to_the_edge_of_the_colour() -> None:
     rgb, truth = scene()
     logits = blunt(truth, 5)
     assert iou(logits > 0, truth) < 0.75
-    assert iou(refine(rgb, logits, []) > 0, truth) > 0.97
+    assert iou(refine(rgb, logits, MIDDLE) > 0, truth) > 0.97
+
+
+def test_without_a_click_it_stays_as_it_is() -> None:
+    rgb, truth = scene()
+    logits = blunt(truth, 5)
+    np.testing.assert_array_equal(refine(rgb, logits, []), logits)
 
 
 def test_where_it_was_clicked_is_certain() -> None:
@@ -57,12 +64,12 @@ def test_an_empty_mask_and_a_full_one_stay_what_they_are() -> None:
     rgb, _ = scene()
     for value in (-3.0, 3.0):
         logits = np.full((CELLS, CELLS), value, np.float32)
-        assert np.array_equal(refine(rgb, logits, []), logits)
+        assert np.array_equal(refine(rgb, logits, [(0.5, 0.5, value > 0)]), logits)
 
 
 def test_the_same_mask_is_refined_alike_every_time() -> None:
     rgb, truth = scene()
-    one, two = (refine(rgb, blunt(truth, 4), []) for _ in range(2))
+    one, two = (refine(rgb, blunt(truth, 4), MIDDLE) for _ in range(2))
     assert np.array_equal(one, two)
 
 

@@ -124,13 +124,13 @@ class TinyModel(SamModel):
         """Of each look the close-up's logits and the IoU that is now predicted."""
         planes = [enlarge(one.logits, one.window) for one in looks]
         scores = np.array([one.score for one in looks], np.float32)
-        believed = [at for at, one in enumerate(looks) if trust(one.window) > 0]
+        trusts = [trust(one.window, one.tokens) for one in looks]
+        believed = [at for at, weight in enumerate(trusts) if weight > 0]
         if believed:
             second, judged = self._second([looks[at] for at in believed])
             for at, logits, score in zip(believed, second, judged, strict=True):
-                weight = trust(looks[at].window)
-                planes[at] = blend(planes[at], logits, weight)
-                scores[at] += weight * (score - scores[at])
+                planes[at] = blend(planes[at], logits, trusts[at])
+                scores[at] += trusts[at] * (score - scores[at])
         answered = [one.answered(plane) for one, plane in zip(looks, planes, strict=True)]
         return answered, scores
 

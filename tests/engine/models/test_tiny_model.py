@@ -84,7 +84,7 @@ def test_each_candidate_is_looked_at_where_its_own_mask_is(tiny_sam: Sam, photo:
         np.testing.assert_array_equal(one.pixels, cut(photo, one.window))
         near = enlarge(plane, one.window)
         limited = np.clip(near, -6, 6)
-        expected = blend(near, limited, trust(one.window))
+        expected = blend(near, limited, trust(one.window, tokens))
         clear = np.abs(near) < 5.5  # limited before it is enlarged, not after
         np.testing.assert_allclose(one.logits[clear], expected[clear], atol=0.05)
 
@@ -101,7 +101,7 @@ def test_a_second_look_changes_the_mask_and_not_what_is_remembered(
 def test_candidates_come_in_the_order_of_the_second_looks_verdict(
     tiny_sam: Sam, photo: RgbImage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tiny_model, "trust", lambda _window: 1.0)  # noise fills wide windows
+    monkeypatch.setattr(tiny_model, "trust", lambda *_: 1.0)  # noise fills wide windows
     contrary = second_look(trained=False)
     for parameter in contrary.judge.parameters():
         torch.nn.init.normal_(parameter, std=2.0)
