@@ -1,8 +1,8 @@
 """Masks drawn to the image's own edges: GrabCut in a close-up, started from what the model knows.
 
 A network's outlines are blunt where the colours are plain. Colour models, fitted inside and outside
-the mask, redraw what the model is unsure of; where it was clicked is certain. Without a click nothing
-is, and the network, which has seen the colours too, knows better.
+the mask, redraw what the model is unsure of; where it was clicked is certain. Without a click
+nothing is, and the network, which has seen the colours too, knows better.
 Close-ups are small, so the time it takes is bounded. Pure: numpy and cv2, no torch.
 """
 

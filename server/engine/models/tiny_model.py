@@ -116,8 +116,15 @@ class TinyModel(SamModel):
         closeups, scores = self._look_closely(looks)
         ends = accumulate((len(answer.logits) for answer in answers), initial=0)
         return [
-            _ordered(answer, closeups[start:end], scores[start:end])
-            for answer, (start, end) in zip(answers, pairwise(ends), strict=True)
+            replace(
+                answer,
+                closeups=tuple(closeups[start:end]),
+                # Candidates stay as the first look ranked them: it saw them whole.
+                scores=scores[start:end] if request.want == "single" else answer.scores,
+            )
+            for answer, (_, request), (start, end) in zip(
+                answers, batch, pairwise(ends), strict=True
+            )
         ]
 
     def _look_closely(self, looks: list[_Look]) -> tuple[list[CloseUpLogits], NDArray[np.float32]]:
@@ -169,14 +176,6 @@ def _look(
 ) -> _Look:
     window = window_around(logits, tokens, max(features.picture.shape[:2]))
     return _Look(features, window, cut(features.picture, window), tokens, logits, score)
-
-
-def _ordered(
-    answer: Decoded, closeups: list[CloseUpLogits], scores: NDArray[np.float32]
-) -> Decoded:
-    """The answer after the second look, best first."""
-    order = np.argsort(-scores, kind="stable")
-    return Decoded(answer.logits[order], scores[order], tuple(closeups[at] for at in order))
 
 
 def _shrunk(image: RgbImage, frame: Frame) -> RgbImage:
