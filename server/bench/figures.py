@@ -1,5 +1,6 @@
 """Times in milliseconds, and what is said of them: medians, 99th percentiles, ratios in pairs."""
 
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ __all__ = [
 ]
 
 _ROUNDED = 4  # digits after the point: tenths of a microsecond
+_SETTLE_S = 0.03  # between contestants
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +92,15 @@ def interleaved(
 ) -> dict[str, list[float]]:
     """Time each contestant once a round, so that a slow moment of the machine hits all alike.
 
-    Each round begins with another contestant: none always follows the same one.
+    The order is another one each round, and each lets the last one's helper threads fall asleep:
+    some runtimes' wait busily for the next call, and would slow whoever comes next.
     """
     names = list(contestants)
     times: dict[str, list[float]] = {name: [] for name in names}
+    orders = random.Random(0)
     for number in range(warm_up + rounds):
-        first = number % len(names)
-        for name in names[first:] + names[:first]:
+        for name in orders.sample(names, len(names)):
+            time.sleep(_SETTLE_S)
             taken_ms = time_ms(contestants[name])
             if number >= warm_up:
                 times[name].append(taken_ms)

@@ -7,7 +7,8 @@ Rules of this file:
 - Round robin over sessions inside a class: who was served last goes last. A session keeps its turn
   when a newer prompt takes an older one's place: else a restless pointer would never be served.
 - Clicks form a batch, hovers fill its free places; a batch is closed when the device is free for
-  it, so a lone click never waits for company.
+  it, so a lone click never waits for company. After `MOST_PASSED_OVER` batches without a place for
+  one a hover goes first: one session's clicks without end do not blind all others.
 - Encodes run one at a time, first come first served; a prefetch under way lets an open go first.
 
 The queue is used on the event loop only, so it needs no locks.
@@ -18,7 +19,15 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-__all__ = ["CLICK_WAITS_S", "MOST_OWED_S", "Batch", "DecodeKind", "EncodeStep", "Queue"]
+__all__ = [
+    "CLICK_WAITS_S",
+    "MOST_OWED_S",
+    "MOST_PASSED_OVER",
+    "Batch",
+    "DecodeKind",
+    "EncodeStep",
+    "Queue",
+]
 
 DecodeKind = Literal["click", "hover"]
 
@@ -26,6 +35,7 @@ CLICK_WAITS_S = 0.02
 """For steps that are owed; the one under way then is finished."""
 MOST_OWED_S = 0.25
 """Clicks without pause run up debts; hovers, which pay them, should not freeze for it."""
+MOST_PASSED_OVER = 4
 
 Job = TypeVar("Job", bound=Hashable)
 Encode = TypeVar("Encode", bound=Hashable)
@@ -95,6 +105,8 @@ class Queue(Generic[Job, Encode]):
         """When the device was last given something to do."""
         self._stepped_s = 0.0
         """Since the last batch."""
+        self._passed_over = 0
+        """Batches in a row in which a hover that waited found no place."""
 
     def push(self, session: Hashable, kind: DecodeKind, job: Job) -> None:
         """Let a decode wait."""
@@ -147,9 +159,12 @@ class Queue(Generic[Job, Encode]):
         self._could_step = encode is not None
         if encode is not None and self._encode_goes_first():
             return EncodeStep(encode)
-        jobs = self._lanes["click"].take(self.max_batch)
-        jobs += self._lanes["hover"].take(self.max_batch - len(jobs))
-        return Batch(tuple(jobs)) if jobs else None
+        clicks, hovers = self._lanes["click"], self._lanes["hover"]
+        due = hovers.take(1) if self._passed_over >= MOST_PASSED_OVER else []
+        jobs = due + clicks.take(self.max_batch - len(due))
+        more = hovers.take(self.max_batch - len(jobs))
+        self._passed_over = 0 if due or more or not hovers else self._passed_over + 1
+        return Batch((*jobs, *more)) if jobs or more else None
 
     def spent(self, work: Batch[Job] | EncodeStep[Encode], seconds: float) -> None:
         """Tell how long the device took for what `next` gave."""

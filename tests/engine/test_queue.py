@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from server.engine.queue import (
     CLICK_WAITS_S,
     MOST_OWED_S,
+    MOST_PASSED_OVER,
     Batch,
     DecodeKind,
     EncodeStep,
@@ -167,6 +168,12 @@ def test_an_encode_whose_pixels_are_not_read_yet_holds_nothing_up() -> None:
 def test_sessions_take_turns() -> None:
     waiting = queue(clicks=[("a", "a0"), ("a", "a1"), ("a", "a2"), ("b", "b0"), ("c", "c0")])
     assert batches(waiting, 5) == ["a0", "b0", "c0", "a1", "a2"]
+
+
+def test_one_sessions_clicks_without_end_do_not_keep_another_from_its_hovers() -> None:
+    waiting = queue(clicks=[("a", f"c{i}") for i in range(20)], hovers=[("b", "h0"), ("b", "h1")])
+    order = batches(waiting, 2 * MOST_PASSED_OVER + 2)
+    assert [order.index("h0"), order.index("h1")] == [MOST_PASSED_OVER, 2 * MOST_PASSED_OVER + 1]
 
 
 def test_who_was_served_last_goes_last() -> None:

@@ -36,6 +36,7 @@ from server.engine.models.prompts import (
 from server.engine.models.simple import Row
 from server.engine.models.upstream import (
     Attention,
+    LayerNorm2d,
     MaskDecoder,
     PromptEncoder,
     Sam,
@@ -179,9 +180,9 @@ class _PriorEmbedding(nn.Module):
         # Row and column, each as: position, half, quarter.
         blocks = masks.view(batch, height // 4, 2, 2, width // 4, 2, 2)
         quarters = blocks.permute(0, 3, 6, 2, 5, 1, 4).reshape(batch, 4, -1)
-        halves = self.activation(self.norm.over_rows(self.shrink(quarters)))
+        halves = self.activation(self.norm(self.shrink(quarters)))
         halves = halves.view(batch, 4 * halves.shape[1], -1)
-        whole = self.activation_again(self.norm_again.over_rows(self.shrink_again(halves)))
+        whole = self.activation_again(self.norm_again(self.shrink_again(halves)))
         dense: Tensor = self.widen(whole).transpose(1, 2)
         return dense
 
@@ -206,9 +207,9 @@ class _Core(nn.Module):
         self.channels_a_position: int = 16 * decoder.output_upscaling[3].out_channels
         grow, norm, activation, grow_again, activation_again = decoder.output_upscaling
         self.grow = nn.Sequential(
-            spread(grow, centred=True),
+            spread(grow),
             nn.Unflatten(-1, (4, grow.out_channels)),
-            Scale(norm),
+            _channels_last(norm),
             copy.deepcopy(activation),
             spread(grow_again),
             nn.Unflatten(-1, (4, grow_again.out_channels)),
@@ -330,3 +331,10 @@ def _attend(
     mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     out: Tensor = attention.out_proj(mixed.transpose(1, 2).flatten(2))
     return out
+
+
+def _channels_last(norm: LayerNorm2d) -> nn.LayerNorm:
+    """Upstream's LayerNorm2d for features whose channels come last."""
+    layer_norm = nn.LayerNorm(len(norm.weight), eps=norm.eps)
+    layer_norm.load_state_dict(norm.state_dict())
+    return layer_norm

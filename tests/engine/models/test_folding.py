@@ -90,18 +90,8 @@ def test_a_centred_gathering_needs_only_the_scale_of_its_norm() -> None:
     convolution, norm = nn.Conv2d(1, 6, 2, 2), trained_norm(6)
     x = torch.randn(3, 1, 8, 4)
     blocks = x.view(3, 4, 2, 2, 2).permute(0, 2, 4, 1, 3).reshape(3, 4, 8)
-    found = Scale(norm).over_rows(Gather(convolution, centred=True)(blocks))
+    found = Scale(norm)(Gather(convolution, centred=True)(blocks))
     torch.testing.assert_close(found, norm(convolution(x)).flatten(2))
-
-
-@torch.no_grad()
-def test_a_centred_spread_needs_only_the_scale_of_its_norm() -> None:
-    torch.manual_seed(3)
-    convolution, norm = nn.ConvTranspose2d(6, 5, kernel_size=2, stride=2), trained_norm(5)
-    image = torch.randn(1, 6, 3, 4)
-    blocks = spread(convolution, centred=True)(image.permute(0, 2, 3, 1)).view(1, 3, 4, 2, 2, 5)
-    found = Scale(norm)(blocks).permute(0, 5, 1, 3, 2, 4).reshape(1, 5, 6, 8)
-    torch.testing.assert_close(found, norm(convolution(image)))
 
 
 def test_a_convolution_whose_inputs_overlap_is_not_gathered() -> None:
