@@ -1,6 +1,5 @@
 """Times in milliseconds, and what is said of them: medians, 99th percentiles, ratios in pairs."""
 
-import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -97,9 +96,9 @@ def interleaved(
     """
     names = list(contestants)
     times: dict[str, list[float]] = {name: [] for name in names}
-    orders = random.Random(0)
+    orders = np.random.default_rng(0)
     for number in range(warm_up + rounds):
-        for name in orders.sample(names, len(names)):
+        for name in (names[at] for at in orders.permutation(len(names))):
             time.sleep(_SETTLE_S)
             taken_ms = time_ms(contestants[name])
             if number >= warm_up:
