@@ -11,7 +11,7 @@ out here without making that image:
 - COCO's runs go down the columns: the places of those changes, in order, are the RLE.
 
 The cost is that of the mask's part of the model's input and the image's columns it covers, however
-many rows the image has. A close-up's logits are redrawn first (`refine`) and lie in a window of the
+many rows the image has. A close-up's logits go through `refine` first and lie in a window of the
 image; for the rest the same holds.
 """
 
