@@ -129,9 +129,9 @@ def _missed(arguments: argparse.Namespace, section: Section) -> list[str]:
     missed = []
     carried = section.capacity(OURS)
     annotators = carried.annotators if carried else 0
-    if annotators < arguments.min_annotators:
+    if arguments.min_annotators is not None and annotators < arguments.min_annotators:
         missed.append(f"{name}: {annotators} annotators < {arguments.min_annotators}")
-    if arguments.peer and arguments.min_ratio:
+    if arguments.min_ratio is not None:
         ratio = section.ratio(OURS, arguments.peer)
         if ratio is not None and ratio < arguments.min_ratio:
             missed.append(f"{name}: {ratio:.2f} x {arguments.peer} < {arguments.min_ratio:g} x")
@@ -189,6 +189,12 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     if arguments.max_slowdown is not None and not _tells_slowdowns(arguments):
         names = ", ".join(name for name, one in SCENARIOS.items() if one.companion is not None)
         parser.error(f"--max-slowdown is measured in plain runs: it needs --scenario of {names}")
+    if arguments.max_p99_ms is not None and (arguments.sweep or arguments.soak):
+        parser.error("--max-p99-ms is of a plain run; a sweep has --limit-ms")
+    if arguments.min_annotators is not None and not arguments.sweep:
+        parser.error("--min-annotators are those that a sweep finds: it needs --sweep")
+    if arguments.min_ratio is not None and not (arguments.sweep and arguments.peer):
+        parser.error("--min-ratio compares two sweeps: it needs --sweep and --peer")
     return arguments
 
 
@@ -231,7 +237,7 @@ def _parser() -> argparse.ArgumentParser:
     threshold = thresholds.add_argument
     threshold("--max-p99-ms", type=_seconds, help="of clicks, in a plain run")
     threshold("--max-slowdown", type=float, metavar="X", help="in company, in a plain run")
-    threshold("--min-annotators", type=int, default=0, metavar="N", help="carried in a sweep")
+    threshold("--min-annotators", type=_count, metavar="N", help="carried in a sweep")
     threshold("--min-ratio", type=float, metavar="X", help="clicks/s carried against the peer")
     threshold("--max-kib-an-open", type=float, metavar="KIB", help="in a soak")
     return parser

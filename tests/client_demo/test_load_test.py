@@ -155,6 +155,25 @@ def test_a_slowdown_goes_with_nothing_that_would_ignore_it(
     assert "needs --scenario of beside_opens, beside_greedy, opens_beside_hovers" in said
 
 
+@pytest.mark.parametrize(
+    ("threshold", "ignoring", "needed"),
+    [
+        ("--max-p99-ms", ["--sweep"], "a sweep has --limit-ms"),
+        ("--max-p99-ms", ["--soak", "100"], "is of a plain run"),
+        ("--min-annotators", [], "it needs --sweep"),
+        ("--min-annotators", ["--soak", "100"], "it needs --sweep"),
+        ("--min-ratio", ["--sweep"], "it needs --sweep and --peer"),
+        ("--min-ratio", ["--peer", "lock"], "it needs --sweep and --peer"),
+    ],
+)
+def test_no_threshold_goes_with_what_would_ignore_it(
+    threshold: str, ignoring: list[str], needed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(threshold, "2", *ignoring) == 2
+
+    assert needed in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.mark.parametrize("ignoring", [[], ["--scenario", "clicks"], ["--sweep"]], ids=" ".join)
 def test_growth_goes_with_nothing_that_would_ignore_it(
     ignoring: list[str], capsys: pytest.CaptureFixture[str]
