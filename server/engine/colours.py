@@ -31,16 +31,18 @@ class ColourCube:
     """Which cell of the colour cube each pixel of a picture falls into."""
 
     def __init__(self, pixels: RgbImage) -> None:
-        colours = pixels.reshape(-1, 3).astype(np.float32)
-        colours -= colours.mean(axis=0)
-        spread, axes = np.linalg.eigh(colours.T @ colours / len(colours))
+        # A row a channel: sums along it run through memory in order.
+        colours = pixels.reshape(-1, 3).T.astype(np.float32, order="C")
+        colours -= colours.mean(axis=1, keepdims=True)
+        spread, axes = np.linalg.eigh(colours @ colours.T / colours.shape[1])
         order = np.argsort(spread)[::-1]
         width = 2 * REACH * np.maximum(np.sqrt(np.maximum(spread[order], 0.0)), LEAST_SPREAD)
-        levels = np.array(LEVELS)
-        steps = (colours @ (axes[:, order] / width * levels).astype(np.float32)) + levels / 2
-        cells = np.clip(steps.astype(np.int32), 0, levels - 1)
+        levels = np.array(LEVELS, np.float32)[:, None]
+        turned = (axes[:, order] / width).T.astype(np.float32) * levels
+        steps = turned @ colours + levels / 2
+        cells = np.clip(steps, 0, levels - 1, out=steps).astype(np.intp)
         self._shape = pixels.shape[:2]
-        self._cells = np.ravel_multi_index(tuple(cells.T), LEVELS)
+        self._cells = np.ravel_multi_index(tuple(cells), LEVELS)
         self._counts = self._count(None)
 
     def evidence(self, inside: Field) -> Field:
