@@ -26,12 +26,12 @@ MIN_MASK_PIXELS = 8
 MAX_MASK_SHARE = 0.9
 
 REAL = {
-    "coco_union": 0.40,
-    "coco128_train": 0.38,
-    "minto_person": 0.09,
-    "feralcats": 0.07,
-    "facade_ahwang": 0.04,
-    "dsb2018": 0.02,
+    "coco_union": 0.48,
+    "coco128_train": 0.42,
+    "minto_person": 0.04,
+    "feralcats": 0.03,
+    "facade_ahwang": 0.02,
+    "dsb2018": 0.01,
 }
 BACKGROUNDS = ("clothing_cc0", "grocery")
 CUTOUTS = {
@@ -42,7 +42,7 @@ CUTOUTS = {
     "minto_person": 0.10,
 }
 
-MIXES = {"real": 0.72, "pasted": 0.08, "pasted_on_real": 0.13, "collage": 0.03, "regions": 0.04}
+MIXES = {"real": 0.82, "pasted": 0.03, "pasted_on_real": 0.10, "collage": 0.02, "regions": 0.03}
 """How often each kind of sample is made."""
 
 

@@ -33,6 +33,7 @@ from training.learner import (
     load_weights,
     save_checkpoint,
 )
+from training.muon import Muon
 from training.pool import Pool
 from training.prompting import draw_prompts, prompt_loss
 from training.ranks import average_gradients, run_ranks
@@ -46,6 +47,11 @@ PROMPTS = 4
 """Prompts an image in the prompting loss."""
 GROUPING_WEIGHT = 0.5
 """Of the grouping loss while the whole model trains."""
+
+DECAY = 0.05
+"""Of weights, a step at a rate of one."""
+LEAST_WIDTH = 16
+"""Inputs and outputs from which on a layer is Muon's."""
 
 PICTURE = 640
 """Side of the pictures that are looked at closely: that of most photos."""
@@ -97,6 +103,20 @@ def rate_at(progress: float, warm: float = 0.03, cool: float = 0.35) -> float:
     return min(1.0, max(0.0, 1 - progress) / max(cool, 1e-6))
 
 
+def choose_optimisers(learner: Learner, rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for matrices and convolutions; AdamW for norms, biases, embeddings and narrow layers."""
+    trained = [p for p in learner.parameters() if p.requires_grad]
+    wide = [p.ndim > 1 and min(len(p), p[0].numel()) >= LEAST_WIDTH for p in trained]
+    matrices = [p for p, is_wide in zip(trained, wide, strict=True) if is_wide]
+    rest = [p for p, is_wide in zip(trained, wide, strict=True) if not is_wide]
+    groups = [
+        {"params": [p for p in rest if p.ndim > 1], "weight_decay": DECAY},
+        {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    adam = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)
+    return [Muon(matrices, rate, weight_decay=DECAY), adam]
+
+
 def normalise(pixels: Pixels, rng: np.random.Generator) -> Tensor:
     """B x S x S x 3 bytes to Bx3xSxS floats, with a little more colour jitter."""
     x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
@@ -126,11 +146,7 @@ class Run:
             self.learner.train_only_closeup()
         else:
             self.learner.train_only_first_look()
-        trained = [p for p in self.learner.parameters() if p.requires_grad]
-        decayed = [p for p in trained if p.ndim > 1]
-        plain = [p for p in trained if p.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
-        self.optimiser = torch.optim.AdamW(groups, lr=args.rate, betas=(0.9, 0.98), fused=True)
+        self.optimisers = choose_optimisers(self.learner, args.rate)
         if state is not None:
             self._restore(state)
 
@@ -150,7 +166,8 @@ class Run:
     def _restore(self, state: dict[str, Any]) -> None:
         self.learner.load_state_dict(state["learner"])
         self.average.model.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(kept)
         self.seconds, self.step = state["seconds"], state["step"]
 
     def save(self) -> None:
@@ -160,7 +177,7 @@ class Run:
         state = {
             "learner": self.learner.state_dict(),
             "average": self.average.model.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "seconds": self.seconds,
             "step": self.step,
             "size": self.args.size,
@@ -193,18 +210,20 @@ class Run:
 
     def learn(self, pool: Pool, rate: float, rng: np.random.Generator) -> dict[str, float]:
         """One step of the optimiser."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            optimiser.zero_grad(set_to_none=True)
         pixels, masks = pool.draw(self.args.batch, rng)
         if rng.random() < 0.5:
             pixels, masks = pixels[:, :, ::-1].copy(), [m[:, :, ::-1] for m in masks]
         stage = STAGES[self.args.stage]
         loss, stats = stage(self.learner, pixels, masks, self.args.rounds, rng)
-        self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.seconds = average_gradients(self.learner, self._clock())
         torch.nn.utils.clip_grad_norm_(self.learner.parameters(), 1.0)
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            optimiser.step()
         if not self.rank:
             self.average.update(self.learner)
         self.step += 1
