@@ -30,7 +30,8 @@ FEWEST_CELLS = 8
 WHOLE = (0, 0, 0, 0)
 """A rectangle that is not looked at: the marks say what may be mask."""
 SAMPLE_STEP = 2
-"""Of the cells, one in so many each way is enough to begin the colour models with: half the time."""
+"""Of the cells, one in so many each way begins the colour models: all of them take as long again
+as the rest, for the same masks."""
 
 Field = NDArray[np.float32]
 
