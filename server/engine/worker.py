@@ -13,6 +13,9 @@ import gc
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from server.engine import masks
@@ -37,6 +40,14 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _TRIES = 3  # of one piece of work: as it is, with the cache emptied, with a session ended
+
+
+@dataclass(frozen=True, slots=True)
+class _Finishing:
+    """Decoded together; their masks are being finished."""
+
+    decode_ms: float
+    results: list[Future[MaskResult | None]]
 
 
 class Worker:
@@ -139,7 +150,6 @@ class Worker:
         jobs = [job for job in jobs if not job.ended]
         if not jobs:
             return
-        started_at = time.monotonic()
         decoded = await self._attempt(lambda: self._decode_batch(jobs))
         if isinstance(decoded, OutOfMemoryError):
             await self._decode_with_less(jobs, tries)
@@ -149,16 +159,32 @@ class Worker:
         elif isinstance(decoded, Exception):
             await self._decode_one_by_one(jobs, decoded)
         else:
-            decode_ms = (time.monotonic() - started_at) * 1e3
-            self._observer.decoded([job.queue_ms for job in jobs], decode_ms)
-            for job, answer in zip(jobs, decoded, strict=True):
-                self._finish(job, answer, decode_ms, len(jobs))
+            self._observer.decoded([job.queue_ms for job in jobs], decoded.decode_ms)
+            for job, result in zip(jobs, decoded.results, strict=True):
+                self._see_to_end(job, result)
 
-    def _decode_batch(self, jobs: Sequence[DecodeJob]) -> list[Decoded]:
+    def _decode_batch(self, jobs: Sequence[DecodeJob]) -> _Finishing:
+        """Decode; the answers go to the other thread from here."""
+        started_at = time.monotonic()
         answers = self._model.decode([(job.image.entry.embedding, job.request) for job in jobs])
         if len(answers) != len(jobs):
             raise ValueError(f"the model gave {len(answers)} answers to {len(jobs)} prompts")
-        return answers
+        decode_ms = (time.monotonic() - started_at) * 1e3
+        finish = partial(self._finish, decode_ms=decode_ms, batch=len(jobs))
+        pairs = zip(jobs, answers, strict=True)
+        return _Finishing(decode_ms, [self._post.submit(finish, *pair) for pair in pairs])
+
+    def _finish(
+        self, job: DecodeJob, decoded: Decoded, *, decode_ms: float, batch: int
+    ) -> MaskResult | None:
+        """On the post-processing thread: the masks; none for a client that left meanwhile."""
+        if job.ended:
+            return None
+        started_at = time.monotonic()
+        frame = Frame(job.image.width, job.image.height, self._model.input_size)
+        found, logits = masks.finish(decoded, frame)
+        post_ms = (time.monotonic() - started_at) * 1e3
+        return MaskResult(found, logits, Timings(job.queue_ms, decode_ms, post_ms, batch))
 
     async def _decode_with_less(self, jobs: Sequence[DecodeJob], tries: int) -> None:
         """Out of memory: free something, halve; one prompt alone is tried while something frees."""
@@ -198,27 +224,15 @@ class Worker:
         gc.collect()
         return failure
 
-    def _finish(self, job: DecodeJob, decoded: Decoded, decode_ms: float, batch: int) -> None:
-        task = asyncio.create_task(self._postprocess(job, decoded, decode_ms, batch))
+    def _see_to_end(self, job: DecodeJob, result: Future[MaskResult | None]) -> None:
+        task = asyncio.create_task(self._end(job, result))
         self._finishing.add(task)
         task.add_done_callback(self._finishing.discard)
 
-    async def _postprocess(
-        self, job: DecodeJob, decoded: Decoded, decode_ms: float, batch: int
-    ) -> None:
-        image = job.image
-        frame = Frame(image.width, image.height, self._model.input_size)
-
-        def work() -> MaskResult | None:
-            if job.ended:  # the client left while the device was at it
-                return None
-            started_at = time.monotonic()
-            found, logits = masks.finish(decoded, frame)
-            post_ms = (time.monotonic() - started_at) * 1e3
-            return MaskResult(found, logits, Timings(job.queue_ms, decode_ms, post_ms, batch))
-
+    async def _end(self, job: DecodeJob, finished: Future[MaskResult | None]) -> None:
+        """Tell the outcome when there is one."""
         try:
-            result = await self.off_loop(work)
+            result = await asyncio.wrap_future(finished)
         except WireError as refused:
             job.end(refused)
         # A fault of ours in one mask must not end the loop that serves all.
