@@ -62,7 +62,7 @@ class FoldedDecoder:
     def __init__(self, sam: Sam, *, device: torch.device, dtype: torch.dtype) -> None:
         self._device, self._dtype = device, dtype
         self._tokens = _frozen(_TokenEmbedding(sam)).to(device)
-        self._prior = _frozen(_PriorEmbedding(sam.prompt_encoder)).to(device)
+        self._prior = _frozen(_PriorEmbedding(sam.prompt_encoder, dtype)).to(device)
         self._core: Core = _frozen(_Core(sam, dtype)).to(device)
         if device.type == "cuda":
             self._core = GraphedCore(self._core, capture_cuda(device))
@@ -102,10 +102,11 @@ class FoldedDecoder:
         if not priors:
             return keys
         masks = torch.from_numpy(np.stack(list(priors.values()))).to(self._device, torch.float32)
-        added: Tensor = self._prior(masks).to(self._dtype)
         if len(priors) == len(rows):
-            return keys + added
-        return keys.index_add(0, torch.tensor(list(priors), device=self._device), added)
+            informed: Tensor = self._prior(masks, keys)
+            return informed
+        which = torch.tensor(list(priors), device=self._device)
+        return keys.index_copy(0, which, self._prior(masks, keys[which]))
 
 
 def _split(wants: Sequence[Want], logits: Tensor, scores: Tensor) -> list[Decoded]:
@@ -152,30 +153,30 @@ class _TokenEmbedding(nn.Module):
 
 
 class _PriorEmbedding(nn.Module):
-    """What an earlier mask adds to an embedding that already holds the no-mask embedding.
+    """Adds an earlier mask to an embedding that already holds the no-mask embedding.
 
     Upstream's convolutions have kernel = stride = 2, so that each position of the embedding takes
     in 4x4 logits and no others: they are brought together, and all the rest are products. Channels,
-    which are few, come first: every step then runs along the positions.
+    which are few, come first: every step then runs along the positions. The last product adds to
+    the embedding as it goes, its bias too (the weight of one channel more, of ones).
     """
 
-    def __init__(self, encoder: PromptEncoder) -> None:
+    widen: Tensor
+
+    def __init__(self, encoder: PromptEncoder, dtype: torch.dtype) -> None:
         super().__init__()
         shrink, norm, activation, shrink_again, norm_again, activation_again, widen = (
             encoder.mask_downscaling
         )
-        self.shrink, self.norm, self.activation = (
-            Gather(shrink, centred=True),
-            Scale(norm),
-            activation,
-        )
-        self.shrink_again, self.norm_again = Gather(shrink_again, centred=True), Scale(norm_again)
+        self.shrink, self.norm, self.activation = Gather(shrink), Scale(norm), activation
+        self.shrink_again, self.norm_again = Gather(shrink_again), Scale(norm_again)
         self.activation_again = activation_again
-        self.widen = Gather(widen)
-        self.widen.bias.data -= encoder.no_mask_embed.weight.data.t()
+        bias = widen.bias.detach() - encoder.no_mask_embed.weight.detach()
+        rows = torch.cat([widen.weight.detach().flatten(1).t(), bias])
+        self.register_buffer("widen", rows.to(dtype))
 
-    def forward(self, masks: Tensor) -> Tensor:
-        """Bx4hx4w logits to BxNxC."""
+    def forward(self, masks: Tensor, keys: Tensor) -> Tensor:
+        """BxNxC keys that know of Bx4hx4w logits."""
         batch, height, width = masks.shape
         # Row and column, each as: position, half, quarter.
         blocks = masks.view(batch, height // 4, 2, 2, width // 4, 2, 2)
@@ -183,8 +184,8 @@ class _PriorEmbedding(nn.Module):
         halves = self.activation(self.norm(self.shrink(quarters)))
         halves = halves.view(batch, 4 * halves.shape[1], -1)
         whole = self.activation_again(self.norm_again(self.shrink_again(halves)))
-        dense: Tensor = self.widen(whole).transpose(1, 2)
-        return dense
+        features = F.pad(whole, (0, 0, 0, 1), value=1.0).to(keys.dtype)
+        return torch.baddbmm(keys, features.transpose(1, 2), self.widen.expand(batch, -1, -1))
 
 
 class _Core(nn.Module):

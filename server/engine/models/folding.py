@@ -39,7 +39,7 @@ from C channels to 2 x 2 x C'. **Convolutions** of kernel = stride make each out
 its own (`Gather`).
 
 **Norms over channels** first take the channels' mean off. A linear map before them can have none of
-its own (`Gather`, centred); dividing by the root of the mean square remains (`Scale`). With four or
+its own (`Gather` has none); dividing by the root of the mean square remains (`Scale`). With four or
 sixteen channels, along the positions, that takes a fraction of the time of torch's LayerNorm.
 
 Tokens stay float32 whatever the image is computed in: they are few, small float32 products are the
@@ -123,18 +123,16 @@ class Write(nn.Module):
 
 
 class Gather(nn.Module):
-    """A convolution of kernel = stride, maybe centred: Bx(C*k*k)xN inputs to BxC'xN."""
+    """A convolution of kernel = stride, less its outputs' mean: Bx(C*k*k)xN inputs to BxC'xN."""
 
-    def __init__(self, convolution: nn.Conv2d, *, centred: bool = False) -> None:
+    def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
         if convolution.kernel_size != convolution.stride:
             raise ValueError(f"expected kernel = stride, got {convolution}")
         weight = convolution.weight.detach().flatten(1)
         bias = weight.new_zeros(len(weight)) if convolution.bias is None else convolution.bias
-        if centred:  # its outputs then have no mean, whatever the input
-            weight, bias = weight - weight.mean(0), bias - bias.mean()
-        self.weight = nn.Parameter(weight.clone())
-        self.bias = nn.Parameter(bias.detach().clone().unsqueeze(-1))
+        self.weight = nn.Parameter(weight - weight.mean(0))
+        self.bias = nn.Parameter((bias - bias.mean()).detach().unsqueeze(-1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Inputs in the order channel, row, column; N wherever they come from."""
