@@ -44,7 +44,7 @@ PAD = -1
 """The label of a token that is no point."""
 
 BOX_SHARE = 0.5
-TIGHT_SHARE = 0.75
+TIGHT_SHARE = 0.85
 """Of the boxes, those drawn to the pixel; the others are off by some hundredths of their size."""
 CENTRED_SHARE = 0.6
 """Of the clicks, those in the middle of what they mean, as a careful annotator's are."""
