@@ -47,6 +47,7 @@ class OneThread(Executor):
     def __init__(self, name: str) -> None:
         self._calls: SimpleQueue[_Call[Any] | None] = SimpleQueue()
         self._ends = False
+        self._ending = threading.Lock()
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
@@ -55,20 +56,22 @@ class OneThread(Executor):
         Raises:
             RuntimeError: after `shutdown`.
         """
-        if self._ends:
-            raise RuntimeError("this thread has been told to end")
         future: Future[_T] = Future()
-        self._calls.put(_Call(partial(fn, *args, **kwargs), future))
+        with self._ending:  # nothing may come after the call that ends it
+            if self._ends:
+                raise RuntimeError("this thread has been told to end")
+            self._calls.put(_Call(partial(fn, *args, **kwargs), future))
         return future
 
     def shutdown(self, wait: bool = False, *, cancel_futures: bool = True) -> None:
         """End the thread after the call it is at; what has not begun is cancelled."""
         del wait, cancel_futures  # an executor's arguments; here there is one way
-        self._ends = True
-        with contextlib.suppress(Empty):
-            while True:
-                self._drop(self._calls.get_nowait())
-        self._calls.put(None)
+        with self._ending:
+            self._ends = True
+            with contextlib.suppress(Empty):
+                while True:
+                    self._drop(self._calls.get_nowait())
+            self._calls.put(None)
 
     @staticmethod
     def _drop(call: _Call[Any] | None) -> None:

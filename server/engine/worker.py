@@ -43,7 +43,7 @@ _TRIES = 3  # of one piece of work: as it is, with the cache emptied, with a ses
 
 
 @dataclass(frozen=True, slots=True)
-class _Finishing:
+class _DecodedBatch:
     """Decoded together; their masks are being finished."""
 
     decode_ms: float
@@ -163,8 +163,8 @@ class Worker:
             for job, result in zip(jobs, decoded.results, strict=True):
                 self._see_to_end(job, result)
 
-    def _decode_batch(self, jobs: Sequence[DecodeJob]) -> _Finishing:
-        """Decode; the answers go to the other thread from here."""
+    def _decode_batch(self, jobs: Sequence[DecodeJob]) -> _DecodedBatch:
+        """Decode, and hand over straight from the device thread: no mask waits for the loop."""
         started_at = time.monotonic()
         answers = self._model.decode([(job.image.entry.embedding, job.request) for job in jobs])
         if len(answers) != len(jobs):
@@ -172,7 +172,7 @@ class Worker:
         decode_ms = (time.monotonic() - started_at) * 1e3
         finish = partial(self._finish, decode_ms=decode_ms, batch=len(jobs))
         pairs = zip(jobs, answers, strict=True)
-        return _Finishing(decode_ms, [self._post.submit(finish, *pair) for pair in pairs])
+        return _DecodedBatch(decode_ms, [self._post.submit(finish, *pair) for pair in pairs])
 
     def _finish(
         self, job: DecodeJob, decoded: Decoded, *, decode_ms: float, batch: int
@@ -234,7 +234,8 @@ class Worker:
         try:
             result = await asyncio.wrap_future(finished)
         except WireError as refused:
-            job.end(refused)
+            # Its traceback holds the frames that hold the job, and all the batch's logits.
+            job.end(refused.with_traceback(None))
         # A fault of ours in one mask must not end the loop that serves all.
         except Exception:  # noqa: BLE001
             _log.exception("post-processing failed")
@@ -243,6 +244,8 @@ class Worker:
             if result is not None:
                 self._observer.postprocessed(result.timings.post_ms)
                 job.end(result)
+        finally:
+            del finished  # it holds the failure, whose traceback holds this frame
 
     async def _step(self, job: EncodeJob) -> None:
         started_at = time.monotonic()

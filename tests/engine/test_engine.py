@@ -12,7 +12,7 @@ from server import rle
 from server.engine.engine import Engine
 from server.engine.fake import FakeModel
 from server.engine.jobs import CacheKey, OpenImage
-from server.engine.models.base import Embedding
+from server.engine.models.base import Decoded, Embedding
 from server.engine.types import Logits, Prompt
 from server.errors import WireError
 from server.rle import Rle
@@ -305,20 +305,28 @@ async def test_stopping_twice_is_harmless() -> None:
         await engine.stop(0.0)
 
 
-async def test_nothing_holds_an_embedding_once_its_image_is_let_go() -> None:
+@pytest.mark.parametrize("fails", [False, True])
+async def test_nothing_holds_an_embedding_once_its_image_is_let_go(fails: bool) -> None:
     refs: list[weakref.ref[Any]] = []
 
     class Watched(GatedModel):
         def answer(self, batch: Any) -> Any:
             refs.extend(weakref.ref(embedding.features) for embedding, _ in batch)
-            return super().answer(batch)
+            answers = super().answer(batch)
+            if fails:
+                return [Decoded(np.full_like(one.logits, np.nan), one.scores) for one in answers]
+            return answers
 
     async with running(Watched(), cache_bytes=0) as engine:
         gc.disable()  # it must go at once, not when cycles are collected
         try:
             image = await opened(engine)
-            await ask(engine, image).result()
-            await ask(engine, image, prior=given_mask(), session="b").result()
+            for asked in (
+                ask(engine, image),
+                ask(engine, image, prior=given_mask(), session="b"),
+            ):
+                assert await (asked.error() if fails else asked.result())
+            del asked
             engine.release(image)
             del image
 
