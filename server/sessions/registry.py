@@ -62,22 +62,19 @@ class Registry(Generic[_S]):
         """Bytes of logits that all sessions keep."""
         return sum(session.remembered_bytes for session in self)
 
-    def admit(
-        self, session: _S, now: float, *, address: str = "", memory_is_short: bool = False
-    ) -> Admission[_S]:
+    def admit(self, session: _S, now: float, *, address: str = "") -> Admission[_S]:
         """Take the newcomer in, if need be in place of a session that can be spared.
 
         Args:
             session: the newcomer.
             now: monotonic seconds.
             address: the peer's; unknown ones count as one.
-            memory_is_short: nothing unused is left to free, so somebody must go first.
         """
         neighbours = [other for other in self if self._addresses[other.id] == address]
         in_the_way: Iterable[_S] = ()
         if len(neighbours) >= self._max_per_address:
             in_the_way = neighbours
-        elif len(self) >= self._max_sessions or memory_is_short:
+        elif len(self) >= self._max_sessions:
             in_the_way = self
         else:
             return self._add(session, address)

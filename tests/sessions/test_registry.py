@@ -69,15 +69,6 @@ def test_a_victim_is_out_at_once_and_not_found_twice() -> None:
     registry.remove(victims[0])
 
 
-def test_when_memory_is_short_a_newcomer_needs_somebody_to_go() -> None:
-    registry: Registry[Visitor] = Registry(10)
-    registry.admit(Visitor("a"), 0.0)
-    assert not registry.admit(Visitor("b"), 10.0, memory_is_short=True).admitted
-    admission = registry.admit(Visitor("b"), 30.0, memory_is_short=True)
-    assert admission.victim is not None
-    assert admission.victim.id == "a"
-
-
 def test_a_session_that_ended_leaves_its_place() -> None:
     visitor = Visitor("a")
     registry = full_of(visitor)
