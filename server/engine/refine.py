@@ -30,8 +30,8 @@ FEWEST_CELLS = 8
 WHOLE = (0, 0, 0, 0)
 """A rectangle that is not looked at: the marks say what may be mask."""
 SAMPLE_STEP = 2
-"""Of the cells, one in so many each way begins the colour models: all of them take as long again
-as the rest, for the same masks."""
+"""The colour models begin with every second cell each way: k-means over all would take twice the
+time, for the same masks."""
 
 Field = NDArray[np.float32]
 
@@ -68,7 +68,10 @@ def _redrawn(pixels: RgbImage, logits: Field, tokens: Sequence[Token]) -> Field:
 def _begun(
     pixels: RgbImage, marks: NDArray[np.uint8]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Colour models outside and inside the mask, from a sample of the cells."""
+    """Colour models outside and inside the mask, from a sample of the cells.
+
+    With no iterations grabCut only fits them; `GC_EVAL` then goes on from there.
+    """
     cv2.setRNGSeed(0)
     colours = np.zeros((1, 65)), np.zeros((1, 65))
     step = SAMPLE_STEP if _fewest(marks[::SAMPLE_STEP, ::SAMPLE_STEP]) >= FEWEST_CELLS else 1

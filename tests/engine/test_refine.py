@@ -42,8 +42,8 @@ def test_a_blunt_mask_is_drawn_to_the_edge_of_the_colour() -> None:
 def test_a_line_that_a_sample_of_the_cells_would_miss_is_kept() -> None:
     rgb = np.full((CELLS, CELLS, 3), (40, 160, 60), np.uint8)
     logits = np.full((CELLS, CELLS), -1.0, np.float32)
-    rgb[31, 20:60], logits[31, 20:60] = (200, 40, 40), 6.0
-    assert (refine(rgb, logits, [(0.4, 31.5 / CELLS, INCLUDE)])[31, 21:59] > 0).all()
+    rgb[31, 20:60], logits[31, 20:60] = (200, 40, 40), 1.0
+    assert (refine(rgb, logits, [(0.9, 0.9, EXCLUDE)])[31, 21:59] > 0).all()
 
 
 def test_without_a_click_it_stays_as_it_is() -> None:

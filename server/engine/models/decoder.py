@@ -158,7 +158,7 @@ class _PriorEmbedding(nn.Module):
     Upstream's convolutions have kernel = stride = 2, so that each position of the embedding takes
     in 4x4 logits and no others: they are brought together, and all the rest are products. Channels,
     which are few, come first: every step then runs along the positions. The last product adds to
-    the embedding as it goes, its bias too (the weight of one channel more, of ones).
+    the embedding as it goes; its bias is the last row of `widen`, met by a channel of ones.
     """
 
     widen: Tensor

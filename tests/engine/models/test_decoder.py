@@ -173,8 +173,10 @@ def test_more_tokens_than_any_row_holds_are_refused(tiny: Pair) -> None:
         tiny.by_folded([0], [request])
 
 
-def test_bfloat16_keeps_the_logits_near_float32(pair: Pair) -> None:
-    request = DecodeRequest(Prompt(points=((50, 60, 1), (9, 9, 0))), "single")
+@pytest.mark.parametrize("with_prior", [False, True])
+def test_bfloat16_keeps_the_logits_near_float32(pair: Pair, with_prior: bool) -> None:
+    prior = pair.prior(5) if with_prior else None
+    request = DecodeRequest(Prompt(points=((50, 60, 1), (9, 9, 0))), "single", prior)
     reduced = Pair(pair.sam, torch.bfloat16)
     [expected], [found] = pair.by_simple([3], [request]), reduced.by_folded([3], [request])
     assert found.logits.dtype == np.float32

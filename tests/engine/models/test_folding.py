@@ -87,7 +87,7 @@ def trained_norm(channels: int) -> LayerNorm2d:
 
 
 @torch.no_grad()
-def test_after_a_gathering_a_norm_needs_only_the_scale_of_its_norm() -> None:
+def test_after_a_gathering_only_the_scale_of_the_norm_is_left_to_do() -> None:
     torch.manual_seed(2)
     convolution, norm = nn.Conv2d(1, 6, 2, 2), trained_norm(6)
     x = torch.randn(3, 1, 8, 4)
