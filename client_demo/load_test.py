@@ -133,7 +133,9 @@ def _missed(arguments: argparse.Namespace, section: Section) -> list[str]:
         missed.append(f"{name}: {annotators} annotators < {arguments.min_annotators}")
     if arguments.min_ratio is not None:
         ratio = section.ratio(OURS, arguments.peer)
-        if ratio is not None and ratio < arguments.min_ratio:
+        if carried is None:
+            missed.append(f"{name}: carries nobody, so there is no ratio")
+        elif ratio is not None and ratio < arguments.min_ratio:
             missed.append(f"{name}: {ratio:.2f} x {arguments.peer} < {arguments.min_ratio:g} x")
     return missed
 

@@ -1,4 +1,4 @@
-"""Step 3: measure a checkpoint, or shipped weights, on annotated photos the training never saw.
+"""Step 4: measure a checkpoint, or shipped weights, on annotated photos the training never saw.
 
 python -m training.evaluate --shard dev-coco128_val.tar --weights FILE [--out JSON]
 python -m training.evaluate --drawn 40 --weights FILE --against EARLIER --sheets FOLDER

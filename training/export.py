@@ -1,4 +1,4 @@
-"""Step 4: the averaged weights of a checkpoint become the file that ships.
+"""Step 3: the averaged weights of a checkpoint become the file that ships.
 
 python -m training.export --run RUN/last.pt --out server/engine/models/weights/tiny.safetensors
 

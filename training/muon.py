@@ -25,7 +25,7 @@ RMS = 0.2
 
 
 class Muon(torch.optim.Optimizer):
-    """For weights of two dimensions and more; a convolution's count as one row an output."""
+    """For weights of two dimensions and more: rows along the first, all else in columns."""
 
     def __init__(
         self,
@@ -61,7 +61,9 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """The matrix with all its singular values brought to about one (0.7..1.2), by Newton-Schulz.
+    """The matrix with its singular values brought to about one (0.7..1.2), by Newton-Schulz.
+
+    Those of less than a thousandth of its norm are only made a few hundred times as large.
 
     Each round multiplies by a polynomial of x @ x.T from the left, and they all commute: so the
     rounds run on that small square, and the wide matrix is multiplied once.
@@ -71,7 +73,7 @@ def orthogonal(matrix: Tensor) -> Tensor:
     x = matrix.T if tall else matrix
     x = x / (x.norm() + 1e-7)
     square = x @ x.T
-    one = torch.eye(len(square), dtype=x.dtype)
+    one = torch.eye(len(square), dtype=x.dtype, device=x.device)
     turned = one
     for left in reversed(range(ROUNDS)):
         factor = a * one + b * square + c * (square @ square)
@@ -79,4 +81,5 @@ def orthogonal(matrix: Tensor) -> Tensor:
         if left:
             square = factor @ square @ factor
     x = turned @ x
-    return x.T if tall else x
+    found: Tensor = x.T if tall else x
+    return found

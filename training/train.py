@@ -49,9 +49,9 @@ GROUPING_WEIGHT = 0.5
 """Of the grouping loss while the whole model trains."""
 
 DECAY = 0.05
-"""Of weights, a step at a rate of one."""
+"""Of weights: a step takes off the rate times so much of them."""
 LEAST_WIDTH = 16
-"""Inputs and outputs from which on a layer is Muon's."""
+"""A layer with at least so many inputs and outputs is Muon's."""
 
 PICTURE = 640
 """Side of the pictures that are looked at closely: that of most photos."""
@@ -164,6 +164,9 @@ class Run:
             raise ValueError(text)
 
     def _restore(self, state: dict[str, Any]) -> None:
+        if "optimisers" not in state:
+            text = f"{self.out} was trained by another optimiser: start a new folder with --init"
+            raise ValueError(text)
         self.learner.load_state_dict(state["learner"])
         self.average.model.load_state_dict(state["average"])
         for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):

@@ -20,7 +20,8 @@ def by_definition(matrix: Tensor) -> Tensor:
     values = values / values.norm()
     for _ in range(ROUNDS):
         values = a * values + b * values**3 + c * values**5
-    return (left * values @ right).float()
+    found: Tensor = (left * values @ right).float()
+    return found
 
 
 @given(rows=st.integers(1, 40), columns=st.integers(1, 40), seed=st.integers(0, 1000))
