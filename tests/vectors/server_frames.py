@@ -41,7 +41,7 @@ WELCOME = {
     "session": "s-5f2c9a",
     "protocol": "samwire.v1",
     "server": "samwire/0.1.0",
-    "model": {"name": "tiny", "input_size": 512},
+    "model": {"name": "tiny", "input_size": 384},
     "limits": LIMITS,
 }
 
