@@ -20,7 +20,7 @@ help:
 run: $(VENV)/.server
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory page; else \
 	  echo 'samwire: Node.js (with npm) is missing, so the page is not built; the socket, the Python' \
-	       'client and the command line work. Install Node 20 or newer for the page.'; fi
+	       'client and the command line work. Install Node 20.19 or newer for the page.'; fi
 	@$(BIN)/samwire serve
 
 page: $(PAGE)
@@ -62,7 +62,7 @@ $(PAGE): $(WEB_SOURCES) $(WEB)/node_modules/.installed
 	@npm --prefix $(WEB) run --silent build
 
 $(WEB)/node_modules/.installed: $(WEB)/package-lock.json
-	@command -v npm >/dev/null || { echo 'samwire: Node.js (with npm) is missing; install Node 20 or newer.' >&2; exit 1; }
+	@command -v npm >/dev/null || { echo 'samwire: Node.js (with npm) is missing; install Node 20.19 or newer.' >&2; exit 1; }
 	@echo 'samwire: installing the page'"'"'s packages'
 	@npm --prefix $(WEB) ci --no-audit --no-fund --loglevel=error $(NPM_ARGS)
 	@touch $@
