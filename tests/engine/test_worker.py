@@ -2,12 +2,15 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from server.engine import masks
 from server.engine.models.base import Decoded
 from server.errors import WireError
+from server.geometry import Frame
 from tests.support.engines import (
     GatedModel,
     LostDevice,
@@ -57,6 +60,30 @@ async def test_everything_runs_on_one_thread() -> None:
         await opened(engine, picture(1))
 
         assert len(model.threads) == 1
+
+
+async def test_a_mask_is_finished_even_while_the_event_loop_is_held_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    finished, finish = threading.Event(), masks.finish
+
+    def finish_and_tell(decoded: Decoded, frame: Frame) -> Any:
+        try:
+            return finish(decoded, frame)
+        finally:
+            finished.set()
+
+    monkeypatch.setattr(masks, "finish", finish_and_tell)
+    model = GatedModel()
+    async with running(model) as engine:
+        image = await opened(engine)
+        model.decoding.shut()
+        asked = ask(engine, image)
+        await model.decoding.reached()
+        model.decoding.open()
+
+        assert finished.wait(30), "nothing but the two threads was needed for it"
+        assert (await asked.result()).masks
 
 
 async def test_what_arrives_while_the_device_is_busy_shares_the_next_batch() -> None:
