@@ -3,8 +3,6 @@
 The model sees the whole image at a few hundred pixels, so a small object is a few cells of its
 logits. A close-up is a square window around the object, cut from a larger copy of the image, with
 the first look's logits and the prompt drawn over it: the same few cells for an object of any size.
-The second network's word counts where it sees more than the first did: in a box, which says how far
-to look, and else in windows of up to a third of the image, less and less in larger ones.
 Pure: numpy and cv2, no torch; training and serving look through the same lines.
 """
 
@@ -24,13 +22,12 @@ __all__ = [
     "CELLS",
     "LOGITS_PLANE",
     "PLANES",
+    "SHARPEN",
     "Window",
-    "blend",
     "cut",
     "enlarge",
     "look",
     "resampling",
-    "trust",
     "window_around",
 ]
 
@@ -50,10 +47,8 @@ LEAST_SHARE = 0.04
 STRAY_SHARE = 0.01
 """Of a mask's pixels beyond each of its four sides: crumbs do not widen the window."""
 CLICK_CELLS = 3.0
-FULL_TRUST, NO_TRUST = 0.35, 0.5
-"""Sides of a window without a box up to which the second look is believed, and from which not."""
 SHARPEN = 2.5
-"""The second network, trained for two hours, is right more often than it is sure."""
+"""Its logits times this: the second network, trained for hours, is right more often than sure."""
 LOGIT_LIMIT = 6.0
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 STD = np.array([58.395, 57.12, 57.375], np.float32)
@@ -232,15 +227,3 @@ def resampling(start: float, side: float, size: int, cells: int) -> Field:
     distance = np.abs(np.arange(size) - np.clip(middles, 0, size - 1)[:, None])
     weights = np.maximum(0.0, 1.0 - distance / reach)
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
-
-
-def trust(window: Window, tokens: Sequence[Token]) -> float:
-    """How much the second look's answer counts, 0..1."""
-    if any(label >= TOP_LEFT for _, _, label in tokens):
-        return 1.0
-    return min(1.0, max(0.0, (NO_TRUST - window.side) / (NO_TRUST - FULL_TRUST)))
-
-
-def blend(first: Field, second: Field, weight: float) -> Field:
-    """Both looks' logits in the window's cells, made one; `weight` 0..1 is the second's."""
-    return np.asarray(weight * SHARPEN * second + (1 - weight) * first, np.float32)
