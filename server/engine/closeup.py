@@ -3,6 +3,9 @@
 The model sees the whole image at a few hundred pixels, so a small object is a few cells of its
 logits. A close-up is a square window around the object, cut from a larger copy of the image, with
 the first look's logits and the prompt drawn over it: the same few cells for an object of any size.
+What the second network says counts for every box and correction. For a lone click or a hover, which
+wants an answer at once, it counts where it sees much more than the first did: in windows of up to
+a third of the image, less and less in larger ones.
 Pure: numpy and cv2, no torch; training and serving look through the same lines.
 """
 
@@ -22,12 +25,13 @@ __all__ = [
     "CELLS",
     "LOGITS_PLANE",
     "PLANES",
-    "SHARPEN",
     "Window",
+    "blend",
     "cut",
     "enlarge",
     "look",
     "resampling",
+    "trust",
     "window_around",
 ]
 
@@ -47,8 +51,10 @@ LEAST_SHARE = 0.04
 STRAY_SHARE = 0.01
 """Of a mask's pixels beyond each of its four sides: crumbs do not widen the window."""
 CLICK_CELLS = 3.0
+FULL_TRUST, NO_TRUST = 0.35, 0.5
+"""Sides of a lone click's window up to which the second look is believed, and from which not."""
 SHARPEN = 2.5
-"""Its logits times this: the second network, trained for hours, is right more often than sure."""
+"""The second network, trained for hours, is right more often than it is sure."""
 LOGIT_LIMIT = 6.0
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 STD = np.array([58.395, 57.12, 57.375], np.float32)
@@ -227,3 +233,15 @@ def resampling(start: float, side: float, size: int, cells: int) -> Field:
     distance = np.abs(np.arange(size) - np.clip(middles, 0, size - 1)[:, None])
     weights = np.maximum(0.0, 1.0 - distance / reach)
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
+
+
+def trust(window: Window, tokens: Sequence[Token]) -> float:
+    """How much the second look's answer counts, 0..1."""
+    if len(tokens) > 1:
+        return 1.0
+    return min(1.0, max(0.0, (NO_TRUST - window.side) / (NO_TRUST - FULL_TRUST)))
+
+
+def blend(first: Field, second: Field, weight: float) -> Field:
+    """Both looks' logits in the window's cells, made one; `weight` 0..1 is the second's."""
+    return np.asarray(weight * SHARPEN * second + (1 - weight) * first, np.float32)

@@ -2,7 +2,8 @@
 
 A network's outlines are blunt where the colours are plain. Colour models, fitted inside and outside
 the mask, redraw what the model is unsure of; where it was clicked is certain. Without a click
-nothing is, and the network, which has seen the colours too, knows better.
+nothing is, and the network, which has seen the colours too, knows better; but a box that is drawn
+around something says that the mask reaches to its sides.
 Close-ups are small, so the time it takes is bounded. Pure: numpy and cv2, no torch.
 """
 
@@ -25,6 +26,10 @@ CLICK_CELLS = 3
 """Radius around a click in which its label is certain."""
 STRENGTH = 3.0
 """Of the logits that come back: GrabCut itself knows only yes and no."""
+NEAR_SIDE, MOST_ADDED = 0.08, 2.0
+"""Of the box's width or height; and logits, that a mask which stays farther away is raised by."""
+BARELY = 0.01
+"""A logit that is mask."""
 FEWEST_CELLS = 8
 """On either side; fewer make no colour model."""
 WHOLE = (0, 0, 0, 0)
@@ -44,10 +49,26 @@ def refine(pixels: RgbImage, logits: Field, tokens: Sequence[Token]) -> Field:
         logits: cells x cells.
         tokens: the prompt, in shares of the close-up.
     """
-    clicked = any(label in {EXCLUDE, INCLUDE} for _, _, label in tokens)
-    drawn = _redrawn(pixels, logits, tokens) if clicked else logits
     share = share_of_box(tokens, len(logits))
+    if not any(label in {EXCLUDE, INCLUDE} for _, _, label in tokens):
+        return logits if share is None else hold(logits + _reach(logits, share), share)
+    drawn = _redrawn(pixels, logits, tokens)
     return drawn if share is None else hold(drawn, share)
+
+
+def _reach(logits: Field, share: Field) -> float:
+    """What to add so that the mask comes near each side of its box, within bounds.
+
+    A box is drawn around an object: it touches all four (Lempitsky et al., "Image segmentation with
+    a bounding box prior", ICCV 2009, who make a cut that does).
+    """
+    rows, columns = (np.flatnonzero(share.max(axis=axis) > 0.5) for axis in (1, 0))
+    if not (len(rows) and len(columns)):
+        return 0.0
+    inside = logits[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    down, across = (max(1, round(NEAR_SIDE * len(cells))) for cells in (rows, columns))
+    strips = (inside[:down], inside[-down:], inside[:, :across], inside[:, -across:])
+    return min(MOST_ADDED, max(0.0, BARELY - min(float(strip.max()) for strip in strips)))
 
 
 def _redrawn(pixels: RgbImage, logits: Field, tokens: Sequence[Token]) -> Field:

@@ -8,13 +8,16 @@ from server.engine.closeup import (
     CELLS,
     LEAST_SHARE,
     PLANES,
+    SHARPEN,
     Window,
+    blend,
     cut,
     look,
     resampling,
+    trust,
     window_around,
 )
-from server.engine.models.painting import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT
+from server.engine.models.painting import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT, Token
 
 BOX = [(0.2, 0.3, TOP_LEFT), (0.4, 0.4, BOTTOM_RIGHT)]
 NOTHING = np.full((192, 192), -5.0, np.float32)
@@ -157,6 +160,32 @@ def test_resampling_carries_a_slope_over_whether_it_shrinks_or_enlarges() -> Non
     for side in (0.1, 0.5):
         places = (0.25 + (np.arange(12) + 0.5) / 12 * side) * 48 - 0.5
         np.testing.assert_allclose(resampling(0.25, side, 48, 12) @ slope, places, atol=1e-3)
+
+
+A_CLICK: list[Token] = [(0.5, 0.5, INCLUDE)]
+
+
+def test_for_a_lone_click_the_second_look_counts_in_small_windows_and_not_in_wide_ones() -> None:
+    first, second = np.full((4, 4), -1.0, np.float32), np.full((4, 4), 2.0, np.float32)
+    small, between, wide = (Window(0.0, 0.0, side) for side in (0.3, 0.42, 0.6))
+    assert trust(small, A_CLICK) == 1.0
+    assert 0.0 < trust(between, A_CLICK) < 1.0
+    assert trust(wide, A_CLICK) == 0.0
+    np.testing.assert_allclose(blend(first, second, trust(small, A_CLICK)), SHARPEN * second)
+    assert (first < blend(first, second, trust(between, A_CLICK))).all()
+    np.testing.assert_array_equal(blend(first, second, trust(wide, A_CLICK)), first)
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        [(0.1, 0.1, TOP_LEFT), (0.9, 0.9, BOTTOM_RIGHT)],
+        [*A_CLICK, (0.1, 0.1, EXCLUDE)],
+    ],
+    ids=["a box", "a correction"],
+)
+def test_for_boxes_and_corrections_the_second_look_counts_everywhere(marks: list[Token]) -> None:
+    assert trust(Window(0.0, 0.0, 0.9), marks) == 1.0
 
 
 def test_a_prompt_that_includes_nothing_is_looked_at_with_the_whole_image() -> None:

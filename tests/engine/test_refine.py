@@ -2,7 +2,15 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.engine.models.painting import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT, Token
+from server.engine.models.painting import (
+    BOTTOM_RIGHT,
+    EXCLUDE,
+    INCLUDE,
+    TOP_LEFT,
+    Token,
+    hold,
+    share_of_box,
+)
 from server.engine.refine import STRENGTH, refine
 
 CELLS = 96
@@ -58,6 +66,45 @@ def test_where_it_was_clicked_is_certain() -> None:
     drawn = refine(rgb, blunt(truth, 3), marks) > 0
     assert drawn[19, 19]
     assert not drawn[int(0.7 * CELLS), CELLS // 2]
+
+
+BOX: list[Token] = [(0.2, 0.25, TOP_LEFT), (0.8, 0.75, BOTTOM_RIGHT)]
+
+
+def in_the_middle(height: float) -> np.ndarray:
+    """Logits of 2 in the middle of that box, and `height` in the rest of it."""
+    logits = np.full((CELLS, CELLS), -8.0, np.float32)
+    logits[24:72, 20:76] = height
+    logits[40:56, 40:56] = 2.0
+    return logits
+
+
+def test_a_mask_without_clicks_reaches_to_the_sides_of_its_box() -> None:
+    rgb, _ = scene()
+    nearly = refine(rgb, in_the_middle(-1.0), BOX)
+    assert (nearly[25:71, 21:75] > 0).all()
+    assert not (nearly[:23] > 0).any()
+
+
+def test_what_lies_far_below_zero_is_not_raised_to_the_sides() -> None:
+    rgb, _ = scene()
+    ys, xs = np.nonzero(refine(rgb, in_the_middle(-3.0), BOX) > 0)
+    assert (xs.min(), xs.max(), ys.min(), ys.max()) == (40, 55, 40, 55)
+
+
+@given(seed=st.integers(0, 1000))
+def test_a_mask_that_reaches_its_sides_is_only_cut_at_them(seed: int) -> None:
+    rgb, _ = scene()
+    logits = np.random.default_rng(seed).normal(3.0, 1.0, (CELLS, CELLS)).astype(np.float32)
+    share = share_of_box(BOX, CELLS)
+    assert share is not None
+    np.testing.assert_array_equal(refine(rgb, logits, BOX), hold(logits, share))
+
+
+def test_a_box_beyond_the_close_up_leaves_nothing() -> None:
+    rgb, _ = scene()
+    beyond: list[Token] = [(1.2, 1.2, TOP_LEFT), (1.5, 1.5, BOTTOM_RIGHT)]
+    assert not (refine(rgb, in_the_middle(-1.0), beyond) > 0).any()
 
 
 def test_a_mask_is_cut_at_its_box() -> None:

@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from server.engine.closeup import (
-    SHARPEN,
     Window,
+    blend,
     cut,
+    enlarge,
     look,
     resampling,
+    trust,
     window_around,
 )
 from server.engine.models.base import CloseUpLogits, Decoded, Embedding
@@ -125,9 +127,23 @@ class TinyModel(SamModel):
             )
         ]
 
-    @torch.inference_mode()
     def _look_closely(self, looks: list[_Look]) -> tuple[list[CloseUpLogits], NDArray[np.float32]]:
-        """Of each look what the second network makes of it, and the IoU that it predicts."""
+        """Of each look the close-up's logits and the IoU that is now predicted."""
+        planes = [enlarge(one.logits, one.window) for one in looks]
+        scores = np.array([one.score for one in looks], np.float32)
+        trusts = [trust(one.window, one.tokens) for one in looks]
+        believed = [at for at, weight in enumerate(trusts) if weight > 0]
+        if believed:
+            second, judged = self._second([looks[at] for at in believed])
+            for at, logits, score in zip(believed, second, judged, strict=True):
+                planes[at] = blend(planes[at], logits, trusts[at])
+                scores[at] += trusts[at] * (score - scores[at])
+        answered = [one.answered(plane) for one, plane in zip(looks, planes, strict=True)]
+        return answered, scores
+
+    @torch.inference_mode()
+    def _second(self, looks: list[_Look]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The second network's logits, one plane a look, and its predicted IoUs."""
         seen = np.stack([look(one.pixels, one.window, one.logits, one.tokens) for one in looks])
         around = torch.stack([self._context(one) for one in looks])
         shown = torch.from_numpy(seen).to(around.device, around.dtype)
@@ -136,8 +152,7 @@ class TinyModel(SamModel):
         logits, scores = (answer.to("cpu", torch.float32).numpy() for answer in answers)
         if not (np.isfinite(logits.sum()) and np.isfinite(scores.sum())):
             raise ArithmeticError("the close-ups answered with numbers that are none")
-        planes = zip(looks, SHARPEN * logits, strict=True)
-        return [one.answered(plane) for one, plane in planes], scores
+        return logits, scores
 
     def _context(self, one: _Look) -> Tensor:
         """Cx12x12 of the stored embedding around the window."""

@@ -7,7 +7,7 @@ import torch
 from segment_anything import SamPredictor
 
 from server.engine import masks
-from server.engine.closeup import SHARPEN, cut, enlarge, window_around
+from server.engine.closeup import blend, cut, enlarge, trust, window_around
 from server.engine.models.base import Decoded, Embedding, run_steps
 from server.engine.models.closeup import CloseUp
 from server.engine.models.painting import fit_to_box, painted, tokens_of
@@ -21,6 +21,7 @@ from server.rle import decode
 CPU = torch.device("cpu")
 CLICK = Prompt(points=((120, 60, 1),))
 SMALL = Prompt(box=(100, 60, 140, 100))
+"""In a window that the second look is believed in."""
 BOXED = Prompt(points=((120, 60, 0),), box=(10, 20, 200, 150))
 
 T = TypeVar("T")
@@ -81,7 +82,8 @@ def test_each_candidate_is_looked_at_where_its_own_mask_is(tiny_sam: Sam, photo:
         assert one.window == window_around(plane, tokens, 240)
         np.testing.assert_array_equal(one.pixels, cut(photo, one.window))
         near = enlarge(plane, one.window)
-        expected = SHARPEN * np.clip(near, -6, 6)
+        limited = np.clip(near, -6, 6)
+        expected = blend(near, limited, trust(one.window, tokens))
         clear = np.abs(near) < 5.5  # limited before it is enlarged, not after
         np.testing.assert_allclose(one.logits[clear], expected[clear], atol=0.05)
 
