@@ -43,6 +43,7 @@ describe.skipIf(skipped)("no rule of WCAG 2.1 A or AA is broken", () => {
       await page.getByRole("button", { name: "Close the list" }).waitFor();
       expect(await violations(page), "the list of objects").toEqual([]);
       await page.getByRole("button", { name: "Close the list" }).click();
+      await page.getByRole("slider", { name: "Opacity" }).waitFor({ state: "hidden" });
     }
     await page.getByRole("button", { name: "Brush" }).click();
     await page.getByLabel("Brush size").waitFor();

@@ -86,6 +86,7 @@ function Appearance(): JSX.Element {
         Opacity
         <input
           type="range"
+          aria-label="Opacity"
           min="0.1"
           max="0.9"
           step="0.05"
