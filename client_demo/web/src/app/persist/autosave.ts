@@ -57,7 +57,12 @@ export class Autosave {
       current: __,
       ...preferences
     } = settings ?? { workspace: "", current: null };
-    this.context.state.update((state) => ({ ...state, ...preferences, pictures: restored }));
+    // What was dropped on the page meanwhile comes last, and stays.
+    this.context.state.update((state) => ({
+      ...state,
+      ...preferences,
+      pictures: [...restored, ...state.pictures],
+    }));
   }
 
   /** The picture that was on stage, once the others are back. */

@@ -86,7 +86,6 @@ function Appearance(): JSX.Element {
         Opacity
         <input
           type="range"
-          aria-label="Opacity"
           min="0.1"
           max="0.9"
           step="0.05"
