@@ -35,7 +35,7 @@ __all__ = [
     "window_around",
 ]
 
-CELLS = 96
+CELLS = 64
 """Side of a close-up."""
 PLANES = 9
 """What is seen: red, green, blue, the earlier logits, the box, included and excluded clicks, and

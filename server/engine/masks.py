@@ -11,7 +11,7 @@ out here without making that image:
 - COCO's runs go down the columns: the places of those changes, in order, are the RLE.
 
 The cost is that of the mask's part of the model's input and the image's columns it covers, however
-many rows the image has. A close-up's logits go through `refine` first and lie in a window of the
+many rows the image has. A close-up's logits go through `honour` first and lie in a window of the
 image; for the rest the same holds.
 """
 
@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server import rle
+from server.engine.honour import honour
 from server.engine.models.base import CloseUpLogits, Decoded
-from server.engine.refine import refine
 from server.engine.types import Logits, Mask
 from server.errors import WireError
 from server.geometry import Frame
@@ -160,7 +160,7 @@ def _whole(plane: NDArray[np.float32], frame: Frame) -> NDArray[np.int64]:
 
 def _close(one: CloseUpLogits, frame: Frame) -> NDArray[np.int64]:
     """The changes of a close-up's logits. A frame of cells says that beyond them is no mask."""
-    logits, window = refine(one.pixels, one.logits, one.tokens), one.window
+    logits, window = honour(one.logits, one.tokens), one.window
     cells = len(logits)
     framed = np.pad(logits, 1, constant_values=-_CERTAIN)
     left, top = window.x - window.side / cells, window.y - window.side / cells

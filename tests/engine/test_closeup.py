@@ -131,7 +131,7 @@ def test_a_look_lays_colours_logits_and_prompt_over_each_other() -> None:
     for plane in (0, 1, 2, 3):
         assert ((seen[:, :, plane] > 0) == bright)[::5, ::5].all()
     np.testing.assert_array_equal(seen[:, :, 4], bright)
-    for plane, at in ((5, 72), (6, 24)):
+    for plane, at in ((5, 3 * CELLS // 4), (6, CELLS // 4)):
         ys, xs = np.nonzero(seen[:, :, plane])
         assert (ys.mean(), xs.mean()) == pytest.approx((at - 0.5, at - 0.5))
 

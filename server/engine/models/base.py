@@ -52,8 +52,6 @@ class CloseUpLogits:
     """What a second look at one candidate gave: logits that replace its mask's."""
 
     window: Window
-    pixels: RgbImage
-    """cells x cells x 3: what is in the window."""
     tokens: Sequence[Token]
     """The prompt, in shares of the window."""
     logits: NDArray[np.float32]

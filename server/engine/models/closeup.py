@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from server.engine.closeup import LOGITS_PLANE, PLANES
+from server.engine.closeup import CELLS, LOGITS_PLANE, PLANES
 from server.engine.models.layers import ConvNorm, ResidualBlock
 
 __all__ = ["CONTEXT_CELLS", "CloseUp"]
 
 WIDTHS = (32, 64, 128, 160)
 """Channels at strides 2, 4, 8 and 16."""
-CONTEXT_CELLS = 12
+CONTEXT_CELLS = CELLS // 8
 """Side of the embedding's part that comes in, at stride 8."""
 
 

@@ -2,8 +2,9 @@
 
 The encoder is shaped for a CPU: dense convolutions and matrix products that run at full rate in
 bfloat16, channels last, few activations at high resolution, batch norms that fold into their
-convolutions. Convolutions down to stride 16, global attention there, and one step back up to
-stride 8, where the embedding lives. `steps` is the encoder; `forward` only runs it to the end.
+convolutions. Convolutions down to stride 16, global attention there, where the embedding lives:
+few places, so that a click is decoded in milliseconds. What is finer is the second look's
+(`closeup`). `steps` is the encoder; `forward` only runs it to the end.
 """
 
 import json
@@ -33,8 +34,8 @@ __all__ = [
 ]
 
 INPUT_SIZE = 384
-EMBED_DIM = 128
-EMBED_STRIDE = 8
+EMBED_DIM = 192
+EMBED_STRIDE = 16
 CONTEXT_DIM = 256
 CONTEXT_HEADS = 8
 FREQUENCIES = 8
@@ -58,17 +59,10 @@ class ContextBlock(nn.Module):
         batch, count, dim = x.shape
         qkv = self.qkv(self.norm1(x)).view(batch, count, 3, self.heads, dim // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        attended = self._attend(q, k, v).transpose(1, 2)
+        attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
         x = x + self.proj(attended.reshape(batch, count, dim))
         mixed: Tensor = x + self.mlp(self.norm2(x))
         return mixed
-
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        if not self.training:
-            return F.scaled_dot_product_attention(q, k, v)
-        # Training runs at low resolution: few tokens, for which the fused backward is the slower.
-        attended: Tensor = (q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)).softmax(-1) @ v
-        return attended
 
 
 class Places(nn.Module):
@@ -91,7 +85,7 @@ class Places(nn.Module):
 
 
 class TinyEncoder(nn.Module):
-    """Bx3xSxS normalised pixels to a Bx128x(S/8)x(S/8) embedding."""
+    """Bx3xSxS normalised pixels to a Bx192x(S/16)x(S/16) embedding."""
 
     def __init__(self, img_size: int) -> None:
         super().__init__()
@@ -101,13 +95,10 @@ class TinyEncoder(nn.Module):
         self.down8 = ConvNorm(64, 128, stride=2)
         self.stride8 = nn.ModuleList([ResidualBlock(128) for _ in range(2)])
         self.down16 = ConvNorm(128, CONTEXT_DIM, stride=2)
-        self.stride16 = nn.ModuleList([ResidualBlock(CONTEXT_DIM) for _ in range(2)])
         self.places = Places(CONTEXT_DIM)
-        self.context = nn.ModuleList([ContextBlock(CONTEXT_DIM, CONTEXT_HEADS) for _ in range(4)])
-        self.rise = nn.Linear(CONTEXT_DIM, EMBED_DIM)
-        self.merge = ConvNorm(EMBED_DIM, EMBED_DIM)
-        self.refine = ResidualBlock(EMBED_DIM)
-        self.out = nn.Conv2d(EMBED_DIM, EMBED_DIM, 1)
+        self.context = nn.ModuleList([ContextBlock(CONTEXT_DIM, CONTEXT_HEADS) for _ in range(6)])
+        self.norm = nn.LayerNorm(CONTEXT_DIM)
+        self.out = nn.Linear(CONTEXT_DIM, EMBED_DIM)
 
     def forward(self, x: Tensor) -> Tensor:
         """The embedding, in one go."""
@@ -115,11 +106,10 @@ class TinyEncoder(nn.Module):
 
     def steps(self, x: Tensor) -> Generator[float, None, Tensor]:
         """Encode in pieces of a few milliseconds, yielding the fraction done between them."""
-        total = len(self.stem) + len(self.stride4) + len(self.stride8) + len(self.stride16)
-        total += len(self.context) + 4
+        total = len(self.stem) + len(self.stride4) + len(self.stride8) + len(self.context) + 1
         done = 0
         x = x.contiguous(memory_format=torch.channels_last)
-        for conv in [*self.stem]:
+        for conv in self.stem:
             x = F.relu(conv(x))
             yield (done := done + 1) / total
         for block in self.stride4:
@@ -129,24 +119,15 @@ class TinyEncoder(nn.Module):
         for block in self.stride8:
             x = block(x)
             yield (done := done + 1) / total
-        fine = x
         x = F.relu(self.down16(x))
-        for block in self.stride16:
-            x = block(x)
-            yield (done := done + 1) / total
         height, width = x.shape[-2:]
         tokens = x.flatten(2).transpose(1, 2)
         tokens = tokens + self.places(height, width, tokens)
         for block in self.context:
             tokens = block(tokens)
             yield (done := done + 1) / total
-        coarse = self.rise(tokens).transpose(1, 2).unflatten(2, (height, width))
-        x = fine + F.interpolate(coarse, scale_factor=2.0, mode="nearest")
-        x = F.relu(self.merge(x))
-        yield (done := done + 1) / total
-        x = self.refine(x)
-        yield (done := done + 1) / total
-        embedding: Tensor = self.out(x)
+        features = self.out(self.norm(tokens)).transpose(1, 2)
+        embedding: Tensor = features.unflatten(2, (height, width))
         return embedding
 
 

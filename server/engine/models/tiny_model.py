@@ -67,7 +67,7 @@ class _Look:
 
     def answered(self, logits: NDArray[np.float32]) -> CloseUpLogits:
         """What is made of it."""
-        return CloseUpLogits(self.window, self.pixels, self.window.place(self.tokens), logits)
+        return CloseUpLogits(self.window, self.window.place(self.tokens), logits)
 
 
 class TinyModel(SamModel):

@@ -180,7 +180,7 @@ def test_pictures_of_any_shape_are_encoded_and_decoded(
     model = served(tiny_sam)
     embedding = run_steps(model.encode(np.full((*size, 3), 99, dtype=np.uint8)))
     [decoded] = model.decode([(embedding, DecodeRequest(Prompt(points=((0, 0, 1),)), "all"))])
-    assert decoded.logits.shape == (3, 64, 64)
+    assert decoded.logits.shape == (3, model.logits_size, model.logits_size)
 
 
 def scene(seed: int) -> tuple[RgbImage, list[Prompt]]:

@@ -62,7 +62,7 @@ def test_steps_report_a_growing_fraction_below_one(sam: Sam) -> None:
     assert fractions[-1] < 1
 
 
-def test_the_embedding_has_stride_8_and_the_prompt_encoders_width(sam: Sam) -> None:
+def test_the_embedding_has_its_stride_and_the_prompt_encoders_width(sam: Sam) -> None:
     with torch.inference_mode():
         embedding = sam.image_encoder(pixels())
     grid = SIZE // EMBED_STRIDE
@@ -88,7 +88,12 @@ def test_a_click_goes_through_segment_anythings_own_forward(sam: Sam) -> None:
     }
     answer = sam([record], multimask_output=True)[0]
     assert answer["masks"].shape == (1, 3, 96, 128)
-    assert answer["low_res_logits"].shape == (1, 3, SIZE // 2, SIZE // 2)
+    assert answer["low_res_logits"].shape == (
+        1,
+        3,
+        4 * SIZE // EMBED_STRIDE,
+        4 * SIZE // EMBED_STRIDE,
+    )
 
 
 def test_a_saved_model_loads_as_float32_with_the_size_it_was_made_for(
