@@ -6,12 +6,13 @@ clicks an image cost next to nothing: the cheapest supervision there is. Three p
 of which counts, because a click on a button means the button, the shirt or the person.
 """
 
-import numpy as np
+from dataclasses import dataclass
+
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.clicks import choose_targets
 from training.losses import mask_iou, mask_loss, min_over_candidates
 
 __all__ = ["Clicks", "GroupingHead", "draw_clicks", "grouping_loss"]
@@ -20,12 +21,14 @@ LEVELS = 3
 FEATURES = 24
 
 
+@dataclass(slots=True)
 class Clicks:
-    """Clicked pixels (B x N, flat indices into the embedding's grid) and their masks."""
+    """Clicked cells of an embedding's grid, and what was meant."""
 
-    def __init__(self, places: Tensor, targets: Tensor) -> None:
-        self.places = places
-        self.targets = targets
+    places: Tensor
+    """B x N flat indices into the grid."""
+    targets: Tensor
+    """B x N x h x w, of each cell the share that is meant."""
 
 
 class GroupingHead(nn.Module):
@@ -53,29 +56,22 @@ class GroupingHead(nn.Module):
         return levels
 
 
-def draw_clicks(
-    masks: list[NDArray[np.bool_]], count: int, grid: int, rng: np.random.Generator
-) -> Clicks:
-    """`count` clicks an image, each uniform in one of its masks, and that mask on the grid."""
-    places = np.zeros((len(masks), count), np.int64)
-    half = masks[0].shape[-1]
-    targets = np.zeros((len(masks), count, half, half), np.float32)
-    for b, group in enumerate(masks):
-        spots = [np.flatnonzero(mask) for mask in group]
-        for n in range(count):
-            k = n % len(group) if n < len(group) else int(rng.integers(len(group)))
-            spot = int(spots[k][rng.integers(len(spots[k]))])
-            y, x = spot // half * grid // half, spot % half * grid // half
-            places[b, n] = y * grid + x
-            targets[b, n] = group[k]
-    soft = F.avg_pool2d(torch.from_numpy(targets), half // grid)
-    return Clicks(torch.from_numpy(places), soft)
+def draw_clicks(masks: Tensor, count: int, grid: int) -> Clicks:
+    """`count` clicks an image of B x K x g x g masks, each anywhere in one of them."""
+    chosen = choose_targets(masks, count)
+    covered = F.adaptive_avg_pool2d(masks.float(), grid)
+    targets = covered[torch.arange(len(masks), device=masks.device)[:, None], chosen]
+    mostly = targets >= 0.5
+    lottery = torch.rand_like(targets) + mostly
+    # Masks thinner than a cell are clicked where there is most of them.
+    places = torch.where(mostly.any(-1).any(-1)[..., None, None], lottery, targets)
+    return Clicks(places.flatten(2).argmax(2), targets)
 
 
-def grouping_loss(head: GroupingHead, embedding: Tensor, clicks: Clicks) -> tuple[Tensor, float]:
+def grouping_loss(head: GroupingHead, embedding: Tensor, clicks: Clicks) -> tuple[Tensor, Tensor]:
     """The loss, and the mean IoU of the best level as something to look at."""
     logits = head(embedding, clicks.places)
     targets = clicks.targets[:, :, None].expand_as(logits)
     losses = mask_loss(logits, targets)
     best = mask_iou(logits, targets).max(-1).values.mean()
-    return min_over_candidates(losses).mean(), float(best)
+    return min_over_candidates(losses).mean(), best

@@ -18,10 +18,6 @@ from training.grouping import GroupingHead
 __all__ = ["Average", "Learner", "autocast", "load_checkpoint", "load_weights", "save_checkpoint"]
 
 
-MEAN = torch.tensor([123.675, 116.28, 103.53]).view(1, 3, 1, 1)
-STD = torch.tensor([58.395, 57.12, 57.375]).view(1, 3, 1, 1)
-
-
 class Learner(nn.Module):
     """The shipped model, first and second look, and the head that only training uses."""
 
@@ -48,10 +44,10 @@ class Learner(nn.Module):
         self.closeup.train().requires_grad_(requires_grad=True)
 
 
-def autocast() -> torch.autocast:
-    """Half-precision products where the processor has them; elsewhere they take far longer."""
-    dtype = choose_dtype("auto", torch.device("cpu"))
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
+def autocast(device: torch.device) -> torch.autocast:
+    """Half-precision products where the device has them; elsewhere they take far longer."""
+    half = choose_dtype("auto", device) != torch.float32
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=half)
 
 
 @torch.no_grad()
@@ -86,12 +82,16 @@ class Average:
         """Move towards `model`: fast at first, then by the decay."""
         self._updates += 1
         decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
-        own = self.model.state_dict()
-        for name, value in model.state_dict().items():
-            if value.is_floating_point():
-                own[name].lerp_(value, 1 - decay)
+        pairs = zip(self.model.state_dict().values(), model.state_dict().values(), strict=True)
+        own: list[Tensor] = []
+        new: list[Tensor] = []
+        for kept, value in pairs:
+            if kept.is_floating_point():
+                own.append(kept)
+                new.append(value)
             else:
-                own[name].copy_(value)
+                kept.copy_(value)
+        torch._foreach_lerp_(own, new, 1 - decay)
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ torch has one too, which multiplies in bfloat16 (slow where the processor has no
 convolutions.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -42,26 +43,33 @@ class Muon(torch.optim.Optimizer):
         if closure is not None:
             raise ValueError("this optimiser does not evaluate a closure")
         for group in self.param_groups:
+            alike: dict[torch.Size, list[Parameter]] = defaultdict(list)
             for weight in group["params"]:
                 if weight.grad is not None:
-                    self._move(weight, group)
+                    alike[weight.shape].append(weight)
+            for weights in alike.values():
+                self._move(weights, group)
 
-    def _move(self, weight: Parameter, group: dict[str, Any]) -> None:
-        gradient: Tensor = weight.grad  # type: ignore[assignment]
-        state = self.state[weight]
-        if not state:
-            state["mean"] = torch.zeros_like(gradient)
-        mean: Tensor = state["mean"]
-        mean.lerp_(gradient, 1 - group["momentum"])
-        ahead = gradient.lerp(mean, group["momentum"])
-        turned = orthogonal(ahead.flatten(1))
-        size = RMS * max(turned.shape) ** 0.5
-        weight.mul_(1 - group["lr"] * group["weight_decay"])
-        weight.add_(turned.view(ahead.shape), alpha=-group["lr"] * size)
+    def _move(self, weights: list[Parameter], group: dict[str, Any]) -> None:
+        """Weights of one shape are turned together: a GPU waits for the next call, not for sums."""
+        ahead = []
+        for weight in weights:
+            gradient: Tensor = weight.grad  # type: ignore[assignment]
+            state = self.state[weight]
+            if not state:
+                state["mean"] = torch.zeros_like(gradient)
+            mean: Tensor = state["mean"]
+            mean.lerp_(gradient, 1 - group["momentum"])
+            ahead.append(gradient.lerp(mean, group["momentum"]).flatten(1))
+        turned = orthogonal(torch.stack(ahead))
+        size = RMS * max(turned.shape[1:]) ** 0.5
+        for weight, step in zip(weights, turned, strict=True):
+            weight.mul_(1 - group["lr"] * group["weight_decay"])
+            weight.add_(step.view(weight.shape), alpha=-group["lr"] * size)
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
-    """The matrix with its singular values brought to about one (0.7..1.2), by Newton-Schulz.
+def orthogonal(matrices: Tensor) -> Tensor:
+    """Each matrix with its singular values brought to about one (0.7..1.2), by Newton-Schulz.
 
     Those of less than a thousandth of its norm are only made a few hundred times as large.
 
@@ -69,11 +77,11 @@ def orthogonal(matrix: Tensor) -> Tensor:
     rounds run on that small square, and the wide matrix is multiplied once.
     """
     a, b, c = COEFFICIENTS
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
-    x = x / (x.norm() + 1e-7)
-    square = x @ x.T
-    one = torch.eye(len(square), dtype=x.dtype, device=x.device)
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = matrices.mT if tall else matrices
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    square = x @ x.mT
+    one = torch.eye(square.shape[-1], dtype=x.dtype, device=x.device)
     turned = one
     for left in reversed(range(ROUNDS)):
         factor = a * one + b * square + c * (square @ square)
@@ -81,5 +89,5 @@ def orthogonal(matrix: Tensor) -> Tensor:
         if left:
             square = factor @ square @ factor
     x = turned @ x
-    found: Tensor = x.T if tall else x
+    found: Tensor = x.mT if tall else x
     return found

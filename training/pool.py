@@ -1,22 +1,31 @@
-"""A pool of ready samples that is refreshed a part at a time.
+"""A pool of ready samples on the training device, replaced a part at a time by worker processes.
 
-Making a sample costs more than looking at it, and a second process beside the trainer slows both.
-So the trainer stops now and then, a worker process replaces the oldest part of the pool, and
-training goes on from memory; each sample is seen a few times, with other prompts.
+Making a sample costs a core more than looking at it costs the device; so each is seen a few
+times, with other prompts, mirrors and colours. Where the trainer itself computes on the processor,
+a worker beside it would slow both: it stops, a part of the pool is replaced, and it goes on from
+memory. A GPU leaves the processor idle: there the workers never stop, and what they finish comes in
+at once.
 """
 
 import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from training.cache import Cache
 from training.scenes import MAX_MASKS, Scale, make_sample
 
-__all__ = ["Pool"]
+__all__ = ["Pool", "Workers"]
+
+Bytes = NDArray[np.uint8]
+Chunk = tuple[Bytes, Bytes]
+"""Pictures, and their masks in bits."""
 
 _cache: Cache | None = None
 """Each worker process's own; set once by `_start`."""
@@ -28,63 +37,97 @@ def _start(folder: Path, exclude_nc_nd: bool) -> None:
     _cache = Cache(folder, exclude_nc_nd=exclude_nc_nd)
 
 
-def _make(scale: Scale, count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _make(scale: Scale, count: int, seed: int) -> Chunk:
     if _cache is None:
         raise RuntimeError("the worker was not started")
     rng = np.random.default_rng(seed)
     pixels = np.zeros((count, scale.size, scale.size, 3), np.uint8)
-    masks = np.zeros((count, MAX_MASKS, scale.grid**2 // 8), np.uint8)
+    masks = np.zeros((count, MAX_MASKS, scale.grid, scale.grid // 8), np.uint8)
     for i in range(count):
         sample = make_sample(_cache, scale, rng)
         pixels[i] = sample.pixels
         for k, mask in enumerate(sample.masks):
-            masks[i, k] = np.packbits(mask)
+            masks[i, k] = np.packbits(mask, axis=1)
     return pixels, masks
 
 
-class Pool:
-    """`capacity` samples of one scale, and the process that makes them."""
+class Workers:
+    """Processes that make samples from a prepared folder."""
 
-    CHUNK = 50
-    """Samples made by one task of a worker."""
+    CHUNK = 25
+    """Samples made by one task."""
 
     def __init__(
-        self, cache: Path, scale: Scale, capacity: int, seed: int, *, exclude_nc_nd: bool = False
+        self, cache: Path, scale: Scale, count: int, seed: int, *, exclude_nc_nd: bool
     ) -> None:
         self._scale = scale
         self._seed = seed
-        self._next = 0
-        self._pixels = np.zeros((capacity, scale.size, scale.size, 3), np.uint8)
-        self._masks = np.zeros((capacity, MAX_MASKS, scale.grid**2 // 8), np.uint8)
-        self._workers = ProcessPoolExecutor(
-            1, multiprocessing.get_context("spawn"), _start, (cache, exclude_nc_nd)
+        self._count = count
+        self._processes = ProcessPoolExecutor(
+            count, multiprocessing.get_context("spawn"), _start, (cache, exclude_nc_nd)
         )
-        self.refresh(capacity)
+        self._asked: deque[Future[Chunk]] = deque()
 
-    def refresh(self, count: int) -> None:
-        """Replace the oldest `count` samples (rounded up to whole chunks)."""
-        tasks = []
-        for _ in range(-(-count // self.CHUNK)):
+    def ask(self, chunks: int) -> None:
+        """Begin so many."""
+        for _ in range(chunks):
             self._seed += 1
-            tasks.append(self._workers.submit(_make, self._scale, self.CHUNK, self._seed))
-        for task in tasks:
-            pixels, masks = task.result()
-            slots = (self._next + np.arange(self.CHUNK)) % len(self._pixels)
-            self._pixels[slots], self._masks[slots] = pixels, masks
-            self._next = int(slots[-1]) + 1
+            task = self._processes.submit(_make, self._scale, self.CHUNK, self._seed)
+            self._asked.append(task)
 
-    def draw(
-        self, count: int, rng: np.random.Generator
-    ) -> tuple[NDArray[np.uint8], list[NDArray[np.bool_]]]:
-        """Random samples: pixels (count x S x S x 3), and of each its masks (K x grid x grid)."""
-        picks = rng.integers(len(self._pixels), size=count)
-        grid = self._scale.grid
-        masks = []
-        for pick in picks:
-            bits = np.unpackbits(self._masks[pick], axis=1).reshape(-1, grid, grid)
-            masks.append(bits[bits.any(axis=(1, 2))].astype(bool))
-        return self._pixels[picks], masks
+    def get(self) -> Chunk:
+        """The oldest that was asked for, when it is made."""
+        return self._asked.popleft().result()
+
+    def get_ready(self) -> Chunk | None:
+        """The oldest that was asked for, if it is made, and another one begun."""
+        self.ask(2 * self._count - len(self._asked))
+        return self.get() if self._asked[0].done() else None
 
     def close(self) -> None:
         """Stop the processes."""
-        self._workers.shutdown(cancel_futures=True)
+        self._processes.shutdown(cancel_futures=True)
+
+
+class Pool:
+    """`capacity` samples of one scale on `device`."""
+
+    def __init__(self, workers: Workers, scale: Scale, capacity: int, device: torch.device) -> None:
+        self._workers = workers
+        self._next = 0
+        bits = (capacity, MAX_MASKS, scale.grid, scale.grid // 8)
+        self._pixels = torch.zeros((capacity, scale.size, scale.size, 3), dtype=torch.uint8)
+        self._pixels = self._pixels.to(device)
+        self._masks = torch.zeros(bits, dtype=torch.uint8, device=device)
+        self._places = torch.arange(7, -1, -1, dtype=torch.uint8, device=device)
+        self.refresh(capacity)
+
+    def refresh(self, count: int) -> None:
+        """Wait until the oldest `count` samples (rounded up to whole chunks) are replaced."""
+        chunks = -(-count // Workers.CHUNK)
+        self._workers.ask(chunks)
+        for _ in range(chunks):
+            self._take(self._workers.get())
+
+    def keep_fresh(self) -> bool:
+        """Replace the oldest by a chunk that is made, if one is."""
+        chunk = self._workers.get_ready()
+        if chunk is not None:
+            self._take(chunk)
+        return chunk is not None
+
+    def _take(self, chunk: Chunk) -> None:
+        slots = (self._next + torch.arange(Workers.CHUNK)) % len(self._pixels)
+        slots = slots.to(self._pixels.device)
+        for store, new in zip((self._pixels, self._masks), chunk, strict=True):
+            store[slots] = torch.from_numpy(new).to(store.device)
+        self._next = (self._next + Workers.CHUNK) % len(self._pixels)
+
+    def draw(self, count: int) -> tuple[Tensor, Tensor]:
+        """Random samples: pixels (count x S x S x 3 bytes), masks (count x K x grid x grid bool).
+
+        A picture of fewer than K masks has empty ones.
+        """
+        picks = torch.randint(len(self._pixels), (count,), device=self._pixels.device)
+        bits = self._masks[picks][..., None] >> self._places & 1
+        return self._pixels[picks], bits.flatten(-2).bool()

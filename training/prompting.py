@@ -6,28 +6,18 @@ forgotten it would. Single clicks are ambiguous and train the three candidates b
 everything else trains the single mask.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from server.engine.models.painting import (
-    BOTTOM_RIGHT,
-    EDGE_LOGIT,
-    EXCLUDE,
-    INCLUDE,
-    TOP_LEFT,
-    paint_prompt,
-    share_of_box,
-)
+from server.engine.models.painting import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT
 from server.engine.models.upstream import MaskDecoder, PromptEncoder, Sam
+from training.clicks import choose_targets, click_in, depth_of, extents
 from training.learner import autocast
 from training.losses import mask_iou, mask_loss, min_over_candidates
+from training.twins import boxes_of, hold, paint, shares_of_boxes
 
 __all__ = [
     "Prompts",
@@ -36,8 +26,8 @@ __all__ = [
     "draw_prompts",
     "embed_painting",
     "embed_prompts",
+    "means",
     "prompt_loss",
-    "prompt_tokens",
 ]
 
 PAD = -1
@@ -46,7 +36,8 @@ PAD = -1
 BOX_SHARE = 0.5
 TIGHT_SHARE = 0.85
 """Of the boxes, those drawn to the pixel; the others are off by some hundredths of their size."""
-CENTRED_SHARE = 0.6
+LOOSE = 0.05
+CENTRED_SHARE = 0.7
 """Of the clicks, those in the middle of what they mean, as a careful annotator's are."""
 FORGET_SHARE = 0.15
 """Of the corrections, those that go without the earlier mask."""
@@ -56,133 +47,86 @@ SIDE_WEIGHT = 0.25
 
 @dataclass(slots=True)
 class Prompts:
-    """M prompts on B images, M / B each, in order of the images; pixels of the input."""
+    """M prompts on B images, M / B each, in order of the images."""
 
-    points: NDArray[np.float32]
-    """M x T x 2."""
-    labels: NDArray[np.int64]
+    points: Tensor
+    """M x T x 2 (x, y), in shares of the input."""
+    labels: Tensor
     """M x T."""
-    targets: NDArray[np.bool_]
-    """M masks."""
-    stride: float = 2.0
-    """Pixels of the input a pixel of the targets: half the size, unless said otherwise."""
+    targets: Tensor
+    """M x g x g bool."""
 
     @property
-    def boxed(self) -> NDArray[np.bool_]:
+    def boxed(self) -> Tensor:
         """Which prompts started from a box."""
-        return np.asarray((self.labels == TOP_LEFT).any(axis=1))
+        return (self.labels == TOP_LEFT).any(1)
 
 
-def draw_prompts(
-    masks: list[NDArray[np.bool_]], each: int, rng: np.random.Generator, stride: float = 2.0
-) -> Prompts:
-    """`each` first prompts an image: a jittered box or one click, with an equal token count."""
-    points, labels, targets = [], [], []
-    for group in masks:
-        order = rng.permutation(len(group))
-        for n in range(each):
-            target = group[order[n % len(group)]]
-            if rng.random() < BOX_SHARE:
-                points.append(_box(target, rng) * np.float32(stride))
-                labels.append((TOP_LEFT, BOTTOM_RIGHT))
-            else:
-                points.append(np.array([_click(target, rng), (0, 0)], np.float32) * stride)
-                labels.append((INCLUDE, PAD))
-            targets.append(target)
-    return Prompts(
-        np.stack(points).astype(np.float32), np.array(labels, np.int64), np.stack(targets), stride
-    )
+def draw_prompts(masks: Tensor, each: int) -> Prompts:
+    """`each` first prompts an image of B x K x g x g: a box or one click, two tokens either way."""
+    chosen = choose_targets(masks, each)
+    rows = torch.arange(len(masks), device=masks.device)[:, None]
+    targets = masks[rows, chosen].flatten(0, 1)
+    boxed = _some(len(targets), BOX_SHARE, masks.device)
+    corners = _box(targets)
+    click = click_in(targets, _some(len(targets), CENTRED_SHARE, masks.device))
+    clicked = torch.stack([click, torch.zeros_like(click)], dim=1)
+    points = torch.where(boxed[:, None, None], corners, clicked)
+    kinds = torch.tensor([[INCLUDE, PAD], [TOP_LEFT, BOTTOM_RIGHT]], device=masks.device)
+    return Prompts(points, kinds[boxed.long()], targets)
 
 
-def _box(target: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Two corners in the target's pixels."""
-    ys, xs = np.nonzero(target)
-    low = np.array([xs.min(), ys.min()])
-    high = np.array([xs.max() + 1, ys.max() + 1])
-    spread = 0.0 if rng.random() < TIGHT_SHARE else 0.05
-    noise = rng.normal(0, 1, (2, 2)).clip(-2, 2) * spread * (high - low)
-    corners = np.stack([low, high]) + noise + rng.uniform(-0.5, 0.5, (2, 2))
-    return np.asarray(np.clip(corners, 0, target.shape[::-1]), np.float32)
+def _some(count: int, share: float, device: torch.device) -> Tensor:
+    return torch.rand(count, device=device) < share
 
 
-def _click(region: NDArray[np.bool_], rng: np.random.Generator) -> tuple[float, float]:
-    """A place in one of the region's pixels: near its middle or anywhere."""
-    part, left, top = _cropped(region)
-    if rng.random() < CENTRED_SHARE:
-        depth = _depths(part)
-        spots = np.flatnonzero(depth >= 0.9 * depth.max())
-    else:
-        spots = np.flatnonzero(part)
-    y, x = divmod(int(spots[rng.integers(len(spots))]), part.shape[1])
-    return left + x + rng.uniform(0, 0.5), top + y + rng.uniform(0, 0.5)
+def _box(targets: Tensor) -> Tensor:
+    """M x 2 x 2 corners in shares: to the pixel, or a little off."""
+    size = targets.shape[-1]
+    low, high = extents(targets)
+    corners = torch.stack([low, high], dim=1)
+    loose = ~_some(len(targets), TIGHT_SHARE, targets.device)
+    spread = LOOSE * loose[:, None, None] * (high - low)[:, None]
+    noise = torch.randn_like(corners).clamp(-2, 2) * spread
+    return ((corners + noise + torch.rand_like(corners) - 0.5) / size).clamp(0, 1)
 
 
-def correct(prompts: Prompts, guesses: NDArray[np.bool_], rng: np.random.Generator) -> Prompts:
-    """Each prompt with one click more, in what its guess has wrong."""
-    clicks = np.zeros((len(guesses), 1, 2), np.float32)
-    labels = np.zeros((len(guesses), 1), np.int64)
-    for m, (guess, target) in enumerate(zip(guesses, prompts.targets, strict=True)):
-        missed, extra = target & ~guess, guess & ~target
-        wanted = _depth(missed) >= _depth(extra)
-        region = missed if wanted else extra
-        if not region.any():
-            region, wanted = target, True
-        clicks[m, 0] = np.array(_click(region, rng)) * prompts.stride
-        labels[m, 0] = INCLUDE if wanted else EXCLUDE
+def correct(prompts: Prompts, guesses: Tensor) -> Prompts:
+    """Each prompt with one click more, in what its guess (M x g x g bool) has wrong."""
+    targets = prompts.targets
+    missed, extra = targets & ~guesses, guesses & ~targets
+    wanted = depth_of(missed) >= depth_of(extra)
+    region = torch.where(wanted[:, None, None], missed, extra)
+    right = ~region.flatten(1).any(1)
+    region, wanted = torch.where(right[:, None, None], targets, region), wanted | right
+    click = click_in(region, _some(len(targets), CENTRED_SHARE, targets.device))
+    label = torch.where(wanted, INCLUDE, EXCLUDE)
     # The decoder is blind to the order of tokens: the new click may stand last.
     return Prompts(
-        np.concatenate([prompts.points, clicks], axis=1),
-        np.concatenate([prompts.labels, labels], axis=1),
-        prompts.targets,
-        prompts.stride,
+        torch.cat([prompts.points, click[:, None]], dim=1),
+        torch.cat([prompts.labels, label[:, None]], dim=1),
+        targets,
     )
-
-
-def _depth(region: NDArray[np.bool_]) -> float:
-    part, _, _ = _cropped(region)
-    return float(_depths(part).max()) if part.size else 0.0
-
-
-def _cropped(region: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], int, int]:
-    """What of a mask is not empty, and where its left and top are."""
-    left, top, width, height = cv2.boundingRect(region.astype(np.uint8))
-    return region[top : top + height, left : left + width], left, top
-
-
-def _depths(region: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """How far each pixel is from what is not region; the picture's border is not."""
-    padded = np.pad(region.astype(np.uint8), 1)
-    return np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1], np.float32)
 
 
 def embed_prompts(encoder: PromptEncoder, prompts: Prompts) -> Tensor:
     """M x T x C sparse embeddings, equal to the prompt encoder's own for each kind of prompt."""
-    points, labels = torch.from_numpy(prompts.points), torch.from_numpy(prompts.labels)
-    places = encoder.pe_layer.forward_with_coords(points + 0.5, encoder.input_image_size)
+    size = encoder.input_image_size
+    pixels = prompts.points * prompts.points.new_tensor(size[::-1])
+    places = encoder.pe_layer.forward_with_coords(pixels + 0.5, size)
     kinds = [encoder.not_a_point_embed, *encoder.point_embeddings]
     table = torch.cat([kind.weight for kind in kinds])
-    sparse: Tensor = places * (labels != PAD)[:, :, None] + table[labels + 1]
+    sparse: Tensor = places * (prompts.labels != PAD)[:, :, None] + table[prompts.labels + 1]
     return sparse
 
 
-def prompt_tokens(
-    points: NDArray[np.float32], labels: NDArray[np.int64], size: int
-) -> list[tuple[float, float, int]]:
-    """One prompt's clicks and corners as shares of an input of `size` pixels."""
-    marks = zip((points / size).tolist(), labels.tolist(), strict=True)
-    return [(x, y, label) for (x, y), label in marks if label != PAD]
-
-
 def embed_painting(
-    encoder: PromptEncoder, prompts: Prompts, priors: Sequence[NDArray[np.float32] | None]
+    encoder: PromptEncoder, prompts: Prompts, priors: Tensor, known: Tensor
 ) -> Tensor:
-    """MxCxhxw dense embeddings of the prompts painted over the earlier logits, if any."""
-    side, size = encoder.mask_input_size[0], encoder.input_image_size[0]
-    painted = [
-        paint_prompt(prompt_tokens(xy, labels, size), prior, side)
-        for xy, labels, prior in zip(prompts.points, prompts.labels, priors, strict=True)
-    ]
-    dense: Tensor = encoder.mask_downscaling(torch.from_numpy(np.stack(painted))[:, None])
+    """MxCxhxw dense embeddings of the prompts painted over the earlier logits, where `known`."""
+    side = encoder.mask_input_size[0]
+    painted = paint(prompts.points, prompts.labels, priors, known, side)
+    dense: Tensor = encoder.mask_downscaling(painted[:, None])
     return dense
 
 
@@ -228,50 +172,51 @@ def _double(x: Tensor, conv: torch.nn.ConvTranspose2d) -> Tensor:
 
 
 def prompt_loss(
-    sam: Sam,
-    embedding: Tensor,
-    prompts: Prompts,
-    rounds: int,
-    rng: np.random.Generator,
-) -> tuple[Tensor, dict[str, float]]:
-    """The sum over rounds of mask and IoU losses; `embedding` is BxCxhxw of prompts of B images."""
-    count = len(prompts.targets)
+    sam: Sam, embedding: Tensor, prompts: Prompts, rounds: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The mean over rounds of mask and IoU losses; `embedding` is BxCxhxw of prompts of B images.
+
+    The targets' grid must be as fine as the logits, or a whole number of times finer.
+    """
+    count, side = len(prompts.targets), 4 * embedding.shape[-1]
     spread = embedding.repeat_interleave(count // len(embedding), dim=0)
-    targets = torch.from_numpy(prompts.targets).float()
-    boxed = torch.from_numpy(prompts.boxed)
+    aims = F.adaptive_avg_pool2d(prompts.targets.float()[:, None], side)
+    boxed = prompts.boxed
     places = sam.prompt_encoder.get_dense_pe()
-    edges = _edges(prompts, targets.shape[-1])
-    total = embedding.new_zeros(())
-    stats: dict[str, float] = {}
-    priors: list[NDArray[np.float32] | None] = [None] * count
+    share = shares_of_boxes(boxes_of(prompts.points, prompts.labels), side)[:, None]
+    total = torch.zeros((), device=embedding.device)
+    stats: dict[str, Tensor] = {}
+    priors = embedding.new_zeros((count, side, side), dtype=torch.float32)
+    known = torch.zeros_like(boxed)
     for turn in range(rounds):
-        with autocast():
+        with autocast(embedding.device):
             sparse = embed_prompts(sam.prompt_encoder, prompts)
-            dense = embed_painting(sam.prompt_encoder, prompts, priors)
+            dense = embed_painting(sam.prompt_encoder, prompts, priors, known)
             logits, scores = decode(sam.mask_decoder, spread, places, sparse, dense)
-        logits, scores = torch.minimum(logits.float(), edges), scores.float()
+        logits, scores = logits.float(), scores.float()
         if turn:
             logits, scores = logits[:, :1], scores[:, :1]
-        aims = targets[:, None].expand_as(logits)
-        losses, ious = mask_loss(logits, aims), mask_iou(logits, aims)
+        # As in serving, answers end at their box.
+        logits = torch.where(boxed[:, None, None, None], hold(logits, share), logits)
+        wanted = aims.expand_as(logits)
+        losses, ious = mask_loss(logits, wanted), mask_iou(logits, wanted)
         total = total + _weigh(losses, boxed) + F.mse_loss(scores, ious)
-        chosen = _choose(ious, scores.detach(), boxed, rng)
-        stats |= _describe(turn, ious.gather(1, chosen[:, None])[:, 0], boxed)
+        chosen = _choose(ious, scores.detach(), boxed)
+        stats |= means(turn, ious.gather(1, chosen[:, None])[:, 0], boxed)
         if turn + 1 < rounds:
-            answers = logits.detach()[torch.arange(count), chosen].numpy()
-            prompts = correct(prompts, answers > 0, rng)
-            priors = [None if rng.random() < FORGET_SHARE else answer for answer in answers]
+            index = torch.arange(count, device=chosen.device)
+            priors = logits.detach()[index, chosen]
+            prompts = correct(prompts, _on_grid(priors, prompts.targets.shape[-1]) > 0)
+            known = ~_some(count, FORGET_SHARE, chosen.device)
     return total / rounds, stats
 
 
-def _edges(prompts: Prompts, side: int) -> Tensor:
-    """Mx1 x side x side: no logit may be above them. As in serving, answers end at their box."""
-    edges = np.full((len(prompts.targets), 1, side, side), np.inf, np.float32)
-    for m, (points, labels) in enumerate(zip(prompts.points, prompts.labels, strict=True)):
-        share = share_of_box(prompt_tokens(points, labels, round(side * prompts.stride)), side)
-        if share is not None:
-            edges[m, 0] = EDGE_LOGIT * (2 * share - 1)
-    return torch.from_numpy(edges)
+def _on_grid(logits: Tensor, side: int) -> Tensor:
+    """M planes at another side."""
+    if logits.shape[-1] == side:
+        return logits
+    large = F.interpolate(logits[:, None], (side, side), mode="bilinear", align_corners=False)
+    return large[:, 0]
 
 
 def _weigh(losses: Tensor, boxed: Tensor) -> Tensor:
@@ -283,16 +228,21 @@ def _weigh(losses: Tensor, boxed: Tensor) -> Tensor:
     return torch.where(boxed, single + SIDE_WEIGHT * best, best + SIDE_WEIGHT * single).mean()
 
 
-def _choose(ious: Tensor, scores: Tensor, boxed: Tensor, rng: np.random.Generator) -> Tensor:
+def _choose(ious: Tensor, scores: Tensor, boxed: Tensor) -> Tensor:
     """Which mask goes on: token 0, or after a single click the best, by score or in truth."""
     if ious.shape[1] == 1:
-        return torch.zeros(len(ious), dtype=torch.long)
-    by = scores if rng.random() < 0.5 else ious
+        return torch.zeros_like(boxed, dtype=torch.long)
+    by = torch.where(_some(len(boxed), 0.5, boxed.device)[:, None], scores, ious)
     return torch.where(boxed, 0, 1 + by[:, 1:].argmax(dim=1))
 
 
-def _describe(turn: int, ious: Tensor, boxed: Tensor) -> dict[str, float]:
+def means(turn: int, ious: Tensor, boxed: Tensor) -> dict[str, Tensor]:
+    """Mean IoU after a click or a box and `turn` corrections."""
     return {
-        f"click{turn + 1}": float(ious[~boxed].mean().nan_to_num(0.0)),
-        f"box{turn}": float(ious[boxed].mean().nan_to_num(0.0)),
+        f"click{turn + 1}": _mean(ious, ~boxed),
+        f"box{turn}": _mean(ious, boxed),
     }
+
+
+def _mean(values: Tensor, chosen: Tensor) -> Tensor:
+    return (values * chosen).sum() / chosen.sum().clamp(min=1)

@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from server.engine.closeup import MEAN, STD
+from server.engine.models.device import choose_device
 from training.closeups import closeup_loss
 from training.grouping import draw_clicks, grouping_loss
 from training.learner import (
-    MEAN,
-    STD,
     Average,
     Learner,
     autocast,
@@ -34,7 +34,7 @@ from training.learner import (
     save_checkpoint,
 )
 from training.muon import Muon
-from training.pool import Pool
+from training.pool import Pool, Workers
 from training.prompting import draw_prompts, prompt_loss
 from training.ranks import average_gradients, run_ranks
 from training.scenes import Scale
@@ -56,36 +56,31 @@ LEAST_WIDTH = 16
 PICTURE = 640
 """Side of the pictures that are looked at closely: that of most photos."""
 
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-Masks = list[np.ndarray[Any, np.dtype[np.bool_]]]
-Stage = Callable[
-    [Learner, Pixels, Masks, int, np.random.Generator], tuple[Tensor, dict[str, float]]
-]
+Stage = Callable[[Learner, Tensor, Tensor, int], tuple[Tensor, dict[str, Tensor]]]
+"""Of normalised Bx3xSxS pixels and BxKxgxg masks, and so many rounds: a loss, and what to log."""
 
 
 def grouping_stage(
-    learner: Learner, pixels: Pixels, masks: Masks, _rounds: int, rng: np.random.Generator
-) -> tuple[Tensor, dict[str, float]]:
+    learner: Learner, pixels: Tensor, masks: Tensor, _rounds: int
+) -> tuple[Tensor, dict[str, Tensor]]:
     """The encoder alone."""
-    with autocast():
-        embedding = learner.embed(normalise(pixels, rng))
-    clicks = draw_clicks(masks, CLICKS, embedding.shape[-1], rng)
+    with autocast(pixels.device):
+        embedding = learner.embed(pixels)
+    clicks = draw_clicks(masks, CLICKS, embedding.shape[-1])
     loss, iou = grouping_loss(learner.grouping, embedding.float(), clicks)
-    return loss, {"grouping": float(loss.detach()), "grouping_iou": iou}
+    return loss, {"grouping": loss.detach(), "grouping_iou": iou}
 
 
 def prompts_stage(
-    learner: Learner, pixels: Pixels, masks: Masks, rounds: int, rng: np.random.Generator
-) -> tuple[Tensor, dict[str, float]]:
+    learner: Learner, pixels: Tensor, masks: Tensor, rounds: int
+) -> tuple[Tensor, dict[str, Tensor]]:
     """The whole model, the grouping loss beside it."""
-    with autocast():
-        embedding = learner.embed(normalise(pixels, rng))
-    clicks = draw_clicks(masks, CLICKS, embedding.shape[-1], rng)
+    with autocast(pixels.device):
+        embedding = learner.embed(pixels)
+    clicks = draw_clicks(masks, CLICKS, embedding.shape[-1])
     grouping, _ = grouping_loss(learner.grouping, embedding.float(), clicks)
-    prompts = draw_prompts(masks, PROMPTS, rng)
-    rounds = int(rng.integers(1, rounds + 1))
-    loss, stats = prompt_loss(learner.sam, embedding, prompts, rounds, rng)
-    stats |= {"grouping": float(grouping.detach()), "prompts": float(loss.detach())}
+    loss, stats = prompt_loss(learner.sam, embedding, draw_prompts(masks, PROMPTS), rounds)
+    stats |= {"grouping": grouping.detach(), "prompts": loss.detach()}
     return loss + GROUPING_WEIGHT * grouping, stats
 
 
@@ -117,11 +112,18 @@ def choose_optimisers(learner: Learner, rate: float) -> list[torch.optim.Optimiz
     return [Muon(matrices, rate, weight_decay=DECAY), adam]
 
 
-def normalise(pixels: Pixels, rng: np.random.Generator) -> Tensor:
+def normalise(pixels: Tensor) -> Tensor:
     """B x S x S x 3 bytes to Bx3xSxS floats, with a little more colour jitter."""
-    x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
-    gain = torch.from_numpy(np.exp(rng.uniform(-0.15, 0.15, (len(pixels), 3, 1, 1)))).float()
-    return ((x * gain - MEAN) / STD).contiguous(memory_format=torch.channels_last)
+    gain = torch.empty((len(pixels), 1, 1, 3), device=pixels.device).uniform_(-0.15, 0.15).exp()
+    mean, std = (torch.from_numpy(values).to(gain) for values in (MEAN, STD))
+    return ((pixels * gain - mean) / std).permute(0, 3, 1, 2)
+
+
+def mirror(pixels: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Half of the samples, left and right changed."""
+    turned = torch.rand((len(pixels), 1, 1, 1), device=pixels.device) < 0.5
+    pixels = torch.where(turned, pixels.flip(2), pixels)
+    return pixels, torch.where(turned, masks.flip(3), masks)
 
 
 class Run:
@@ -132,7 +134,8 @@ class Run:
         self.rank = rank
         self.out: Path = args.out
         self.out.mkdir(parents=True, exist_ok=True)
-        self.learner = Learner(args.size)
+        self.device = choose_device(args.device)
+        self.learner = Learner(args.size).to(self.device)
         self.seconds = 0.0
         """Trained so far: the mean of the ranks' clocks, so that all stop at the same step."""
         self._mark = time.monotonic()
@@ -190,20 +193,18 @@ class Run:
     def train(self, pool: Pool, rng: np.random.Generator) -> None:
         """Until the minutes are used up."""
         budget, args = self.args.minutes * 60, self.args
-        seen: dict[str, list[float]] = defaultdict(list)
+        seen: dict[str, list[Tensor]] = defaultdict(list)
         saved = logged = self.seconds
-        drawn = 0
+        drawn = 0.0
         self._mark = time.monotonic()
         while self.seconds < budget:
             rate = args.rate * rate_at(self.seconds / budget, cool=args.cool)
             for name, value in self.learn(pool, rate, rng).items():
                 seen[name].append(value)
             drawn += args.batch
-            if drawn >= args.refresh * args.reuse:
-                pool.refresh(args.refresh)
-                drawn = 0
+            drawn = self.renew(pool, drawn)
             if self.seconds - logged > 30:
-                self.log({name: float(np.mean(values)) for name, values in seen.items()}, rate)
+                self.log({name: mean(values) for name, values in seen.items()}, rate)
                 seen.clear()
                 logged = self.seconds
             if self.seconds - saved > 120:
@@ -211,17 +212,26 @@ class Run:
                 saved = self.seconds
         self.save()
 
-    def learn(self, pool: Pool, rate: float, rng: np.random.Generator) -> dict[str, float]:
+    def renew(self, pool: Pool, drawn: float) -> float:
+        """Replace samples that were seen often enough; what of `drawn` is still to be replaced."""
+        if self.device.type == "cuda":
+            due = Workers.CHUNK * self.args.reuse
+            return drawn - due if drawn >= due and pool.keep_fresh() else drawn
+        if drawn < self.args.refresh * self.args.reuse:
+            return drawn
+        pool.refresh(self.args.refresh)
+        return 0.0
+
+    def learn(self, pool: Pool, rate: float, rng: np.random.Generator) -> dict[str, Tensor]:
         """One step of the optimiser."""
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = rate
             optimiser.zero_grad(set_to_none=True)
-        pixels, masks = pool.draw(self.args.batch, rng)
-        if rng.random() < 0.5:
-            pixels, masks = pixels[:, :, ::-1].copy(), [m[:, :, ::-1] for m in masks]
+        pixels, masks = mirror(*pool.draw(self.args.batch))
+        rounds = int(rng.integers(1, self.args.rounds + 1))
         stage = STAGES[self.args.stage]
-        loss, stats = stage(self.learner, pixels, masks, self.args.rounds, rng)
+        loss, stats = stage(self.learner, normalise(pixels), masks, rounds)
         loss.backward()
         self.seconds = average_gradients(self.learner, self._clock())
         torch.nn.utils.clip_grad_norm_(self.learner.parameters(), 1.0)
@@ -250,6 +260,11 @@ class Run:
             file.write(text + "\n")
 
 
+def mean(values: list[Tensor]) -> float:
+    """Of numbers that may still be on their way."""
+    return float(torch.stack(values).mean())
+
+
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -264,7 +279,9 @@ def parse() -> argparse.Namespace:
         "--fresh-closeup", action="store_true", help="take all but the close-ups from --init"
     )
     parser.add_argument("--size", type=int, default=192, help="input pixels, a multiple of 16")
-    parser.add_argument("--ranks", type=int, default=2, help="processes, one a core")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--ranks", type=int, help="processes: 2 on a processor, 1 on a GPU")
+    parser.add_argument("--workers", type=int, default=1, help="processes that make samples")
     parser.add_argument("--batch", type=int, default=6, help="images a process and step")
     parser.add_argument("--rounds", type=int, default=4, help="most rounds of prompts; 1 to it")
     parser.add_argument("--minutes", type=float, required=True)
@@ -286,20 +303,24 @@ def parse() -> argparse.Namespace:
 def work(args: argparse.Namespace, rank: int) -> None:
     """One process's part of a run."""
     torch.manual_seed(args.seed)
+    torch.set_float32_matmul_precision("high")
     run = Run(args, rank)
+    torch.manual_seed(args.seed + 1000 * run.step + rank)
     rng = np.random.default_rng([args.seed, run.step, rank])
     seed = 1_000_000 * (args.seed + 1000 * rank) + run.step
     close = args.stage == "closeups"
     scale = Scale(PICTURE, PICTURE) if close else Scale(args.size, args.size // 2)
-    pool = Pool(args.data, scale, args.capacity, seed, exclude_nc_nd=args.exclude_nc_nd)
+    workers = Workers(args.data, scale, args.workers, seed, exclude_nc_nd=args.exclude_nc_nd)
+    pool = Pool(workers, scale, args.capacity, run.device)
     run.train(pool, rng)
-    pool.close()
+    workers.close()
 
 
 def main() -> None:
     """Train one stage."""
     args = parse()
-    run_ranks(partial(work, args), args.ranks)
+    on_gpu = choose_device(args.device).type == "cuda"
+    run_ranks(partial(work, args), args.ranks or (1 if on_gpu else 2))
 
 
 if __name__ == "__main__":

@@ -1,35 +1,12 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-from training.cache import Cache, CacheWriter
-from training.pool import Pool
+from training.cache import Cache
 from training.regions import colour_regions
-from training.scenes import BACKGROUNDS, CUTOUTS, MAX_MASKS, REAL, Scale, make_sample
+from training.scenes import MAX_MASKS, Scale, make_sample
 
 SIZE = 64
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny cache with every source: a dark disc on a bright noisy ground."""
-    path = tmp_path_factory.mktemp("cache")
-    rng = np.random.default_rng(0)
-    writer = CacheWriter(path)
-    ys, xs = np.mgrid[:80, :100]
-    disc = (ys - 40) ** 2 + (xs - 45) ** 2 < 900
-    ground = rng.integers(150, 256, (80, 100, 3), np.uint8)
-    ground[disc] //= 4
-    for source in sorted({*REAL, *BACKGROUNDS, *CUTOUTS}):
-        if source in REAL:
-            writer.add(source, "", ground, [disc])
-        elif source in BACKGROUNDS:
-            writer.add(source, "", ground, [])
-        else:
-            writer.add(source, "", np.dstack([ground, disc * np.uint8(255)]), [])
-    writer.close()
-    return path
 
 
 def test_samples_have_usable_masks_of_half_the_pictures_size(folder: Path) -> None:
@@ -66,14 +43,3 @@ def test_a_dark_disc_on_bright_ground_is_a_colour_region() -> None:
 
 def test_a_flat_picture_has_no_colour_regions() -> None:
     assert colour_regions(np.full((64, 64, 3), 90, np.uint8), np.random.default_rng(0)) == []
-
-
-def test_a_pool_keeps_masks_with_their_pictures_and_renews_its_oldest_part(folder: Path) -> None:
-    pool = Pool(folder, Scale(SIZE, SIZE // 2), capacity=Pool.CHUNK, seed=1)
-    before, masks = pool.draw(20, np.random.default_rng(0))
-    assert before.shape == (20, SIZE, SIZE, 3)
-    assert all(len(m) and m.any(axis=(1, 2)).all() for m in masks)
-    pool.refresh(1)
-    after, _ = pool.draw(20, np.random.default_rng(0))
-    assert not np.array_equal(before, after)
-    pool.close()

@@ -11,7 +11,7 @@ from training.train import Run, choose_optimisers
 
 
 def arguments(out: Path, **others: object) -> argparse.Namespace:
-    plain = {"size": 64, "rate": 0.1, "decay": 0.9, "init": None}
+    plain = {"size": 64, "rate": 0.1, "decay": 0.9, "init": None, "device": "cpu"}
     return argparse.Namespace(out=out, **{**plain, "stage": "closeups", **others})
 
 
