@@ -1,4 +1,4 @@
-"""Stage 3: the second look, on what the first look makes of clicks, boxes and corrections.
+"""Stage 2: the second look, on what the first look makes of clicks, boxes and corrections.
 
 The first look is finished and only runs; so every sample trains the close-up on the logits that it
 will meet. Corrections are clicked where the close-up's mask is wrong, as annotators will.

@@ -1,4 +1,4 @@
-"""Stage 1: the encoder alone, on which pixels belong together.
+"""Beside the prompts, a loss of the encoder alone: which pixels belong together.
 
 Of each clicked pixel the loss asks which other pixels of the embedding are of its mask: logit =
 bias - scale x squared distance to the clicked pixel's feature. It needs no decoder, and a dozen

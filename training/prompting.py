@@ -1,4 +1,4 @@
-"""Stage 2: the whole model on clicks and boxes, each followed by corrections.
+"""Stage 1: the first look on clicks and boxes, each followed by corrections.
 
 Several prompts share one encoded image. A round decodes every prompt; the next round adds a click
 where the last mask was wrong and feeds that mask back, now and then not, as a server that has

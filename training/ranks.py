@@ -1,4 +1,4 @@
-"""Two single-threaded processes that train as one, by averaging their gradients each step.
+"""Single-threaded processes that train as one, by averaging their gradients each step.
 
 Threads of one process meet at a barrier after every operation, some thousand times a step; on cores
 that others use too, each meeting costs a scheduler's slice and a step takes five times as long.
@@ -19,6 +19,10 @@ __all__ = ["average_gradients", "run_ranks"]
 
 def run_ranks(work: Callable[[int], None], count: int) -> None:
     """Call `work(rank)` in `count` processes that can average gradients; rank 0 is this one."""
+    if count == 1:
+        torch.set_num_threads(1)
+        work(0)
+        return
     context = multiprocessing.get_context("spawn")
     with TemporaryDirectory() as folder:
         meeting = Path(folder) / "meeting"
@@ -42,7 +46,7 @@ def _join(work: Callable[[int], None], rank: int, count: int, meeting: Path) -> 
 
 def average_gradients(model: nn.Module, seconds: float) -> float:
     """Every rank's gradients become their mean; returns the ranks' mean of `seconds`."""
-    if dist.get_world_size() == 1:
+    if not dist.is_initialized():
         return seconds
     gradients = []
     for parameter in model.parameters():

@@ -1,11 +1,11 @@
 r"""Step 2: train a stage for some minutes; interrupted, the same command goes on.
 
-python -m training.train grouping --data CACHE --out RUN --size 192 --minutes 20
-python -m training.train prompts --data CACHE --out RUN2 --size 256 --minutes 60 --init RUN/last.pt
-python -m training.train closeups --data CACHE --out RUN3 --size 384 --minutes 50 \
-    --init RUN2/last.pt --fresh-closeup
+python -m training.train prompts --data CACHE --out RUN --size 384 --minutes 10
+python -m training.train closeups --data CACHE --out RUN2 --size 384 --minutes 6 \
+    --init RUN/last.pt --fresh-closeup
 
-Time, not steps, is what a CPU run has: the learning rate follows the share of the minutes used.
+On a GPU where there is one, else on two processes of one core each. Time, not steps, is what a run
+has: the learning rate follows the share of the minutes used.
 """
 
 import argparse
@@ -60,17 +60,6 @@ Stage = Callable[[Learner, Tensor, Tensor, int], tuple[Tensor, dict[str, Tensor]
 """Of normalised Bx3xSxS pixels and BxKxgxg masks, and so many rounds: a loss, and what to log."""
 
 
-def grouping_stage(
-    learner: Learner, pixels: Tensor, masks: Tensor, _rounds: int
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """The encoder alone."""
-    with autocast(pixels.device):
-        embedding = learner.embed(pixels)
-    clicks = draw_clicks(masks, CLICKS, embedding.shape[-1])
-    loss, iou = grouping_loss(learner.grouping, embedding.float(), clicks)
-    return loss, {"grouping": loss.detach(), "grouping_iou": iou}
-
-
 def prompts_stage(
     learner: Learner, pixels: Tensor, masks: Tensor, rounds: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -85,7 +74,6 @@ def prompts_stage(
 
 
 STAGES: dict[str, Stage] = {
-    "grouping": grouping_stage,
     "prompts": prompts_stage,
     "closeups": closeup_loss,
 }
@@ -155,9 +143,7 @@ class Run:
 
     def _start_from(self, weights: dict[str, Tensor]) -> None:
         """What the stages before this one trained."""
-        trained = ("sam.image_encoder.", "grouping.") if self.args.fresh_decoder else ("",)
-        if self.args.fresh_closeup:
-            trained = ("sam.", "grouping.")
+        trained = ("sam.", "grouping.") if self.args.fresh_closeup else ("",)
         kept = {name: value for name, value in weights.items() if name.startswith(trained)}
         missing, unknown = self.learner.load_state_dict(kept, strict=False)
         # A shipped file has all but the head that only training uses.
@@ -272,9 +258,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder that prepare wrote")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--init", type=Path, help="checkpoint or shipped file to start from")
-    parser.add_argument(
-        "--fresh-decoder", action="store_true", help="take only the encoder from --init"
-    )
     parser.add_argument(
         "--fresh-closeup", action="store_true", help="take all but the close-ups from --init"
     )

@@ -2,12 +2,15 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from training.learner import Learner, save_checkpoint
 from training.muon import Muon
-from training.train import Run, choose_optimisers
+from training.pool import Pool, Workers
+from training.scenes import Scale
+from training.train import Run, choose_optimisers, mirror, normalise
 
 
 def arguments(out: Path, **others: object) -> argparse.Namespace:
@@ -76,3 +79,42 @@ def test_a_folder_of_another_optimiser_says_what_to_do(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "last.pt", {"optimiser": {}})
     with pytest.raises(ValueError, match="start a new folder with --init"):
         Run(arguments(tmp_path), 0)
+
+
+@pytest.mark.parametrize(("stage", "side"), [("prompts", 64), ("closeups", 128)])
+def test_a_step_moves_what_its_stage_trains_and_nothing_else(
+    folder: Path, tmp_path: Path, stage: str, side: int
+) -> None:
+    scale = Scale(side, side if stage == "closeups" else side // 2)
+    workers = Workers(folder, scale, 1, seed=1, exclude_nc_nd=False)
+    pool = Pool(workers, scale, Workers.CHUNK, torch.device("cpu"))
+    workers.close()
+    run = Run(arguments(tmp_path, stage=stage, batch=3, rounds=2), 0)
+    before = {name: value.clone() for name, value in run.learner.named_parameters()}
+    stats = run.learn(pool, 1e-3, np.random.default_rng(0))
+    moved = {
+        name.split(".")[0]
+        for name, value in run.learner.named_parameters()
+        if not torch.equal(before[name], value)
+    }
+    assert moved == ({"closeup"} if stage == "closeups" else {"sam", "grouping"})
+    assert all(bool(value.isfinite()) for value in stats.values())
+    assert run.step == 1
+
+
+def test_a_picture_is_mirrored_with_its_masks_or_neither_is() -> None:
+    torch.manual_seed(0)
+    lit = torch.zeros((40, 8, 8, 3), dtype=torch.uint8)
+    lit[:, 2, :3] = 200
+    masks = lit[:, None, :, :, 0] > 0
+    pixels, turned = mirror(lit, masks)
+    assert torch.equal(turned, pixels[:, None, :, :, 0] > 0)
+    assert 5 < sum(not torch.equal(a, b) for a, b in zip(lit, pixels, strict=True)) < 35
+
+
+def test_pixels_are_normalised_but_for_a_little_jitter() -> None:
+    torch.manual_seed(0)
+    grey = normalise(torch.full((200, 4, 4, 3), 124, dtype=torch.uint8))
+    assert grey.shape == (200, 3, 4, 4)
+    assert grey.abs().max() < 0.8
+    assert grey[:, :, 0, 0].std(0).min() > 0.05
