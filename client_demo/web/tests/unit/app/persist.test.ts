@@ -48,6 +48,24 @@ beforeEach(async () => {
 afterEach(() => database.close());
 
 describe("autosave", () => {
+  test("a picture that is dropped while saved work is read stays, after what was saved", async () => {
+    const before = page();
+    draw(before, "a");
+    await before.autosave.flush();
+
+    const after = page();
+    const restoring = after.autosave.restore(after.segmenter);
+    draw(after, "dropped");
+    await restoring;
+    const keys = () => after.context.state.get().pictures.map(({ key }) => key);
+    expect(keys()).toEqual(["a", "dropped"]);
+
+    await after.autosave.flush();
+    const last = page();
+    await last.autosave.restore(last.segmenter);
+    expect(last.context.state.get().pictures.map(({ key }) => key)).toEqual(["a", "dropped"]);
+  });
+
   test("what one page saves the next restores, masks and bytes included", async () => {
     const before = page();
     draw(before, "a");
