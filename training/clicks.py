@@ -37,7 +37,7 @@ def extents(regions: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def click_in(regions: Tensor, centred: Tensor) -> Tensor:
-    """A place in each region, M x 2 (x, y) in shares of the grid; anywhere for an empty one.
+    """A place in each region, M x 2 (x, y) in shares of the grid; the first pixel of an empty one.
 
     Args:
         regions: M x g x g bool.
@@ -61,9 +61,9 @@ def click_in(regions: Tensor, centred: Tensor) -> Tensor:
 
 def depth_of(regions: Tensor) -> Tensor:
     """How far the middle of each region is from its border, in cells of M x g x g."""
-    sampled, columns, _ = _own_grid(regions)
-    cell = (columns[:, -1] - columns[:, 0] + 1) / CELLS
-    return _depths(sampled).amax((1, 2)) * cell
+    sampled, _, _ = _own_grid(regions)
+    low, high = extents(regions)
+    return _depths(sampled).amax((1, 2)) * (high - low).amax(1) / CELLS
 
 
 def _own_grid(regions: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,22 +1,32 @@
 """Stage 2: the second look, on what the first look makes of clicks, boxes and corrections.
 
 The first look is finished and only runs; so every sample trains the close-up on the logits that it
-will meet. Corrections are clicked where the close-up's mask is wrong, as annotators will.
+will meet. Corrections are clicked where the close-up's mask is wrong, as annotators will (serving
+makes sure of the spots that were clicked before; here they may be clicked again).
 """
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from server.engine.closeup import BOX_PLANE, LOGITS_PLANE
+from server.engine.closeup import BOX_PLANE
 from server.engine.models.closeup import CONTEXT_CELLS
 from training.learner import Learner, autocast
 from training.losses import mask_iou, mask_loss
-from training.prompting import Prompts, correct, decode, draw_prompts, embed_painting, embed_prompts
-from training.prompting import means as mean_ious
+from training.prompting import (
+    FORGET_SHARE,
+    Prompts,
+    correct,
+    decode,
+    draw_prompts,
+    embed_painting,
+    embed_prompts,
+    mean_ious,
+)
 from training.twins import (
     boxes_of,
     cut,
+    enlarge,
     fit_to_box,
     halved,
     hold,
@@ -30,7 +40,6 @@ __all__ = ["closeup_loss"]
 
 PROMPTS = 8
 """Prompts an image."""
-FORGET_SHARE = 0.15
 BY_SCORE_SHARE = 0.3
 """Of the single clicks, those that go on with the candidate of the best score, not the best."""
 DOUBT_SHARE = 0.3
@@ -57,7 +66,7 @@ def closeup_loss(
     boxes = boxes_of(prompts.points, prompts.labels)
     pictures = halved(pixels)
     wanted = halved(prompts.targets[:, None].to(pixels.dtype))
-    coarse = F.adaptive_avg_pool2d(wanted[0], CORRECTION_SIDE)[:, 0] > 0.5
+    coarse = F.adaptive_max_pool2d(wanted[0], CORRECTION_SIDE)[:, 0] > 0
     known = torch.zeros_like(boxed)
     priors: Tensor | None = None
     total = torch.zeros((), device=pixels.device)
@@ -77,13 +86,14 @@ def closeup_loss(
         ious = mask_iou(answer, targets)
         total = total + mask_loss(answer, targets).mean() + F.mse_loss(judged.float(), ious)
         stats |= mean_ious(turn, ious, boxed)
-        before = mean_ious(turn, mask_iou(seen[:, LOGITS_PLANE], targets), boxed)
+        before = mean_ious(turn, mask_iou(enlarge(priors, windows), targets), boxed)
         stats |= {f"{name}_first": value for name, value in before.items()}
         if turn + 1 < rounds:
             guesses = _back(answer.detach(), windows, boxes)
             found = correct(Prompts(prompts.points, prompts.labels, coarse), guesses)
             prompts = Prompts(found.points, found.labels, prompts.targets)
             known = torch.rand(len(boxed), device=boxed.device) >= FORGET_SHARE
+    stats["closeups"] = (total / rounds).detach()
     return total / rounds, stats
 
 
@@ -96,6 +106,7 @@ class _FirstLook:
         with torch.no_grad(), autocast(pixels.device):
             small = F.interpolate(pixels, (side, side), mode="bilinear", antialias=True)
             self._embedding = learner.embed(small.contiguous(memory_format=torch.channels_last))
+        with torch.no_grad():
             self._places = self._sam.prompt_encoder.get_dense_pe()
 
     @torch.no_grad()
@@ -116,10 +127,9 @@ class _FirstLook:
             spread = self._embedding.repeat_interleave(each, dim=0)
             logits, scores = decode(self._sam.mask_decoder, spread, self._places, sparse, dense)
         logits, scores = logits.float(), scores.float()
-        boxes, alone = boxes_of(prompts.points, prompts.labels), torch.full_like(known, turn == 0)
         chosen = self._chosen(prompts, logits, scores) if turn == 0 else torch.zeros_like(known)
         index = torch.arange(count, device=known.device), chosen.long()
-        return fit_to_box(logits[index], boxes, alone), scores[index]
+        return fit_to_box(logits[index], prompts.points, prompts.labels), scores[index]
 
     @staticmethod
     def _chosen(prompts: Prompts, logits: Tensor, scores: Tensor) -> Tensor:

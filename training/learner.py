@@ -46,7 +46,7 @@ class Learner(nn.Module):
 
 def autocast(device: torch.device) -> torch.autocast:
     """Half-precision products where the device has them; elsewhere they take far longer."""
-    half = choose_dtype("auto", device) != torch.float32
+    half = choose_dtype("auto", device) == torch.bfloat16
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=half)
 
 
@@ -75,13 +75,13 @@ class Average:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.model = deepcopy(model).eval().requires_grad_(requires_grad=False)
         self._decay = decay
-        self._updates = 0
+        self.updates = 0
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Move towards `model`: fast at first, then by the decay."""
-        self._updates += 1
-        decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
+        self.updates += 1
+        decay = min(self._decay, (1 + self.updates) / (10 + self.updates))
         pairs = zip(self.model.state_dict().values(), model.state_dict().values(), strict=True)
         own: list[Tensor] = []
         new: list[Tensor] = []

@@ -33,7 +33,7 @@ def min_over_candidates(losses: Tensor, leak: float = 0.05) -> Tensor:
 @torch.no_grad()
 def mask_iou(logits: Tensor, targets: Tensor) -> Tensor:
     """IoU of the thresholded logits with the targets: two ...xHxW to ... values."""
-    guess, truth = logits > 0, targets > 0.5
+    guess, truth = logits > 0, targets >= 0.5
     union = (guess | truth).sum((-2, -1))
     overlap = (guess & truth).sum((-2, -1))
     return overlap / union.clamp(min=1)

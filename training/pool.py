@@ -3,8 +3,8 @@
 Making a sample costs a core more than looking at it costs the device; so each is seen a few
 times, with other prompts, mirrors and colours. Where the trainer itself computes on the processor,
 a worker beside it would slow both: it stops, a part of the pool is replaced, and it goes on from
-memory. A GPU leaves the processor idle: there the workers never stop, and what they finish comes in
-at once.
+memory. A GPU leaves the processor idle: there the workers keep a few parts ready, which come in
+without a wait.
 """
 
 import multiprocessing
@@ -26,6 +26,7 @@ __all__ = ["Pool", "Workers"]
 Bytes = NDArray[np.uint8]
 Chunk = tuple[Bytes, Bytes]
 """Pictures, and their masks in bits."""
+Seed = tuple[int, ...]
 
 _cache: Cache | None = None
 """Each worker process's own; set once by `_start`."""
@@ -37,7 +38,7 @@ def _start(folder: Path, exclude_nc_nd: bool) -> None:
     _cache = Cache(folder, exclude_nc_nd=exclude_nc_nd)
 
 
-def _make(scale: Scale, count: int, seed: int) -> Chunk:
+def _make(scale: Scale, count: int, seed: Seed) -> Chunk:
     if _cache is None:
         raise RuntimeError("the worker was not started")
     rng = np.random.default_rng(seed)
@@ -58,10 +59,11 @@ class Workers:
     """Samples made by one task."""
 
     def __init__(
-        self, cache: Path, scale: Scale, count: int, seed: int, *, exclude_nc_nd: bool
+        self, cache: Path, scale: Scale, count: int, seed: Seed, *, exclude_nc_nd: bool
     ) -> None:
         self._scale = scale
         self._seed = seed
+        self._begun = 0
         self._count = count
         self._processes = ProcessPoolExecutor(
             count, multiprocessing.get_context("spawn"), _start, (cache, exclude_nc_nd)
@@ -71,8 +73,9 @@ class Workers:
     def ask(self, chunks: int) -> None:
         """Begin so many."""
         for _ in range(chunks):
-            self._seed += 1
-            task = self._processes.submit(_make, self._scale, self.CHUNK, self._seed)
+            self._begun += 1
+            seed = (*self._seed, self._begun)
+            task = self._processes.submit(_make, self._scale, self.CHUNK, seed)
             self._asked.append(task)
 
     def get(self) -> Chunk:
@@ -93,13 +96,15 @@ class Pool:
     """`capacity` samples of one scale on `device`."""
 
     def __init__(self, workers: Workers, scale: Scale, capacity: int, device: torch.device) -> None:
+        if capacity < Workers.CHUNK:
+            raise ValueError(f"a pool holds at least {Workers.CHUNK} samples, not {capacity}")
         self._workers = workers
         self._next = 0
         bits = (capacity, MAX_MASKS, scale.grid, scale.grid // 8)
         self._pixels = torch.zeros((capacity, scale.size, scale.size, 3), dtype=torch.uint8)
         self._pixels = self._pixels.to(device)
         self._masks = torch.zeros(bits, dtype=torch.uint8, device=device)
-        self._places = torch.arange(7, -1, -1, dtype=torch.uint8, device=device)
+        self._shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=device)
         self.refresh(capacity)
 
     def refresh(self, count: int) -> None:
@@ -129,5 +134,5 @@ class Pool:
         A picture of fewer than K masks has empty ones.
         """
         picks = torch.randint(len(self._pixels), (count,), device=self._pixels.device)
-        bits = self._masks[picks][..., None] >> self._places & 1
+        bits = self._masks[picks][..., None] >> self._shifts & 1
         return self._pixels[picks], bits.flatten(-2).bool()

@@ -20,13 +20,14 @@ from training.losses import mask_iou, mask_loss, min_over_candidates
 from training.twins import boxes_of, hold, paint, shares_of_boxes
 
 __all__ = [
+    "FORGET_SHARE",
     "Prompts",
     "correct",
     "decode",
     "draw_prompts",
     "embed_painting",
     "embed_prompts",
-    "means",
+    "mean_ious",
     "prompt_loss",
 ]
 
@@ -113,7 +114,9 @@ def embed_prompts(encoder: PromptEncoder, prompts: Prompts) -> Tensor:
     """M x T x C sparse embeddings, equal to the prompt encoder's own for each kind of prompt."""
     size = encoder.input_image_size
     pixels = prompts.points * prompts.points.new_tensor(size[::-1])
-    places = encoder.pe_layer.forward_with_coords(pixels + 0.5, size)
+    # Half precision would move the finer waves by a tenth of their length.
+    with torch.autocast(pixels.device.type, enabled=False):
+        places = encoder.pe_layer.forward_with_coords(pixels + 0.5, size)
     kinds = [encoder.not_a_point_embed, *encoder.point_embeddings]
     table = torch.cat([kind.weight for kind in kinds])
     sparse: Tensor = places * (prompts.labels != PAD)[:, :, None] + table[prompts.labels + 1]
@@ -202,7 +205,7 @@ def prompt_loss(
         losses, ious = mask_loss(logits, wanted), mask_iou(logits, wanted)
         total = total + _weigh(losses, boxed) + F.mse_loss(scores, ious)
         chosen = _choose(ious, scores.detach(), boxed)
-        stats |= means(turn, ious.gather(1, chosen[:, None])[:, 0], boxed)
+        stats |= mean_ious(turn, ious.gather(1, chosen[:, None])[:, 0], boxed)
         if turn + 1 < rounds:
             index = torch.arange(count, device=chosen.device)
             priors = logits.detach()[index, chosen]
@@ -236,7 +239,7 @@ def _choose(ious: Tensor, scores: Tensor, boxed: Tensor) -> Tensor:
     return torch.where(boxed, 0, 1 + by[:, 1:].argmax(dim=1))
 
 
-def means(turn: int, ious: Tensor, boxed: Tensor) -> dict[str, Tensor]:
+def mean_ious(turn: int, ious: Tensor, boxed: Tensor) -> dict[str, Tensor]:
     """Mean IoU after a click or a box and `turn` corrections."""
     return {
         f"click{turn + 1}": _mean(ious, ~boxed),

@@ -3,7 +3,8 @@
 Five kinds, drawn by weight: a crop of an annotated photo; cut-outs pasted on a photo without
 masks; cut-outs pasted on an annotated photo, whose masks lose what is covered; collages of photo
 textures, and photos split by colour alone, which teach that a region is what looks alike. Masks
-come at half the picture's size, that of the decoder's logits, or at its own for the second look.
+come at half the picture's size, twice as fine as the decoder's logits, or, for the second look, at
+its own.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from training.cache import Cache, Picture
 from training.regions import colour_regions
 
-__all__ = ["MAX_MASKS", "MIXES", "Sample", "Scale", "make_sample"]
+__all__ = ["BACKGROUNDS", "CUTOUTS", "MAX_MASKS", "REAL", "Sample", "Scale", "make_sample"]
 
 Pixels = NDArray[np.uint8]
 Masks = list[NDArray[np.bool_]]

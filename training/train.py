@@ -67,7 +67,7 @@ def prompts_stage(
     with autocast(pixels.device):
         embedding = learner.embed(pixels)
     clicks = draw_clicks(masks, CLICKS, embedding.shape[-1])
-    grouping, _ = grouping_loss(learner.grouping, embedding.float(), clicks)
+    grouping = grouping_loss(learner.grouping, embedding.float(), clicks)
     loss, stats = prompt_loss(learner.sam, embedding, draw_prompts(masks, PROMPTS), rounds)
     stats |= {"grouping": grouping.detach(), "prompts": loss.detach()}
     return loss + GROUPING_WEIGHT * grouping, stats
@@ -161,6 +161,7 @@ class Run:
         for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(kept)
         self.seconds, self.step = state["seconds"], state["step"]
+        self.average.updates = state["updates"]
 
     def save(self) -> None:
         """Write `last.pt`."""
@@ -172,6 +173,7 @@ class Run:
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "seconds": self.seconds,
             "step": self.step,
+            "updates": self.average.updates,
             "size": self.args.size,
         }
         save_checkpoint(self.out / "last.pt", state)
@@ -190,7 +192,7 @@ class Run:
             drawn += args.batch
             drawn = self.renew(pool, drawn)
             if self.seconds - logged > 30:
-                self.log({name: mean(values) for name, values in seen.items()}, rate)
+                self.log({name: average_of(values) for name, values in seen.items()}, rate)
                 seen.clear()
                 logged = self.seconds
             if self.seconds - saved > 120:
@@ -202,7 +204,9 @@ class Run:
         """Replace samples that were seen often enough; what of `drawn` is still to be replaced."""
         if self.device.type == "cuda":
             due = Workers.CHUNK * self.args.reuse
-            return drawn - due if drawn >= due and pool.keep_fresh() else drawn
+            while drawn >= due and pool.keep_fresh():
+                drawn -= due
+            return drawn
         if drawn < self.args.refresh * self.args.reuse:
             return drawn
         pool.refresh(self.args.refresh)
@@ -246,7 +250,7 @@ class Run:
             file.write(text + "\n")
 
 
-def mean(values: list[Tensor]) -> float:
+def average_of(values: list[Tensor]) -> float:
     """Of numbers that may still be on their way."""
     return float(torch.stack(values).mean())
 
@@ -272,7 +276,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--cool", type=float, default=0.35, help="share of the time that cools")
     parser.add_argument("--decay", type=float, default=0.999, help="of the weight average")
     parser.add_argument("--capacity", type=int, default=2000, help="samples a process keeps")
-    parser.add_argument("--refresh", type=int, default=200, help="samples replaced at a time")
+    parser.add_argument(
+        "--refresh", type=int, default=200, help="samples replaced at a time, on a CPU"
+    )
     parser.add_argument("--reuse", type=float, default=3.0, help="times a sample is seen")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
@@ -290,19 +296,23 @@ def work(args: argparse.Namespace, rank: int) -> None:
     run = Run(args, rank)
     torch.manual_seed(args.seed + 1000 * run.step + rank)
     rng = np.random.default_rng([args.seed, run.step, rank])
-    seed = 1_000_000 * (args.seed + 1000 * rank) + run.step
     close = args.stage == "closeups"
+    # No stage, size or continuation sees the samples of another.
+    seed = (args.seed, rank, int(close), args.size, run.step)
     scale = Scale(PICTURE, PICTURE) if close else Scale(args.size, args.size // 2)
     workers = Workers(args.data, scale, args.workers, seed, exclude_nc_nd=args.exclude_nc_nd)
-    pool = Pool(workers, scale, args.capacity, run.device)
-    run.train(pool, rng)
-    workers.close()
+    try:
+        run.train(Pool(workers, scale, args.capacity, run.device), rng)
+    finally:
+        workers.close()
 
 
 def main() -> None:
     """Train one stage."""
     args = parse()
     on_gpu = choose_device(args.device).type == "cuda"
+    if on_gpu and (args.ranks or 1) > 1:
+        raise SystemExit("--ranks: a GPU is trained on by one process")
     run_ranks(partial(work, args), args.ranks or (1 if on_gpu else 2))
 
 

@@ -26,7 +26,6 @@ __all__ = [
     "hold",
     "look",
     "paint",
-    "place",
     "resampling",
     "shares_of_boxes",
     "windows_around",
@@ -56,8 +55,10 @@ def hold(logits: Tensor, share: Tensor) -> Tensor:
     return torch.minimum(logits, painting.EDGE_LOGIT * (2 * share - 1))
 
 
-def fit_to_box(logits: Tensor, boxes: Tensor, alone: Tensor) -> Tensor:
-    """`painting.fit_to_box` of M planes; `alone` are the boxes without a click."""
+def fit_to_box(logits: Tensor, points: Tensor, labels: Tensor) -> Tensor:
+    """`painting.fit_to_box` of M planes."""
+    boxes = boxes_of(points, labels)
+    alone = ~((labels == INCLUDE) | (labels == EXCLUDE)).any(1)
     share = shares_of_boxes(boxes, logits.shape[-1])
     smallness = 1 - (share.mean((1, 2)) / painting.SMALL_SHARE).sqrt()
     lift = painting.LIFT + painting.SMALL_LIFT * smallness.clamp(min=0)
@@ -190,25 +191,25 @@ def cut(levels: list[Tensor], windows: Tensor) -> Tensor:
 def enlarge(logits: Tensor, windows: Tensor) -> Tensor:
     """`closeup.enlarge` of M planes."""
     cells, size = closeup.CELLS, logits.shape[-1]
-    down, across = (_linear(windows[:, i], windows[:, 2], size, cells) for i in (1, 0))
+    down, across = (
+        _weights(windows[:, i], windows[:, 2], size, cells, torch.ones_like(windows[:, 2]))
+        for i in (1, 0)
+    )
     return down @ logits @ across.transpose(1, 2)
-
-
-def _linear(start: Tensor, side: Tensor, size: int, cells: int) -> Tensor:
-    steps = (torch.arange(cells, device=start.device) + 0.5) / cells
-    middles = (start[:, None] + side[:, None] * steps) * size - 0.5
-    distance = middles.clamp(0, size - 1)[..., None] - torch.arange(size, device=start.device)
-    return (1 - distance.abs()).clamp(min=0)
 
 
 def resampling(start: Tensor, side: Tensor, size: int, cells: int) -> Tensor:
     """`closeup.resampling` of M stretches: M x cells x size."""
+    weights = _weights(start, side, size, cells, (side * size / cells).clamp(min=1))
+    return weights / weights.sum(-1, keepdim=True)
+
+
+def _weights(start: Tensor, side: Tensor, size: int, cells: int, reach: Tensor) -> Tensor:
+    """M x cells x size: triangles of a half width of M `reach` around each cell's middle."""
     steps = (torch.arange(cells, device=start.device) + 0.5) / cells
     middles = (start[:, None] + side[:, None] * steps) * size - 0.5
-    reach = (side * size / cells).clamp(min=1)[:, None, None]
     distance = torch.arange(size, device=start.device) - middles.clamp(0, size - 1)[..., None]
-    weights = (1 - distance.abs() / reach).clamp(min=0)
-    return weights / weights.sum(-1, keepdim=True)
+    return (1 - distance.abs() / reach[:, None, None]).clamp(min=0)
 
 
 def look(pixels: Tensor, windows: Tensor, logits: Tensor, points: Tensor, labels: Tensor) -> Tensor:

@@ -24,7 +24,9 @@ __all__ = [
     "BOX_PLANE",
     "CELLS",
     "LOGITS_PLANE",
+    "MEAN",
     "PLANES",
+    "STD",
     "Window",
     "blend",
     "cut",
@@ -54,7 +56,7 @@ CLICK_CELLS = 3.0
 FULL_TRUST, NO_TRUST = 0.35, 0.5
 """Sides of a lone click's window up to which the second look is believed, and from which not."""
 SHARPEN = 2.5
-"""The second network, trained for hours, is right more often than it is sure."""
+"""The second network is right more often than it is sure."""
 LOGIT_LIMIT = 6.0
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 STD = np.array([58.395, 57.12, 57.375], np.float32)

@@ -1,10 +1,22 @@
+import copy
+
+import cv2
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from training.closeups import CORRECTION_SIDE, _back, closeup_loss
+from server.engine.closeup import MEAN, SHARPEN, STD
+from server.engine.models.base import run_steps
+from server.engine.models.layers import fold_norms
+from server.engine.models.painting import BOTTOM_RIGHT, TOP_LEFT
+from server.engine.models.tiny import Tiny
+from server.engine.models.tiny_model import TinyModel
+from server.engine.types import DecodeRequest, Prompt
+from training.closeups import CORRECTION_SIDE, _back, _FirstLook, closeup_loss
 from training.learner import Learner
-from training.twins import boxes_of
+from training.prompting import Prompts
+from training.twins import boxes_of, cut, halved, look, windows_around
 
 SIZE = 64
 """Of the first look's input."""
@@ -63,3 +75,35 @@ def test_a_close_up_s_mask_lies_on_the_input_where_its_window_lies() -> None:
         places, torch.tensor([0.375, 0.625, 0.625, 0.875]), atol=0.01, rtol=0
     )
     assert not second.any()  # all of its mask is beyond the input
+
+
+def test_the_first_look_and_the_view_of_it_are_those_that_serve(learner: Learner) -> None:
+    torch.manual_seed(3)
+    torch.nn.init.normal_(torch.as_tensor(learner.closeup.out.weight), std=0.1)
+    learner.eval().requires_grad_(requires_grad=False)
+    rough = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+    photo = np.asarray(cv2.resize(rough, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC), np.uint8)
+    box = (10.0, 14.0, 50.0, 40.0)
+    points = torch.tensor([[box[:2], box[2:]]]) / SIZE
+    prompts = Prompts(points, torch.tensor([[TOP_LEFT, BOTTOM_RIGHT]]), torch.ones(1, 32, 32) > 0)
+    normal = torch.from_numpy(((photo - MEAN) / STD).astype(np.float32)).permute(2, 0, 1)[None]
+
+    first = _FirstLook(learner, normal)
+    plane, score = first.logits(prompts, None, torch.tensor([False]), 0)
+    windows = windows_around(plane, points, prompts.labels, SIZE)
+    seen = look(cut(halved(normal), windows), windows, plane, points, prompts.labels)
+    answer, judged = learner.closeup(seen, first.context(windows), score)
+
+    networks = copy.deepcopy(Tiny(learner.sam, learner.closeup))
+    fold_norms(networks.networks())
+    cpu = torch.device("cpu")
+    model = TinyModel(networks, fingerprint="f", device=cpu, dtype=torch.float32)
+    request = DecodeRequest(Prompt((), box), "single")
+    [served] = model.decode([(run_steps(model.encode(photo)), request)])
+    np.testing.assert_allclose(served.logits[0], plane[0], atol=1e-3)
+    np.testing.assert_allclose(served.scores, judged, atol=0.02)
+    # Pixels between two cells are averaged a little differently, and colours on a cube's edge count
+    # here or there; an untrained network makes much of it.
+    looked = served.closeups[0].logits
+    differences = looked - SHARPEN * answer[0].numpy()
+    assert differences.std() < 0.1 * looked.std()

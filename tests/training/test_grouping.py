@@ -34,6 +34,5 @@ def test_features_that_tell_a_mask_from_the_rest_lose_less() -> None:
     told = same.clone()
     told[0, 0] = 9 * clicks.targets[0].amax(0)
     told[1, 0] = 9 * clicks.targets[1, 0]
-    (blind, _), (seeing, iou) = (grouping_loss(head, x, clicks) for x in (same, told))
-    assert seeing < blind
-    assert iou > 0.4
+    blind, seeing = (grouping_loss(head, x, clicks) for x in (same, told))
+    assert seeing < 0.7 * blind

@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.cache import Cache
 from training.pool import Pool, Workers
 from training.scenes import MAX_MASKS, Scale
 
@@ -15,7 +14,7 @@ SCALE = Scale(SIZE, SIZE // 2)
 
 @pytest.fixture
 def workers(folder: Path) -> Iterator[Workers]:
-    made = Workers(folder, SCALE, 1, seed=1, exclude_nc_nd=False)
+    made = Workers(folder, SCALE, 1, seed=(1,), exclude_nc_nd=False)
     yield made
     made.close()
 
@@ -33,7 +32,7 @@ def test_a_pool_draws_pictures_with_their_masks(workers: Workers) -> None:
     assert masks.any(-1).any(-1).any(-1).all()
 
 
-def test_a_part_is_renewed_when_it_was_seen_often_enough(workers: Workers) -> None:
+def test_refreshing_replaces_the_oldest_part(workers: Workers) -> None:
     pool = Pool(workers, SCALE, capacity=2 * Workers.CHUNK, device=torch.device("cpu"))
     before = kinds(pool.draw(1000)[0])
     pool.refresh(1)  # a whole chunk at least
@@ -45,13 +44,19 @@ def test_a_part_is_renewed_when_it_was_seen_often_enough(workers: Workers) -> No
 def test_beside_a_gpu_what_is_made_comes_in_without_waiting(workers: Workers) -> None:
     pool = Pool(workers, SCALE, capacity=Workers.CHUNK, device=torch.device("cpu"))
     before = kinds(pool.draw(500)[0])
-    while not pool.keep_fresh():  # begins on the first call
-        pass
+    assert not pool.keep_fresh()  # begins it
+    workers._asked[0].result()
+    assert pool.keep_fresh()
     assert not before & kinds(pool.draw(500)[0])
 
 
-def test_masks_lie_on_the_pictures_they_were_made_with(folder: Path, workers: Workers) -> None:
-    assert Cache(folder).by_source  # every photo in it is a dark disc on bright noise
+def test_a_pool_smaller_than_a_part_is_refused(workers: Workers) -> None:
+    with pytest.raises(ValueError, match="at least 25 samples, not 24"):
+        Pool(workers, SCALE, capacity=Workers.CHUNK - 1, device=torch.device("cpu"))
+
+
+def test_masks_lie_on_the_pictures_they_were_made_with(workers: Workers) -> None:
+    """Most photos are a dark disc on bright noise."""
     pool = Pool(workers, SCALE, capacity=4 * Workers.CHUNK, device=torch.device("cpu"))
     pixels, masks = pool.draw(100)
     grey = pixels.float().mean(-1)

@@ -129,12 +129,13 @@ def test_what_is_right_already_is_clicked_once_more() -> None:
     assert start.targets[0, y, x]
 
 
-def test_the_loss_reaches_every_weight_but_the_unused(sam: Sam) -> None:
+def test_the_loss_reaches_every_weight_of_the_decoder_and_the_painting(sam: Sam) -> None:
     torch.manual_seed(0)
     masks = prompts([[(0, 0)]] * 2, [[INCLUDE]] * 2).targets[:, None]
     embedding = torch.randn(2, EMBED_DIM, GRID, GRID)
     loss, stats = prompt_loss(sam, embedding, draw_prompts(masks, 8), 3)
     loss.backward()
     assert {"click1", "click2", "click3", "box0", "box1"} <= set(stats)
-    idle = [n for n, p in sam.mask_decoder.named_parameters() if p.grad is None]
-    assert idle == []
+    learning = [*sam.mask_decoder.named_parameters()]
+    learning += sam.prompt_encoder.mask_downscaling.named_parameters()
+    assert [name for name, value in learning if value.grad is None] == []

@@ -71,8 +71,10 @@ def test_the_same_command_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
         one_step(second, seed)
 
     assert (second.step, second.seconds) == (2, 7.0)
-    for name, value in whole.learner.state_dict().items():
-        torch.testing.assert_close(second.learner.state_dict()[name], value)
+    pairs = ((second.learner, whole.learner), (second.average.model, whole.average.model))
+    for resumed, uninterrupted in pairs:
+        for name, value in uninterrupted.state_dict().items():
+            torch.testing.assert_close(resumed.state_dict()[name], value)
 
 
 def test_a_folder_of_another_optimiser_says_what_to_do(tmp_path: Path) -> None:
@@ -86,7 +88,7 @@ def test_a_step_moves_what_its_stage_trains_and_nothing_else(
     folder: Path, tmp_path: Path, stage: str, side: int
 ) -> None:
     scale = Scale(side, side if stage == "closeups" else side // 2)
-    workers = Workers(folder, scale, 1, seed=1, exclude_nc_nd=False)
+    workers = Workers(folder, scale, 1, seed=(1,), exclude_nc_nd=False)
     pool = Pool(workers, scale, Workers.CHUNK, torch.device("cpu"))
     workers.close()
     run = Run(arguments(tmp_path, stage=stage, batch=3, rounds=2), 0)
@@ -118,3 +120,24 @@ def test_pixels_are_normalised_but_for_a_little_jitter() -> None:
     assert grey.shape == (200, 3, 4, 4)
     assert grey.abs().max() < 0.8
     assert grey[:, :, 0, 0].std(0).min() > 0.05
+
+
+def test_samples_are_renewed_when_they_were_seen_often_enough(tmp_path: Path) -> None:
+    class Counted:
+        ready, refreshed = 2, 0
+
+        def refresh(self, count: int) -> None:
+            self.refreshed += count
+
+        def keep_fresh(self) -> bool:
+            self.ready -= 1
+            return self.ready >= 0
+
+    pool = Counted()
+    run = Run(arguments(tmp_path, refresh=50, reuse=3), 0)
+    assert run.renew(pool, 149.0) == 149.0  # type: ignore[arg-type]
+    assert run.renew(pool, 150.0) == 0.0  # type: ignore[arg-type]
+    assert pool.refreshed == 50
+    run.device = torch.device("cuda")
+    assert run.renew(pool, 74.0) == 74.0  # type: ignore[arg-type]
+    assert run.renew(pool, 300.0) == 150.0  # type: ignore[arg-type]

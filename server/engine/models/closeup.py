@@ -1,6 +1,6 @@
 """The network of the second look: a small U of convolutions over a close-up.
 
-It sees the window's pixels, the first look's logits and the prompt, each at 96 cells a side, and in
+It sees the window's pixels, the first look's logits and the prompt, each at `CELLS` a side, and in
 its depths the image's embedding around there, which knows what the pixels alone do not show. It
 answers what to add to the first look's logits, and how good the mask now is. Like the encoder, it
 is shaped for a CPU: dense 3x3 convolutions of few channels where there are many cells.
@@ -22,7 +22,7 @@ CONTEXT_CELLS = CELLS // 8
 
 
 class CloseUp(nn.Module):
-    """BxPLANESx96x96, BxCx12x12 and B predicted IoUs to Bx96x96 logits and B IoUs."""
+    """BxPLANESx64x64, BxCx8x8 and B predicted IoUs to Bx64x64 logits and B IoUs."""
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """Prompts painted into the mask that the bundled model is given as its prior.
 
-The prompt encoder says where a click is by sines, which a small model trained for hours learns to
+The prompt encoder says where a click is by sines, which a small model trained briefly learns to
 read only roughly. Its other input is a picture: the earlier mask. So the clicks and the box are
 painted there too, and the model has them in front of its eyes. Free of torch: training and serving
 paint with the same lines.

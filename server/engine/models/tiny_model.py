@@ -155,7 +155,7 @@ class TinyModel(SamModel):
         return logits, scores
 
     def _context(self, one: _Look) -> Tensor:
-        """Cx12x12 of the stored embedding around the window."""
+        """Cx8x8 of the stored embedding around the window."""
         stored, window = one.features.stored, one.window
         down, across = (
             torch.from_numpy(resampling(start, window.side, self._grid, CONTEXT_CELLS)).to(stored)

@@ -3,19 +3,20 @@ import torch
 from server.engine.closeup import CELLS, LOGITS_PLANE, PLANES
 from server.engine.models.closeup import CONTEXT_CELLS, CloseUp
 from server.engine.models.layers import fold_norms
+from server.engine.models.tiny import EMBED_DIM
 
 
 def views(count: int = 2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     seen = torch.randn(count, PLANES, CELLS, CELLS, generator=generator)
-    around = torch.randn(count, 128, CONTEXT_CELLS, CONTEXT_CELLS, generator=generator)
+    around = torch.randn(count, EMBED_DIM, CONTEXT_CELLS, CONTEXT_CELLS, generator=generator)
     return seen, around, torch.rand(count, generator=generator)
 
 
 def trained() -> CloseUp:
     """As if trained: no weight where it started."""
     torch.manual_seed(0)
-    network = CloseUp(128)
+    network = CloseUp(EMBED_DIM)
     for parameter in network.parameters():
         parameter.data += 0.02 * torch.randn_like(parameter)
     with torch.no_grad():
@@ -25,7 +26,7 @@ def trained() -> CloseUp:
 
 def test_untrained_it_gives_back_what_the_first_look_said() -> None:
     seen, around, scores = views()
-    logits, judged = CloseUp(128).eval()(seen, around, scores)
+    logits, judged = CloseUp(EMBED_DIM).eval()(seen, around, scores)
     torch.testing.assert_close(logits, 2 * seen[:, LOGITS_PLANE])
     torch.testing.assert_close(judged, scores)
 
