@@ -15,8 +15,8 @@ from server.engine.models.painting import EXCLUDE, INCLUDE, Token, hold, share_o
 
 __all__ = ["honour"]
 
-CLICK_CELLS = 3
-"""Radius around a click in which its label is certain."""
+CLICK_CELLS = 1
+"""Radius around a click in which its label is certain; a wide one hides what the network knows."""
 CERTAIN = 5.0
 """The logit there."""
 NEAR_SIDE, MOST_ADDED = 0.08, 2.0
