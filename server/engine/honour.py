@@ -6,6 +6,7 @@ sides. Pure: numpy and cv2, no torch.
 """
 
 from collections.abc import Sequence
+from math import floor
 
 import cv2
 import numpy as np
@@ -47,7 +48,7 @@ def _clicked(logits: Field, clicks: Sequence[Token]) -> Field:
     """Where discs of two labels meet, the later click counts."""
     certain = logits.copy()
     for x, y, label in clicks:
-        middle = (int(x * len(logits)), int(y * len(logits)))
+        middle = (floor(x * len(logits)), floor(y * len(logits)))
         cv2.circle(certain, middle, CLICK_CELLS, CERTAIN if label else -CERTAIN, -1)
     return certain
 
