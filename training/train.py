@@ -46,7 +46,7 @@ CLICKS = 12
 PROMPTS = 4
 """Prompts an image in the prompting loss."""
 GROUPING_WEIGHT = 0.5
-"""Of the grouping loss while the whole model trains."""
+"""Of the grouping loss beside that of the prompts."""
 
 DECAY = 0.05
 """Of weights: a step takes off the rate times so much of them."""
@@ -63,7 +63,7 @@ Stage = Callable[[Learner, Tensor, Tensor, int], tuple[Tensor, dict[str, Tensor]
 def prompts_stage(
     learner: Learner, pixels: Tensor, masks: Tensor, rounds: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The whole model, the grouping loss beside it."""
+    """The first look, the grouping loss beside it."""
     with autocast(pixels.device):
         embedding = learner.embed(pixels)
     clicks = draw_clicks(masks, CLICKS, embedding.shape[-1])

@@ -6,7 +6,7 @@ the first look's logits and the prompt drawn over it: the same few cells for an 
 What the second network says counts for every box and correction. For a lone click or a hover, which
 wants an answer at once, it counts where it sees much more than the first did: in windows of up to
 a third of the image, less and less in larger ones.
-Pure: numpy and cv2, no torch; training and serving look through the same lines.
+Pure: numpy and cv2, no torch. Training looks through twins of these lines (`training.twins`).
 """
 
 from collections.abc import Sequence

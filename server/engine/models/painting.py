@@ -2,8 +2,8 @@
 
 The prompt encoder says where a click is by sines, which a small model trained briefly learns to
 read only roughly. Its other input is a picture: the earlier mask. So the clicks and the box are
-painted there too, and the model has them in front of its eyes. Free of torch: training and serving
-paint with the same lines.
+painted there too, and the model has them in front of its eyes. Free of torch;
+training paints with twins of these lines (`training.twins`).
 
 A box is also held to: what comes back is cut at its edges, and counts as the object a little sooner
 (sooner still in a small box, of which the model sees few cells and the box itself is a good guess).
