@@ -1,6 +1,5 @@
 """The benchmark, run with as few rounds as it takes: that it measures, never how fast."""
 
-import importlib.util
 import io
 import json
 import math
@@ -192,7 +191,7 @@ def test_the_tables_show_every_stage_kind_and_peer(report: dict[str, Any]) -> No
 
 def test_a_reason_is_shown_as_it_is(report: dict[str, Any]) -> None:
     shown = io.StringIO()
-    reason = "not installed: pip install 'samwire[bench]'"
+    reason = "not installed: pip install 'upstream[all]'"
     absent = {
         "decode_ratio_onnxruntime": None,
         "decode_ratio_onnxruntime_detail": {"reason": reason},
@@ -371,13 +370,9 @@ def test_encoders_are_compared_on_the_same_weights(small: Picture) -> None:
     assert duel.current_flow_ms.median > 0
 
 
-def test_a_peer_that_is_not_installed_says_how_to_install_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
-    assert peers.why_no_onnx(torch.device("cpu")) == (
-        "onnx and onnxruntime not installed: pip install 'samwire[bench]'"
-    )
+def test_onnx_runtime_is_no_peer_on_a_gpu_and_the_reason_is_said() -> None:
+    assert peers.why_no_onnx(torch.device("cpu")) is None
+    assert peers.why_no_onnx(torch.device("cuda")) == "compared on a CPU only"
 
 
 def test_pictures_have_the_sizes_and_prompts_lie_inside() -> None:

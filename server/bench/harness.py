@@ -22,6 +22,7 @@ from server.bench.figures import Comparison, Figure
 from server.bench.floor import (
     Floor,
     Limits,
+    Work,
     decode_work,
     encode_work,
     floor_of,
@@ -36,7 +37,7 @@ from server.bench.stages import click_stages, open_stages, session_bytes
 from server.bench.weights import random_sam
 from server.config import Settings
 from server.engine import images
-from server.engine.models.base import Embedding, Model
+from server.engine.models.base import Embedding, Model, run_steps
 from server.engine.models.device import choose_device, choose_dtype, choose_threads
 from server.engine.models.sam import SamModel, resize_beside
 from server.engine.types import RgbImage
@@ -54,6 +55,14 @@ _DECODE_WARM_UP = 20  # rounds at most
 _MODEL_STAGES = ("prompt", "decode", "resize", "rle")
 """What a click costs without a server."""
 _LimitsByDtype = Mapping[torch.dtype, Limits]
+
+
+@dataclass(frozen=True, slots=True)
+class _Works:
+    """What an open and a first click are; a click's where it can be counted."""
+
+    encode: Work
+    decode: Work | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +178,8 @@ class _Harness:
         self._bars.stop()  # a download shows a bar of its own
         model = load()
         self._bars.start()
+        with self._bar("counting operations", 1):
+            work = self._count(model, taken[0])
         with self._bar("warming up", 1):
             model.warm_up(settings.max_decode_ms)
         stages, embeddings = {}, []
@@ -176,9 +187,7 @@ class _Harness:
             stages[picture.name], embedding = self._stages(model, picture)
             embeddings.append(embedding)
         held = session_bytes(model, embeddings[0], taken[0], kept_logits=settings.kept_logits)
-        floors = self._served_floors(
-            model, embeddings[0], taken[0], stages[taken[0].name], limits[self._dtype]
-        )
+        floors = self._served_floors(work, stages[taken[0].name], limits[self._dtype])
         return {
             "model": self._description(model),
             "pictures": stages,
@@ -187,20 +196,33 @@ class _Harness:
             **_flat(floors, "floor_ms"),
         }
 
+    def _count(self, model: Model, picture: Picture) -> _Works | None:
+        """What an open and a first click are; nothing of a model without tensors.
+
+        Before the model is warm: compiled code shows no operations.
+        """
+        if not isinstance(model, SamModel):
+            return None
+        pixels = images.decode(picture.data, images.MAX_PIXELS)
+        embedding = run_steps(model.encode(pixels))
+        decode = None
+        if self._device.type != "cuda":  # nor does a graph recorded on a GPU
+            decode = decode_work(model, embedding, picture)
+        return _Works(encode_work(model, pixels), decode)
+
     def _served_floors(
-        self, model: Model, embedding: Embedding, picture: Picture, stages: Report, limits: Limits
+        self, work: _Works | None, stages: Report, limits: Limits
     ) -> dict[str, Floor]:
         """Of a first click and of an open, by the model that is served."""
-        if not isinstance(model, SamModel):
+        if work is None:
             none = without_floor("this model has no tensors")
             return {"decode_floor_ms_served": none, "encode_floor_ms_served": none}
         encode_ms = stages["open"]["stages_ms"]["encode"]["median"]
-        pixels = images.decode(picture.data, images.MAX_PIXELS)
-        encode = floor_of(encode_work(model, pixels), limits, encode_ms)
+        encode = floor_of(work.encode, limits, encode_ms)
         decode = without_floor("a graph recorded on a GPU shows no operations")
-        if self._device.type != "cuda":
+        if work.decode is not None:
             decode_ms = stages["click_ms"]["first"]["decode"]["median"]
-            decode = floor_of(decode_work(model, embedding, picture), limits, decode_ms)
+            decode = floor_of(work.decode, limits, decode_ms)
         return {"decode_floor_ms_served": decode, "encode_floor_ms_served": encode}
 
     def _description(self, model: Model) -> Report:

@@ -7,17 +7,17 @@ finishes a mask of ordinary shape in its place.
 """
 
 import copy
-import importlib.util
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from onnxruntime import InferenceSession, SessionOptions
 
 from server.bench.figures import Comparison, compared, figure, interleaved
 from server.bench.floor import Floor, Limits, floor_of, official_click
@@ -30,9 +30,6 @@ from server.engine.models.sam import SamModel
 from server.engine.models.upstream import Sam, SamOnnxModel, SamPredictor
 from server.engine.types import DecodeRequest, Prompt
 from server.geometry import Frame
-
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
 
 __all__ = ["DecodeDuel", "duel_of_decoders", "why_no_onnx"]
 
@@ -146,6 +143,7 @@ class _Arena:
                 device=self._device,
                 dtype=dtype,
             )
+            model.compile()
             self._served[dtype] = model, run_steps(model.encode(self._pixels))
         model, embedding = self._served[dtype]
         request = DecodeRequest(Prompt(points=(self._point,)), "best")
@@ -218,22 +216,17 @@ def _ordinary_logits(frame: Frame) -> Decoded:
 
 def why_no_onnx(device: torch.device) -> str | None:
     """Why there is no comparison with ONNX Runtime, if there is none."""
-    missing = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
-    if missing:
-        return f"{' and '.join(missing)} not installed: pip install 'samwire[bench]'"
     return None if device.type == "cpu" else "compared on a CPU only"
 
 
-def _onnx_session(sam: Sam) -> "InferenceSession":
+def _onnx_session(sam: Sam) -> InferenceSession:
     """Upstream's export in ONNX Runtime, with as many threads as torch has."""
-    import onnxruntime  # noqa: PLC0415 - an optional peer
-
-    options = onnxruntime.SessionOptions()
+    options = SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sam.onnx"
         _export(sam, path)
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 def _export(sam: Sam, path: Path) -> None:

@@ -115,7 +115,7 @@ def _peers(report: Mapping[str, Any]) -> Table:
     for key, name in _PEER_NAMES.items():
         ratio, detail = report[key], report[f"{key}_detail"]
         if ratio is None:
-            table.add_row(Text(f"{name}: {detail['reason']}"))  # [bench] is no markup
+            table.add_row(Text(f"{name}: {detail['reason']}"))  # brackets are no markup
             continue
         table.add_row(
             name,

@@ -15,8 +15,8 @@
 """
 
 import copy
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from server.engine.models.base import Decoded
+from server.engine.models.compiled import CompiledCore, CompiledPrior, compiles
 from server.engine.models.folding import Gather, Read, Scale, Write, spread
 from server.engine.models.graphs import Core, GraphedCore, capture_cuda
 from server.engine.models.prompts import (
@@ -46,12 +47,16 @@ from server.engine.types import Want
 
 __all__ = ["FoldedDecoder"]
 
+Network = TypeVar("Network", bound=nn.Module)
+
 FOLD_BELOW = 32
 """Tokens from which on folding costs more than it saves: a folded product with N positions takes
 N x C x (heads * T), a projected one N x C x C/2 and then N x T x C/2."""
 
 CACHED_BYTES = 1 << 20
 """Of upscaled features made at a time on a CPU: they should not leave its cache."""
+
+Prior = Callable[[Tensor, Tensor], Tensor]
 
 MASKS: dict[Want, int] = {"single": 1, "best": 1, "all": 3}
 
@@ -61,13 +66,21 @@ class FoldedDecoder:
 
     def __init__(self, sam: Sam, *, device: torch.device, dtype: torch.dtype) -> None:
         self._device, self._dtype = device, dtype
-        self._tokens = _frozen(_TokenEmbedding(sam)).to(device)
-        self._prior = _frozen(_PriorEmbedding(sam.prompt_encoder, dtype)).to(device)
-        self._core: Core = _frozen(_Core(sam, dtype)).to(device)
+        self._eager_prior = _frozen(_PriorEmbedding(sam.prompt_encoder, dtype)).to(device)
+        self._prior: Prior = self._eager_prior
+        self._eager = _frozen(_Core(sam, dtype)).to(device)
+        self._core: Core = self._eager
         if device.type == "cuda":
-            self._core = GraphedCore(self._core, capture_cuda(device))
+            self._core = GraphedCore(self._eager, capture_cuda(device))
         no_mask: Tensor = sam.prompt_encoder.no_mask_embed.weight
         self._no_mask = no_mask.detach().to(device, torch.float32)
+
+    def compile(self, threads: int) -> None:
+        """Where compiled code is the faster, decode with it from now on. Takes some two seconds."""
+        if compiles(self._device, self._dtype):
+            keys = self._eager.positions[0]
+            self._prior = CompiledPrior(self._eager_prior, keys, self._eager.grid, threads)
+            self._core = CompiledCore(self._eager, keys, threads, below=FOLD_BELOW)
 
     @torch.inference_mode()
     def store(self, features: Tensor) -> Tensor:
@@ -80,12 +93,10 @@ class FoldedDecoder:
         """Decode all rows together; no answer depends on another row."""
         wants = [request.want for _, _, request in rows]
         tokens = stack_prompts([(frame, request.prompt) for _, frame, request in rows])
-        kinds = torch.from_numpy(tokens.kinds).to(self._device)
-        xy = torch.from_numpy(tokens.xy).to(self._device)
         logits, scores = self._core(
             self._keys(rows),
-            self._tokens(xy, kinds),
-            kinds == PADDING,
+            torch.from_numpy(tokens.xy).to(self._device),
+            torch.from_numpy(tokens.kinds).to(self._device),
             torch.tensor([want == "single" for want in wants], device=self._device),
             max(MASKS[want] for want in wants),
         )
@@ -103,8 +114,7 @@ class FoldedDecoder:
             return keys
         masks = torch.from_numpy(np.stack(list(priors.values()))).to(self._device, torch.float32)
         if len(priors) == len(rows):
-            informed: Tensor = self._prior(masks, keys)
-            return informed
+            return self._prior(masks, keys)
         which = torch.tensor(list(priors), device=self._device)
         return keys.index_copy(0, which, self._prior(masks, keys[which]))
 
@@ -118,7 +128,7 @@ def _split(wants: Sequence[Want], logits: Tensor, scores: Tensor) -> list[Decode
     ]
 
 
-def _frozen(module: nn.Module) -> nn.Module:
+def _frozen(module: Network) -> Network:
     return module.eval().requires_grad_(requires_grad=False)
 
 
@@ -127,6 +137,8 @@ class _TokenEmbedding(nn.Module):
 
     kinds: Tensor
     output: Tensor
+    scale: Tensor
+    frequencies: Tensor
 
     def __init__(self, sam: Sam) -> None:
         super().__init__()
@@ -139,17 +151,20 @@ class _TokenEmbedding(nn.Module):
         output = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
         if len(output) != OUTPUT_TOKENS:
             raise ValueError(f"expected {OUTPUT_TOKENS} output tokens, got {len(output)}")
-        self.size: tuple[int, int] = encoder.input_image_size
         self.register_buffer("kinds", kinds.detach().float())
         self.register_buffer("output", output.detach().float())
-        self.places: Any = copy.deepcopy(encoder.pe_layer).float()
+        height, width = encoder.input_image_size
+        frequencies = encoder.pe_layer.positional_encoding_gaussian_matrix.detach().float()
+        self.register_buffer("scale", 2 / torch.tensor([width, height], dtype=torch.float32))
+        self.register_buffer("frequencies", 2 * torch.pi * frequencies)
 
     def forward(self, xy: Tensor, kinds: Tensor) -> Tensor:
         """BxPx2 model pixels and BxP kinds to Bx(5+P)xC tokens."""
-        places = self.places.forward_with_coords(xy + 0.5, self.size)
+        angles = ((xy + 0.5) * self.scale - 1) @ self.frequencies
+        places = torch.cat([angles.sin(), angles.cos()], dim=-1)
         somewhere = (kinds < NOT_A_POINT).unsqueeze(-1)
         prompt = places * somewhere + self.kinds[kinds]
-        return torch.cat([self.output.expand(len(xy), -1, -1), prompt], dim=1)
+        return torch.cat([self.output.expand(xy.shape[0], -1, -1), prompt], dim=1)
 
 
 class _PriorEmbedding(nn.Module):
@@ -189,7 +204,10 @@ class _PriorEmbedding(nn.Module):
 
 
 class _Core(nn.Module):
-    """The two-way transformer, the heads, and the masks. Tokens float32, the image in `dtype`."""
+    """From prompts to masks: tokens, the two-way transformer, the heads, the masks.
+
+    Tokens are float32, the image is in `dtype`.
+    """
 
     positions: Tensor
 
@@ -200,6 +218,7 @@ class _Core(nn.Module):
         self.grid = sam.prompt_encoder.image_embedding_size
         places = sam.prompt_encoder.get_dense_pe().flatten(2).transpose(1, 2)
         self.register_buffer("positions", places.detach().to(dtype).contiguous())
+        self.tokens = _TokenEmbedding(sam)
         self.layers = nn.ModuleList(_Layer(block, dtype) for block in transformer.layers)
         self.final = Read(transformer.final_attn_token_to_image)
         self.norm = copy.deepcopy(transformer.norm_final_attn)
@@ -218,20 +237,21 @@ class _Core(nn.Module):
         ).to(dtype)
 
     def forward(
-        self, keys: Tensor, tokens: Tensor, padding: Tensor, single: Tensor, masks: int
+        self, keys: Tensor, xy: Tensor, kinds: Tensor, single: Tensor, masks: int
     ) -> tuple[Tensor, Tensor]:
         """BxMx4hx4w logits and BxM predicted IoUs, best first.
 
         Args:
             keys: BxNxC embeddings.
-            tokens: BxTxC.
-            padding: Bx(T-5), which of the prompt's tokens nobody may see.
+            xy: BxPx2 model pixels.
+            kinds: BxP, of the prompt's tokens; nobody sees those that are padding.
             single: B, rows that want the first mask token; others the best of the rest.
             masks: M, how many of the rest.
         """
-        read, keys = self._transform(keys, tokens, F.pad(padding, (OUTPUT_TOKENS, 0)))
+        hidden = F.pad(kinds == PADDING, (OUTPUT_TOKENS, 0))
+        read, keys = self._transform(keys, self.tokens(xy, kinds), hidden)
         scores = self.iou_head(read[:, 0])
-        chosen = 1 + scores[:, 1:].argsort(dim=1, descending=True, stable=True)[:, :masks]
+        chosen = 1 + scores[:, 1:].sort(dim=1, descending=True).indices[:, :masks]
         chosen = chosen.masked_fill(single.unsqueeze(1), 0)
         heads = zip(self.mask_heads, read[:, 1:].unbind(1), strict=True)
         filters = torch.stack([head(token) for head, token in heads], dim=1)
@@ -251,18 +271,18 @@ class _Core(nn.Module):
     def _masks(self, keys: Tensor, filters: Tensor) -> Tensor:
         """Cut BxMxC' filters' masks out of the features, in picture order."""
         height, width = self.grid
-        parts = torch.split(keys, self._positions_at_a_time(keys), dim=1)
+        parts = self._in_parts(keys)
         cut = [torch.bmm(filters, self.grow(part).flatten(1, 3).transpose(1, 2)) for part in parts]
         # Block order: row, column, then row and column in the 2x2 of the first spread, then of
         # the second. Picture order: all the rows, then all the columns.
         blocks = torch.cat(cut, dim=2).view(*filters.shape[:2], height, width, 2, 2, 2, 2)
         return blocks.permute(0, 1, 2, 4, 6, 3, 5, 7).flatten(5).flatten(2, 4)
 
-    def _positions_at_a_time(self, keys: Tensor) -> int:
-        batch, count, _ = keys.shape
-        if keys.is_cuda:
-            return count
-        return max(64, CACHED_BYTES // (batch * self.channels_a_position * keys.itemsize))
+    def _in_parts(self, keys: Tensor) -> tuple[Tensor, ...]:
+        if keys.is_cuda or torch.onnx.is_in_onnx_export():
+            return (keys,)
+        position = len(keys) * self.channels_a_position * keys.itemsize
+        return torch.split(keys, max(64, CACHED_BYTES // position), dim=1)
 
 
 class _Layer(nn.Module):
@@ -328,7 +348,7 @@ def _attend(
     """Upstream's attention, with BxK keys of `hidden` = -inf left out."""
     projected = (attention.q_proj(q), attention.k_proj(k), attention.v_proj(v))
     q, k, v = (x.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for x in projected)
-    mask = None if hidden is None else hidden[:, None, None, :].expand(-1, -1, q.shape[2], -1)
+    mask = None if hidden is None else hidden[:, None, None, :]
     mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     out: Tensor = attention.out_proj(mixed.transpose(1, 2).flatten(2))
     return out

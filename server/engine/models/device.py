@@ -43,8 +43,9 @@ OUT_OF_MEMORY = (
     "can't allocate memory",
     "not enough memory",
     "_STATUS_ALLOC_FAILED",
+    "Failed to allocate memory",
 )
-"""How torch says it where it raises a plain RuntimeError."""
+"""How torch and ONNX Runtime say it where they raise a plain RuntimeError."""
 
 DEVICE_LOST = ("CUDA error", "CUBLAS_STATUS_", "CUDNN_STATUS_")
 """After any of these every later call on the device fails as well."""

@@ -76,7 +76,7 @@ class Read(nn.Module):
             placed: BxNxC, keys + positions.
             keys: BxNxC.
         """
-        batch = len(sought)
+        batch = sought.shape[0]
         rows = _rows(torch.bmm(_by_head(self.query(sought), self.heads), self.key), batch)
         scores = torch.bmm(rows.to(keys.dtype), placed.transpose(1, 2))
         read = torch.bmm(scores.softmax(dim=-1), keys).to(sought.dtype)
@@ -171,7 +171,7 @@ def _by_head(x: Tensor, heads: int) -> Tensor:
 
 def _joined(x: Tensor, batch: int) -> Tensor:
     """Heads x(B*T)xd to BxTx(heads*d)."""
-    return x.transpose(0, 1).reshape(batch, -1, len(x) * x.shape[-1])
+    return x.transpose(0, 1).reshape(batch, -1, x.shape[0] * x.shape[-1])
 
 
 def _rows(x: Tensor, batch: int) -> Tensor:

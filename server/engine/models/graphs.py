@@ -14,14 +14,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["Core", "GraphedCore", "capture_cuda"]
+__all__ = ["Answer", "Core", "GraphedCore", "capture_cuda"]
 
 Answer = tuple[Tensor, Tensor]
 Core = Callable[[Tensor, Tensor, Tensor, Tensor, int], Answer]
 Capture = Callable[[Callable[[], Answer]], Callable[[], Answer]]
 
 Shape = tuple[int, int, int]
-"""Rows, tokens, masks."""
+"""Rows, tokens of the prompt, masks."""
 
 
 class GraphedCore:
@@ -33,17 +33,17 @@ class GraphedCore:
         self._buffers: dict[tuple[str, int, tuple[int, ...]], Tensor] = {}
 
     def __call__(
-        self, keys: Tensor, tokens: Tensor, padding: Tensor, single: Tensor, masks: int
+        self, keys: Tensor, xy: Tensor, kinds: Tensor, single: Tensor, masks: int
     ) -> Answer:
         """As the core answers; valid until the next call."""
         rows = len(keys)
         held = (
             self._held("keys", keys),
-            self._held("tokens", tokens),
-            self._held("padding", padding),
+            self._held("xy", xy),
+            self._held("kinds", kinds),
             self._held("single", single),
         )
-        shape = (len(held[0]), tokens.shape[1], masks)
+        shape = (len(held[0]), kinds.shape[1], masks)
         if shape not in self._replays:
             self._replays[shape] = self._capture(lambda: self._core(*held, masks))
         logits, scores = self._replays[shape]()

@@ -5,7 +5,7 @@ the embedding a copy of the image is kept, from which a close-up of each candida
 (`closeup`), and what the second network makes of it replaces the mask's logits there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from server.engine.closeup import (
+    CELLS,
+    PLANES,
     Window,
     blend,
     cut,
@@ -26,13 +28,14 @@ from server.engine.closeup import (
     window_around,
 )
 from server.engine.models.base import CloseUpLogits, Decoded, Embedding
-from server.engine.models.closeup import CONTEXT_CELLS
+from server.engine.models.closeup import CONTEXT_CELLS, CloseUp
+from server.engine.models.compiled import EXAMPLE_ROWS, Compiled, compiles
 from server.engine.models.device import on_one_thread, translating
 from server.engine.models.layers import channels_last
 from server.engine.models.painting import Token, fit_to_box, painted, tokens_of
 from server.engine.models.sam import SamModel
 from server.engine.models.simple import Row
-from server.engine.models.tiny import Tiny
+from server.engine.models.tiny import EMBED_DIM, Tiny
 from server.engine.types import DecodeRequest, RgbImage
 from server.geometry import Frame
 
@@ -40,6 +43,9 @@ __all__ = ["PICTURE_SIDE", "TinyModel"]
 
 PICTURE_SIDE = 640
 """Longest side of the copy that close-ups are cut from; smaller images are kept as they are."""
+
+
+SecondLook = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +83,15 @@ class TinyModel(SamModel):
         self, tiny: Tiny, *, fingerprint: str, device: torch.device, dtype: torch.dtype
     ) -> None:
         super().__init__(tiny.sam, name="tiny", fingerprint=fingerprint, device=device, dtype=dtype)
-        self._closeup = channels_last(tiny.closeup.to(device, dtype))
+        self._eager_closeup = channels_last(tiny.closeup.to(device, dtype))
+        self._closeup: SecondLook = self._eager_closeup
         self._grid: int = tiny.sam.prompt_encoder.image_embedding_size[0]
+
+    def compile(self) -> None:
+        """Both networks, for one thread."""
+        self._decoder.compile(threads=1)
+        if compiles(self._device, self._dtype):
+            self._closeup = _compiled(self._eager_closeup)
 
     @property
     def needed_side(self) -> int:
@@ -163,6 +176,15 @@ class TinyModel(SamModel):
         )
         rows = (down @ stored.view(self._grid, -1)).view(CONTEXT_CELLS, self._grid, -1)
         return (across @ rows).permute(2, 0, 1)
+
+
+def _compiled(closeup: CloseUp) -> Compiled:
+    example = {
+        "seen": torch.zeros(EXAMPLE_ROWS, PLANES, CELLS, CELLS),
+        "around": torch.zeros(EXAMPLE_ROWS, EMBED_DIM, CONTEXT_CELLS, CONTEXT_CELLS),
+        "scores": torch.zeros(EXAMPLE_ROWS),
+    }
+    return Compiled(closeup, example, threads=1)
 
 
 def _features(embedding: Embedding) -> _Features:

@@ -31,10 +31,14 @@ frames = st.sampled_from([(640, 480), (480, 640), (1000, 482)])
 class Pair:
     """Both decoders on the same weights, and embeddings for them."""
 
-    def __init__(self, sam: Sam, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, sam: Sam, dtype: torch.dtype = torch.float32, *, compiled: bool = False
+    ) -> None:
         self.sam = sam
         self.simple = SimpleDecoder(sam)
         self.folded = FoldedDecoder(sam, device=CPU, dtype=dtype)
+        if compiled:
+            self.folded.compile(threads=1)
         self.input_size: int = sam.image_encoder.img_size
         self.side = sam.prompt_encoder.mask_input_size[0]
 
@@ -68,14 +72,19 @@ def assert_same(found: Decoded, expected: Decoded) -> None:
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
 
 
-@pytest.fixture(scope="module")
-def official(official_sam: Sam) -> Pair:
-    return Pair(official_sam)
+@pytest.fixture(scope="module", params=[False, True], ids=["eager", "compiled"])
+def compiled(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
 
 
 @pytest.fixture(scope="module")
-def tiny(tiny_sam: Sam) -> Pair:
-    return Pair(tiny_sam)
+def official(official_sam: Sam, *, compiled: bool) -> Pair:
+    return Pair(official_sam, compiled=compiled)
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_sam: Sam, *, compiled: bool) -> Pair:
+    return Pair(tiny_sam, compiled=compiled)
 
 
 @pytest.fixture(params=["official", "tiny"])

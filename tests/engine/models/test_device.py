@@ -90,10 +90,11 @@ def test_a_real_failure_to_allocate_is_out_of_memory() -> None:
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
         RuntimeError("CUDA error: out of memory"),
         RuntimeError("CUBLAS error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"),
+        RuntimeError("[ONNXRuntimeError] : 6 : RuntimeException : Failed to allocate memory for"),
         MemoryError(),
     ],
 )
-def test_no_room_is_out_of_memory_however_torch_says_it(error: Exception) -> None:
+def test_no_room_is_out_of_memory_however_it_is_said(error: Exception) -> None:
     with pytest.raises(OutOfMemoryError):
         translating(failing)(error)
 

@@ -27,9 +27,9 @@ class Recorder:
         return run
 
 
-def core(keys: Tensor, tokens: Tensor, padding: Tensor, single: Tensor, masks: int) -> Answer:
+def core(keys: Tensor, xy: Tensor, kinds: Tensor, single: Tensor, masks: int) -> Answer:
     """Something that depends on every input, row by row."""
-    told = tokens.sum((1, 2)) + padding.sum(1) + single.float()
+    told = xy.sum((1, 2)) + kinds.sum(1) + single.float()
     scores = (keys.sum((1, 2)) + told).unsqueeze(1).expand(-1, masks)
     return scores[..., None, None].expand(-1, -1, 4, 4), scores
 
@@ -38,8 +38,8 @@ def inputs(rows: int, tokens: int, seed: int = 0) -> tuple[Tensor, Tensor, Tenso
     generator = torch.Generator().manual_seed(seed)
     return (
         torch.randn(rows, 6, 5, generator=generator),
-        torch.randn(rows, tokens, 5, generator=generator),
-        torch.rand(rows, tokens - 5, generator=generator) < 0.5,
+        torch.randn(rows, tokens, 2, generator=generator),
+        torch.randint(6, (rows, tokens), generator=generator),
         torch.rand(rows, generator=generator) < 0.5,
     )
 

@@ -26,6 +26,8 @@ BOXED = Prompt(points=((120, 60, 0),), box=(10, 20, 200, 150))
 STORED_BYTES = 2 * EMBED_DIM * (128 // EMBED_STRIDE) ** 2
 """Of an input of 128 pixels, in half precision."""
 
+WANTS: tuple[Want, ...] = ("single", "best", "all")
+
 T = TypeVar("T")
 
 
@@ -121,6 +123,8 @@ def test_warming_up_takes_the_second_look_too(
     tiny_sam: Sam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = served(tiny_sam)
+    model.compile()
+    monkeypatch.setattr(model, "compile", lambda: None)  # it is warmed as it is
     taken: list[int] = []
     second = model._closeup
 
@@ -132,6 +136,30 @@ def test_warming_up_takes_the_second_look_too(
     monkeypatch.setattr(model, "_closeup", counted)
     assert model.warm_up(max_decode_ms=0.0) == 1
     assert {1, 3} <= set(taken)
+
+
+@pytest.mark.parametrize("prompt", [SMALL, BOXED], ids=["a box", "a box and a click"])
+def test_compiled_networks_answer_as_eager_ones(
+    tiny_sam: Sam, photo: RgbImage, prompt: Prompt
+) -> None:
+    model = served(tiny_sam)
+    embedding = run_steps(model.encode(photo))
+    asked = [(embedding, DecodeRequest(prompt, want)) for want in WANTS]
+    eager = [*model.decode(asked), *model.decode(asked[:1])]
+    model.compile()
+    for one, other in zip([*model.decode(asked), *model.decode(asked[:1])], eager, strict=True):
+        np.testing.assert_allclose(one.logits, other.logits, atol=1e-4)
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)
+        for looked, expected in zip(one.closeups, other.closeups, strict=True):
+            assert looked.window == expected.window
+            np.testing.assert_allclose(looked.logits, expected.logits, atol=1e-3)
+
+
+def test_half_precision_is_left_to_torch(tiny_sam: Sam) -> None:
+    model = served(tiny_sam, dtype=torch.bfloat16)
+    second = model._closeup
+    model.compile()
+    assert model._closeup is second
 
 
 def test_no_mask_leaves_its_box(tiny_sam: Sam, photo: RgbImage) -> None:
