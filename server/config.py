@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     )
     threads: _NotNegative = Field(default=0, description="Torch's CPU threads; 0 = one a core.")
     max_decode_ms: _Seconds = Field(
-        default=30.0, description="A batch holds at most the prompts that decode in this time."
+        default=30.0, description="A batch takes at most so long, and is made where it saves time."
     )
 
     reduced_jpeg: bool = Field(

@@ -119,7 +119,7 @@ class Model(Protocol):
         """
 
     def warm_up(self, max_decode_ms: float) -> int:
-        """Run every shape once; return the largest batch that decodes within `max_decode_ms`."""
+        """Run every shape once; return the largest batch worth making within `max_decode_ms`."""
 
 
 def run_steps(

@@ -36,6 +36,10 @@ __all__ = ["SamModel", "resize_beside"]
 LARGEST_BATCH = 64
 """Beyond it a GPU gains nothing, and a batch that fails costs more."""
 
+WORTH = 1.6
+"""A batch of twice as many must take less than so many times as long: else one behind the other is
+better, for the first need not wait for the last. So on most CPUs nothing is batched."""
+
 WARM_ENCODE_S = 1.0
 """Enough for kernels to be prepared and for the pace of the steps to be found."""
 
@@ -148,7 +152,7 @@ class SamModel:
         return Frame(embedding.width, embedding.height, self._input_size)
 
     def warm_up(self, max_decode_ms: float) -> int:
-        """Run every shape once; return the largest batch that decodes within `max_decode_ms`.
+        """Run every shape once; return the largest batch worth making within `max_decode_ms`.
 
         An encoder that needs more than `WARM_ENCODE_S` for an image is not run to the end.
         """
@@ -156,9 +160,12 @@ class SamModel:
         self._warm_encoder()
         for length, want, prior in product(LENGTHS, _WANTS, (False, True)):
             self.decode([self._rehearsal(length, want, prior=prior)])
-        largest = 1
-        while largest < LARGEST_BATCH and self._decode_ms(2 * largest) <= max_decode_ms:
-            largest *= 2
+        largest, ms = 1, self._decode_ms(1)
+        while largest < LARGEST_BATCH:
+            twice_ms = self._decode_ms(2 * largest)
+            if twice_ms > max_decode_ms or twice_ms > WORTH * ms:
+                break
+            largest, ms = 2 * largest, twice_ms
         return largest
 
     def compile(self) -> None:

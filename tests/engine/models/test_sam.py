@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from server.engine.models.base import Embedding, run_steps
+from server.engine.models.base import Embedding, OutOfMemoryError, run_steps
 from server.engine.models.catalog import TINY_WEIGHTS, load_model
 from server.engine.models.sam import SamModel, resize_beside
 from server.engine.models.upstream import ResizeLongestSide, Sam, SamPredictor
@@ -147,10 +147,41 @@ def test_nothing_of_a_step_is_left_on_between_steps(tiny_sam: Sam, photo: RgbIma
         assert not torch.is_inference_mode_enabled()
 
 
-def test_warming_up_finds_a_batch_between_one_and_the_largest(tiny_sam: Sam) -> None:
+@pytest.mark.parametrize(
+    ("fixed_ms", "each_ms", "max_decode_ms", "expected"),
+    [
+        (5.0, 0.1, 1e6, 64),
+        (5.0, 0.1, 5.5, 4),
+        (5.0, 0.1, 0.0, 1),
+        (0.5, 5.0, 1e6, 1),
+        (5.0, 2.0, 1e6, 4),
+    ],
+    ids=["the largest", "within the time", "no time", "nothing saved", "as long as it saves time"],
+)
+def test_warming_up_finds_the_batch_that_is_worth_making(
+    tiny_sam: Sam,
+    monkeypatch: pytest.MonkeyPatch,
+    fixed_ms: float,
+    each_ms: float,
+    max_decode_ms: float,
+    expected: int,
+) -> None:
     model = served(tiny_sam)
-    assert model.warm_up(max_decode_ms=0.0) == 1
-    assert model.warm_up(max_decode_ms=1e6) == 64
+    monkeypatch.setattr(model, "_decode_ms", lambda batch: fixed_ms + each_ms * batch)
+    assert model.warm_up(max_decode_ms) == expected
+
+
+def test_the_time_of_a_batch_is_measured_and_without_room_it_is_endless(
+    tiny_sam: Sam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = served(tiny_sam)
+    assert 0 < model._decode_ms(2) < float("inf")
+
+    def no_room(_batch: object) -> None:
+        raise OutOfMemoryError
+
+    monkeypatch.setattr(model, "decode", no_room)
+    assert model._decode_ms(2) == float("inf")
 
 
 def test_a_large_image_is_resized_as_sam_predictor_does_while_other_work_may_run() -> None:
