@@ -27,6 +27,21 @@ LIMIT = 3.0
 Field = NDArray[np.float32]
 
 
+def _softening(length: int) -> NDArray[np.float64]:
+    """Half of each cell's count given to its two neighbours along an axis."""
+    lines = np.eye(length)
+    soft = lines / 2
+    soft[1:] += lines[:-1] / 4
+    soft[:-1] += lines[1:] / 4
+    soft[0] += lines[0] / 4
+    soft[-1] += lines[-1] / 4
+    return soft
+
+
+SOFTEN = [_softening(length) for length in LEVELS]
+"""Along each axis of the cube."""
+
+
 class ColourCube:
     """Which cell of the colour cube each pixel of a picture falls into."""
 
@@ -40,9 +55,9 @@ class ColourCube:
         levels = np.array(LEVELS, np.float32)[:, None]
         turned = (axes[:, order] / width).T.astype(np.float32) * levels
         steps = turned @ colours + levels / 2
-        cells = np.clip(steps, 0, levels - 1, out=steps).astype(np.intp)
+        major, middle, minor = np.clip(steps, 0, levels - 1, out=steps).astype(np.intp)
         self._shape = pixels.shape[:2]
-        self._cells = np.ravel_multi_index(tuple(cells), LEVELS)
+        self._cells = (major * LEVELS[1] + middle) * LEVELS[2] + minor
         self._counts = self._count(None)
 
     def evidence(self, inside: Field) -> Field:
@@ -65,18 +80,5 @@ class ColourCube:
     def _count(self, weights: NDArray[np.float64] | None) -> NDArray[np.float64]:
         """Pixels a cell, each shared with the neighbouring cells."""
         counts = np.bincount(self._cells, weights, minlength=int(np.prod(LEVELS)))
-        cube = counts.astype(np.float64).reshape(LEVELS)
-        for axis in range(3):
-            cube = _softened(cube, axis)
-        return cube
-
-
-def _softened(cube: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    """Half of each cell's count given to its two neighbours along an axis."""
-    lines = np.moveaxis(cube, axis, 0)
-    soft = lines / 2
-    soft[1:] += lines[:-1] / 4
-    soft[:-1] += lines[1:] / 4
-    soft[0] += lines[0] / 4
-    soft[-1] += lines[-1] / 4
-    return np.moveaxis(soft, 0, axis)
+        cube = (SOFTEN[0] @ counts.reshape(LEVELS[0], -1)).reshape(LEVELS)
+        return np.asarray(SOFTEN[1] @ cube @ SOFTEN[2].T)
