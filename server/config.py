@@ -63,7 +63,9 @@ class Settings(BaseSettings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="Precision; `auto` takes what the device does well."
     )
-    threads: _NotNegative = Field(default=0, description="Torch's CPU threads; 0 = one a core.")
+    threads: _NotNegative = Field(
+        default=0, description="CPU threads of torch and ONNX Runtime; 0 = one a core."
+    )
     max_decode_ms: _Seconds = Field(
         default=30.0, description="A batch takes at most so long, and is made where it saves time."
     )

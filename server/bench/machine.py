@@ -5,6 +5,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import torch
 
 __all__ = ["describe_machine", "load_average", "short_name"]
@@ -21,6 +22,7 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "onnxruntime": onnxruntime.__version__,
         "load_average": load_average(),
     }
 

@@ -61,7 +61,7 @@ def duel_of_decoders(
     limits: Mapping[torch.dtype, Limits],
     tick: Callable[[], None],
 ) -> DecodeDuel:
-    """Time every contestant in turn; those that are not installed stay out, with the reason."""
+    """Time every contestant in turn; those that run on no GPU stay out there, with the reason."""
     arena = _Arena(picture, device)
     contestants, absent = arena.peers()
     for dtype in {torch.float32, best}:

@@ -5,12 +5,14 @@ them as in them; ONNX Runtime plans the whole of them once. A network is recorde
 call: what it decides in Python is decided for good, what it computes from its inputs' shapes is
 not. But computing shapes takes time too; so for single rows, which lone clicks are, a plan is made
 for each shape when it is first met, with all of that done beforehand. Each plan has its own copy of
-the weights.
+the weights, and nothing here bounds the plans: whoever calls has few shapes.
 """
 
 import io
+import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import onnxruntime
 import torch
@@ -19,20 +21,41 @@ from torch import Tensor, nn
 from server.engine.models.graphs import Answer, Core
 from server.engine.models.prompts import LENGTHS, OUTPUT_TOKENS
 
-__all__ = ["EXAMPLE_ROWS", "Compiled", "CompiledCore", "CompiledPrior", "compiles"]
+__all__ = ["EXAMPLE_ROWS", "Compiled", "CompiledCore", "CompiledPrior", "compiles", "or_eager"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 OPSET = 18
-ERRORS_ONLY = 3
+FATAL_ONLY = 4
+"""What the runtime writes to stderr; its errors are raised as well."""
 EXAMPLE_ROWS = 2
 """A size of one would be taken for a constant."""
 SLOWER = ["SkipLayerNormFusion"]
 """Of the runtime's ways to plan: what it fuses took six times as long as its parts."""
+MOST_THREADS = 8
+"""Every plan has threads of its own, and products this small gain nothing from more."""
 ROWS = "rows"
 
 
 def compiles(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether compiled code is the faster: in half precision torch's kernels are."""
     return device.type == "cpu" and dtype == torch.float32
+
+
+def or_eager(make: Callable[[], T], eager: T) -> T:
+    """What `make` compiles; where that fails, as with a torch that records no more, the eager one.
+
+    The eager one is slower and as right.
+    """
+    try:
+        return make()
+    except MemoryError:
+        raise
+    except Exception:
+        log.warning("could not compile the model: clicks will take longer", exc_info=True)
+        return eager
 
 
 class Compiled:
@@ -42,7 +65,7 @@ class Compiled:
         network: of tensors to a tensor or a tuple of them, ready for inference.
         example: its inputs by name, in order, of `EXAMPLE_ROWS` rows; those without axes are
             numbers.
-        threads: that a call may use.
+        threads: that a call may use; of many, `MOST_THREADS`.
         free: of an input, the axis besides the rows whose size may differ from the example's.
     """
 
@@ -54,7 +77,7 @@ class Compiled:
         free: Mapping[str, int] | None = None,
     ) -> None:
         self._free = free or {}
-        self._threads = threads
+        self._threads = min(threads, MOST_THREADS)
         self._names = list(example)
         self._recording = _record(network, example, self._axes(example))
         self._plans: dict[tuple[int, ...], onnxruntime.InferenceSession] = {}
@@ -74,12 +97,15 @@ class Compiled:
         """
         fed = {name: value.numpy() for name, value in zip(self._names, inputs, strict=True)}
         sizes = {f"{name} each": fed[name].shape[axis] for name, axis in self._free.items()}
-        plan = self._any_shape if len(inputs[0]) > 1 else self._plan_of_a_row(sizes)
         try:
-            answers = plan.run(None, fed)
+            plan = self._any_shape if len(inputs[0]) > 1 else self._plan_of_a_row(sizes)
+            return tuple(map(torch.from_numpy, plan.run(None, fed)))
+        except MemoryError:
+            raise
         except Exception as error:  # noqa: BLE001 - the runtime's errors share no other base
-            raise RuntimeError(str(error)) from None
-        return tuple(map(torch.from_numpy, answers))
+            failure = str(error)
+        # Without a link to the runtime's error, whose traceback would keep the inputs alive.
+        raise RuntimeError(failure)
 
     def _plan_of_a_row(self, sizes: Mapping[str, int]) -> onnxruntime.InferenceSession:
         shape = tuple(sizes.values())
@@ -91,9 +117,12 @@ class Compiled:
         """For inputs of these sizes; for the others any will do."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
-        options.log_severity_level = ERRORS_ONLY
+        options.log_severity_level = FATAL_ONLY
         # Waiting threads sleep: what they would save, other work on the same cores loses.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if not sizes:
+            # It would keep, for good, the most that batches of every size ever took.
+            options.enable_mem_pattern = options.enable_cpu_mem_arena = False
         for name, size in sizes.items():
             options.add_free_dimension_override_by_name(name, size)
         return onnxruntime.InferenceSession(
@@ -110,7 +139,8 @@ def _record(
     file = io.BytesIO()
     with torch.no_grad(), warnings.catch_warnings():
         # The exporter that is to replace this one takes 25 s for a decoder, this one a second.
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.filterwarnings("ignore", "Constant folding")
         torch.onnx.export(
             network,
             tuple(example.values()),
@@ -130,7 +160,7 @@ class CompiledCore:
 
     Args:
         core: in float32.
-        keys: NxC, those of one image.
+        keys: NxC, anything of the shape of an image's.
         threads: that a call may use.
         below: tokens from which on the core goes that other way.
     """
@@ -163,7 +193,7 @@ class CompiledPrior:
 
     Args:
         prior: in float32.
-        keys: NxC, those of one image.
+        keys: NxC, anything of the shape of an image's.
         grid: its height and width.
         threads: that a call may use.
     """

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from server.engine.models.base import Decoded
-from server.engine.models.compiled import CompiledCore, CompiledPrior, compiles
+from server.engine.models.compiled import CompiledCore, CompiledPrior, compiles, or_eager
 from server.engine.models.folding import Gather, Read, Scale, Write, spread
 from server.engine.models.graphs import Core, GraphedCore, capture_cuda
 from server.engine.models.prompts import (
@@ -54,7 +54,7 @@ FOLD_BELOW = 32
 N x C x (heads * T), a projected one N x C x C/2 and then N x T x C/2."""
 
 CACHED_BYTES = 1 << 20
-"""Of upscaled features made at a time on a CPU: they should not leave its cache."""
+"""Of upscaled features made at a time by torch on a CPU: they should not leave its cache."""
 
 Prior = Callable[[Tensor, Tensor], Tensor]
 
@@ -78,9 +78,14 @@ class FoldedDecoder:
     def compile(self, threads: int) -> None:
         """Where compiled code is the faster, decode with it from now on. Takes some two seconds."""
         if compiles(self._device, self._dtype):
-            keys = self._eager.positions[0]
-            self._prior = CompiledPrior(self._eager_prior, keys, self._eager.grid, threads)
-            self._core = CompiledCore(self._eager, keys, threads, below=FOLD_BELOW)
+            self._prior, self._core = or_eager(
+                lambda: self._compiled(threads), (self._prior, self._core)
+            )
+
+    def _compiled(self, threads: int) -> tuple[Prior, Core]:
+        keys, grid = self._eager.positions[0], self._eager.grid
+        prior = CompiledPrior(self._eager_prior, keys, grid, threads)
+        return prior, CompiledCore(self._eager, keys, threads, below=FOLD_BELOW)
 
     @torch.inference_mode()
     def store(self, features: Tensor) -> Tensor:
@@ -251,7 +256,7 @@ class _Core(nn.Module):
         hidden = F.pad(kinds == PADDING, (OUTPUT_TOKENS, 0))
         read, keys = self._transform(keys, self.tokens(xy, kinds), hidden)
         scores = self.iou_head(read[:, 0])
-        chosen = 1 + scores[:, 1:].sort(dim=1, descending=True).indices[:, :masks]
+        chosen = 1 + _best_first(scores[:, 1:])[:, :masks]
         chosen = chosen.masked_fill(single.unsqueeze(1), 0)
         heads = zip(self.mask_heads, read[:, 1:].unbind(1), strict=True)
         filters = torch.stack([head(token) for head, token in heads], dim=1)
@@ -283,6 +288,13 @@ class _Core(nn.Module):
             return (keys,)
         position = len(keys) * self.channels_a_position * keys.itemsize
         return torch.split(keys, max(64, CACHED_BYTES // position), dim=1)
+
+
+def _best_first(scores: Tensor) -> Tensor:
+    """Of BxM scores; equal ones in their order."""
+    if torch.onnx.is_in_onnx_export():  # which knows no stable sort, for it knows no other
+        return scores.sort(dim=1, descending=True).indices
+    return scores.argsort(dim=1, descending=True, stable=True)
 
 
 class _Layer(nn.Module):
@@ -324,7 +336,7 @@ class _Layer(nn.Module):
 
     def _read(self, sought: Tensor, placed: Tensor, keys: Tensor) -> Tensor:
         """What the tokens gain from the image."""
-        if sought.shape[1] < FOLD_BELOW:
+        if _folds(sought):
             gained: Tensor = self.read(sought, placed, keys)
             return gained
         attention = self.block.cross_attn_token_to_image
@@ -334,12 +346,17 @@ class _Layer(nn.Module):
         self, tokens: Tensor, sought: Tensor, hidden: Tensor, placed: Tensor, keys: Tensor
     ) -> Tensor:
         """The image after it took what it looked for in the tokens."""
-        if tokens.shape[1] < FOLD_BELOW:
+        if _folds(tokens):
             written: Tensor = self.write(tokens, sought, hidden, placed, keys)
             return written
         tokens, sought, hidden = (x.to(keys.dtype) for x in (tokens, sought, hidden))
         attention = self.block.cross_attn_image_to_token
         return keys + _attend(attention, placed, sought, tokens, hidden)
+
+
+def _folds(tokens: Tensor) -> bool:
+    """Whether folding pays for so many; only then is it recorded (`CompiledCore`)."""
+    return torch.onnx.is_in_onnx_export() or tokens.shape[1] < FOLD_BELOW
 
 
 def _attend(

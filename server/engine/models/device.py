@@ -44,6 +44,7 @@ OUT_OF_MEMORY = (
     "not enough memory",
     "_STATUS_ALLOC_FAILED",
     "Failed to allocate memory",
+    "bad_alloc",
 )
 """How torch and ONNX Runtime say it where they raise a plain RuntimeError."""
 

@@ -1,12 +1,28 @@
 """What ONNX Runtime makes of a network; the decoder's own is in `test_decoder`."""
 
+import weakref
+from pathlib import Path
+
+import onnx
+import onnxruntime
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 from torch import Tensor, nn
 
-from server.engine.models.compiled import EXAMPLE_ROWS, Compiled, CompiledCore, compiles
+from server.engine.models.base import OutOfMemoryError
+from server.engine.models.compiled import (
+    EXAMPLE_ROWS,
+    SLOWER,
+    Compiled,
+    CompiledCore,
+    _record,
+    compiles,
+    or_eager,
+)
+from server.engine.models.device import translating
 
 CHANNELS = 5
 
@@ -63,6 +79,69 @@ def test_what_the_runtime_cannot_answer_is_a_runtime_error_in_its_words(
 ) -> None:
     with pytest.raises(RuntimeError, match="rows"):
         compiled(torch.zeros(2, 4, CHANNELS + 1), torch.tensor(1))
+
+
+def test_its_errors_keep_nothing_of_the_call_alive(compiled: Compiled) -> None:
+    wrong = torch.zeros(2, 4, CHANNELS + 1)
+    kept = weakref.ref(wrong)
+    with pytest.raises(RuntimeError) as raised:
+        compiled(wrong, torch.tensor(1))
+    error = raised.value
+    error.__traceback__ = None
+    del wrong, raised
+    assert error.__context__ is None
+    assert kept() is None
+
+
+def test_no_room_for_a_new_plan_is_out_of_memory_in_the_engine_s_words(
+    compiled: Compiled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(_sizes: object) -> None:
+        raise Fail("Exception during loading: std::bad_alloc")
+
+    monkeypatch.setattr(compiled, "_plan", no_room)
+    with pytest.raises(OutOfMemoryError):
+        translating(compiled)(torch.zeros(1, 9, CHANNELS), torch.tensor(1))
+
+
+def test_what_cannot_be_compiled_stays_eager_and_the_log_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fails() -> str:
+        raise Fail("no such operator")
+
+    assert or_eager(fails, "eager") == "eager"
+    assert "could not compile" in caplog.text
+    assert or_eager(lambda: "compiled", "eager") == "compiled"
+
+
+class Normed(nn.Module):
+    """What the runtime would fuse."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(CHANNELS)
+
+    def forward(self, one: Tensor, other: Tensor) -> Tensor:
+        """Two BxTxC to the same."""
+        normed: Tensor = self.norm(one + other)
+        return normed
+
+
+@pytest.mark.parametrize("left_out", [True, False])
+def test_the_fusion_that_is_slower_is_left_out(tmp_path: Path, *, left_out: bool) -> None:
+    example = {name: torch.zeros(EXAMPLE_ROWS, 4, CHANNELS) for name in ("one", "other")}
+    planned = tmp_path / "planned.onnx"
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(planned)
+    onnxruntime.InferenceSession(
+        _record(Normed().eval(), example, {}),
+        options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=SLOWER if left_out else [],
+    )
+    kinds = {node.op_type for node in onnx.load(planned).graph.node}
+    assert ("SkipLayerNormalization" in kinds) is not left_out
 
 
 def test_an_answer_is_the_caller_s_to_keep(compiled: Compiled) -> None:

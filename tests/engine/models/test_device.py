@@ -91,6 +91,7 @@ def test_a_real_failure_to_allocate_is_out_of_memory() -> None:
         RuntimeError("CUDA error: out of memory"),
         RuntimeError("CUBLAS error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"),
         RuntimeError("[ONNXRuntimeError] : 6 : RuntimeException : Failed to allocate memory for"),
+        RuntimeError("[ONNXRuntimeError] : 1 : FAIL : Exception during loading: std::bad_alloc"),
         MemoryError(),
     ],
 )
