@@ -7,8 +7,8 @@ What there is to do is counted while it is done once (`Work`):
 
 - operations: two for each multiplication and its addition, in matrix products, convolutions and
   attention. Norms, softmax and activations are left out, and all that is not torch's: cutting and
-  drawing close-ups, resizing. Compiled code shows none: they are
-  counted of the same networks before they are compiled. Those in float32 count as if they were in the faster numbers.
+  drawing close-ups, resizing. Compiled code shows none: they are counted of the same networks
+  before they are compiled. Those in float32 count as if they were in the faster numbers.
 - bytes: each tensor that was there before and is read (weights, positions, embedding or pixels),
   once, as it is stored; and the answer (logits, or embedding), written once. What is made on the
   way is taken to stay in a cache. Weights may stay there too, from one click to the next: a floor

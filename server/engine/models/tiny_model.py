@@ -2,7 +2,9 @@
 
 What it adds to `SamModel`: prompts are painted into the prior and boxes held to (`painting`); with
 the embedding a copy of the image is kept, from which a close-up of each candidate is cut
-(`closeup`), and what the second network makes of it replaces the mask's logits there.
+(`closeup`), and what the second network makes of it replaces the mask's logits there. It also
+judges what it saw: that is the predicted IoU and, where three candidates are asked for, their
+order.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +31,7 @@ from server.engine.closeup import (
 )
 from server.engine.models.base import CloseUpLogits, Decoded, Embedding
 from server.engine.models.closeup import CONTEXT_CELLS, CloseUp
-from server.engine.models.compiled import EXAMPLE_ROWS, Compiled, compiles
+from server.engine.models.compiled import EXAMPLE_ROWS, Compiled, compiles, or_eager
 from server.engine.models.device import on_one_thread, translating
 from server.engine.models.layers import channels_last
 from server.engine.models.painting import Token, fit_to_box, painted, tokens_of
@@ -70,6 +72,10 @@ class _Look:
     """Of the first look, over the whole input."""
     score: float
     """The IoU that the first look predicts."""
+    trust: float
+    """How much the second look's mask will count, 0..1."""
+    compared: bool
+    """Whether it is one of several: then it is looked at also where its mask will not count."""
 
     def answered(self, logits: NDArray[np.float32]) -> CloseUpLogits:
         """What is made of it."""
@@ -91,7 +97,7 @@ class TinyModel(SamModel):
         """Both networks, for one thread."""
         self._decoder.compile(threads=1)
         if compiles(self._device, self._dtype):
-            self._closeup = _compiled(self._eager_closeup)
+            self._closeup = or_eager(lambda: _compiled(self._eager_closeup), self._closeup)
 
     @property
     def needed_side(self) -> int:
@@ -122,35 +128,27 @@ class TinyModel(SamModel):
             for answer, marks in zip(super().decode(batch), tokens, strict=True)
         ]
         looks = [
-            _look(_features(image), marks, plane, float(score))
-            for (image, _), marks, answer in zip(batch, tokens, answers, strict=True)
+            _look(_features(image), request, marks, plane, float(score))
+            for (image, request), marks, answer in zip(batch, tokens, answers, strict=True)
             for plane, score in zip(answer.logits, answer.scores, strict=True)
         ]
         closeups, scores = self._look_closely(looks)
         ends = accumulate((len(answer.logits) for answer in answers), initial=0)
         return [
-            replace(
-                answer,
-                closeups=tuple(closeups[start:end]),
-                # Candidates stay as the first look ranked them: it saw them whole.
-                scores=scores[start:end] if request.want == "single" else answer.scores,
-            )
-            for answer, (_, request), (start, end) in zip(
-                answers, batch, pairwise(ends), strict=True
-            )
+            _best_first(answer.logits, scores[start:end], closeups[start:end])
+            for answer, (start, end) in zip(answers, pairwise(ends), strict=True)
         ]
 
     def _look_closely(self, looks: list[_Look]) -> tuple[list[CloseUpLogits], NDArray[np.float32]]:
         """Of each look the close-up's logits and the IoU that is now predicted."""
         planes = [enlarge(one.logits, one.window) for one in looks]
         scores = np.array([one.score for one in looks], np.float32)
-        trusts = [trust(one.window, one.tokens) for one in looks]
-        believed = [at for at, weight in enumerate(trusts) if weight > 0]
-        if believed:
-            second, judged = self._second([looks[at] for at in believed])
-            for at, logits, score in zip(believed, second, judged, strict=True):
-                planes[at] = blend(planes[at], logits, trusts[at])
-                scores[at] += trusts[at] * (score - scores[at])
+        taken = [at for at, one in enumerate(looks) if one.trust > 0 or one.compared]
+        if taken:
+            second, judged = self._second([looks[at] for at in taken])
+            scores[taken] = judged
+            for at, logits in zip(taken, second, strict=True):
+                planes[at] = blend(planes[at], logits, looks[at].trust)
         answered = [one.answered(plane) for one, plane in zip(looks, planes, strict=True)]
         return answered, scores
 
@@ -194,10 +192,23 @@ def _features(embedding: Embedding) -> _Features:
 
 
 def _look(
-    features: _Features, tokens: list[Token], logits: NDArray[np.float32], score: float
+    features: _Features,
+    request: DecodeRequest,
+    tokens: list[Token],
+    logits: NDArray[np.float32],
+    score: float,
 ) -> _Look:
     window = window_around(logits, tokens, max(features.picture.shape[:2]))
-    return _Look(features, window, cut(features.picture, window), tokens, logits, score)
+    pixels = cut(features.picture, window)
+    weight, compared = trust(window, tokens), request.want == "all"
+    return _Look(features, window, pixels, tokens, logits, score, weight, compared)
+
+
+def _best_first(
+    logits: NDArray[np.float32], scores: NDArray[np.float32], closeups: list[CloseUpLogits]
+) -> Decoded:
+    order = np.argsort(-scores, kind="stable")
+    return Decoded(logits[order], scores[order], tuple(closeups[at] for at in order))
 
 
 def _shrunk(image: RgbImage, frame: Frame) -> RgbImage:

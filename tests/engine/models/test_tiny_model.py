@@ -100,23 +100,53 @@ def test_a_second_look_changes_the_mask_and_not_what_is_remembered(
     assert (plain.closeups[0].logits != looked.closeups[0].logits).any()
 
 
-def test_the_second_look_judges_the_single_mask_and_leaves_candidates_as_they_were(
+def test_the_second_look_s_verdict_is_the_score_and_the_order_of_candidates(
     tiny_sam: Sam, photo: RgbImage
 ) -> None:
     contrary = second_look(trained=False)
-    for parameter in contrary.judge.parameters():
-        torch.nn.init.normal_(parameter, std=2.0)
+    told, verdict = (torch.as_tensor(contrary.judge[at].weight) for at in (0, 2))
+    told[0] = 0.0
+    told[0, -2] = 1.0  # the first look's score
+    verdict[0, 0] = -3.0
+    torch.as_tensor(contrary.judge[2].bias)[0] = 0.25
     model = TinyModel(
         Tiny(copy.deepcopy(tiny_sam), contrary), fingerprint="f", device=CPU, dtype=torch.float32
     )
-    plain = served(tiny_sam, trained=False)
+    before = ask(served(tiny_sam, trained=False), photo, SMALL, "all")
+    after = ask(model, photo, SMALL, "all")
+    assert list(after.scores) == sorted(after.scores, reverse=True)
+    order = [
+        next(i for i in range(3) if np.array_equal(plane, before.logits[i]))
+        for plane in after.logits
+    ]
+    assert order == [2, 1, 0]
+    for looked, at in zip(after.closeups, order, strict=True):
+        assert looked.window == before.closeups[at].window
+    plain = ask(served(tiny_sam, trained=False), photo, SMALL, "single").scores[0]
+    assert ask(model, photo, SMALL, "single").scores[0] == pytest.approx(
+        plain - 3 * max(plain, 0.0) + 0.25, abs=1e-4
+    )
 
-    def scores(model: TinyModel, want: Want) -> np.ndarray:
-        return ask(model, photo, SMALL, want).scores
 
-    assert np.abs(scores(model, "single") - scores(plain, "single")).max() > 1e-3
-    np.testing.assert_array_equal(scores(model, "all"), scores(plain, "all"))
-    np.testing.assert_array_equal(scores(model, "best"), scores(plain, "best"))
+def test_candidates_for_a_click_are_compared_also_where_their_close_ups_do_not_count(
+    tiny_sam: Sam, photo: RgbImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.engine.models.tiny_model.trust", lambda _window, _tokens: 0.0)
+    model, plain = served(tiny_sam), served(tiny_sam, trained=False)
+    taken: list[int] = []
+    second = model._closeup
+
+    def counted(seen: torch.Tensor, *more: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        taken.append(len(seen))
+        return second(seen, *more)
+
+    monkeypatch.setattr(model, "_closeup", counted)
+    found, expected = (ask(one, photo, CLICK, "all") for one in (model, plain))
+    assert taken == [3]
+    for one in found.closeups:
+        assert any(np.array_equal(one.logits, other.logits) for other in expected.closeups)
+    ask(model, photo, CLICK, "best")
+    assert taken == [3]
 
 
 def test_warming_up_takes_the_second_look_too(
