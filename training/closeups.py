@@ -3,7 +3,13 @@
 The first look is finished and only runs; so every sample trains the close-up on the logits that it
 will meet. Corrections are clicked where the close-up's mask is wrong, as annotators will (serving
 makes sure of the spots that were clicked before; here they may be clicked again).
+
+The first look knows its training photos by heart and would be trusted too much: so it sees some of
+them through a veil. And some lone clicks go on with any of its three candidates, so that the
+close-up learns to judge which of them is meant.
 """
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -45,6 +51,10 @@ BY_SCORE_SHARE = 0.3
 DOUBT_SHARE = 0.3
 """Of the first look's answers, those shown paler and shifted: on the photos that it was trained on
 it is surer than it will be on others."""
+VEILED_SHARE = 0.6
+"""Of the pictures, those that the first look sees paler, coarser and under noise."""
+ASTRAY_SHARE = 0.3
+"""Of the single clicks, those that go on with any candidate: they are judged, not learnt from."""
 CORRECTION_SIDE = 320
 """Of the grid on which corrections are clicked."""
 
@@ -72,22 +82,21 @@ def closeup_loss(
     total = torch.zeros((), device=pixels.device)
     stats: dict[str, Tensor] = {}
     for turn in range(rounds):
-        priors, scores = first.logits(prompts, priors, known, turn)
-        windows = windows_around(priors, prompts.points, prompts.labels, pixels.shape[-1])
+        views = _views(first, prompts, priors, known, turn, pixels.shape[-1])
+        priors, windows, lost = views.priors, views.windows, views.astray
         seen = cut(pictures, windows)
-        shown = _doubted(priors)
-        seen = look(seen, windows, shown, prompts.points, prompts.labels)
+        seen = look(seen, windows, _doubted(priors), prompts.points, prompts.labels)
         with autocast(pixels.device):
-            answer, judged = learner.closeup(seen, first.context(windows), scores)
+            answer, judged = learner.closeup(seen, first.context(windows), views.scores)
         # As in serving, answers to boxes are cut at their edges.
         held = hold(answer.float(), seen[:, BOX_PLANE])
         answer = torch.where(boxed[:, None, None], held, answer.float())
         targets = cut(wanted, windows)[:, 0].float()
-        ious = mask_iou(answer, targets)
-        total = total + mask_loss(answer, targets).mean() + F.mse_loss(judged.float(), ious)
-        stats |= mean_ious(turn, ious, boxed)
-        before = mean_ious(turn, mask_iou(enlarge(priors, windows), targets), boxed)
-        stats |= {f"{name}_first": value for name, value in before.items()}
+        learnt = (mask_loss(answer, targets) * ~lost).sum() / len(lost)
+        whole = _whole_ious(answer, targets, windows, prompts.targets)
+        total = total + learnt + F.mse_loss(judged.float(), whole)
+        before = enlarge(priors, windows)
+        stats |= _stats(turn, views, *(mask_iou(mask, targets) for mask in (answer, before)))
         if turn + 1 < rounds:
             guesses = _back(answer.detach(), windows, boxes)
             found = correct(Prompts(prompts.points, prompts.labels, coarse), guesses)
@@ -95,6 +104,45 @@ def closeup_loss(
             known = torch.rand(len(boxed), device=boxed.device) >= FORGET_SHARE
     stats["closeups"] = (total / rounds).detach()
     return total / rounds, stats
+
+
+@dataclass(slots=True)
+class _Views:
+    """Where M prompts are looked at closely, and what the first look has to say there."""
+
+    priors: Tensor
+    """M planes of the first look."""
+    scores: Tensor
+    """M predicted IoUs."""
+    windows: Tensor
+    """M x 3."""
+    boxed: Tensor
+    astray: Tensor
+    """M, which are judged and not learnt from."""
+
+
+def _views(
+    first: "_FirstLook",
+    prompts: Prompts,
+    priors: Tensor | None,
+    known: Tensor,
+    turn: int,
+    pixels: int,
+) -> _Views:
+    boxed = prompts.boxed
+    single = ~boxed if turn == 0 else torch.zeros_like(boxed)
+    astray = single & (torch.rand(len(single), device=single.device) < ASTRAY_SHARE)
+    priors, scores = first.logits(prompts, priors, known, single, astray)
+    windows = windows_around(priors, prompts.points, prompts.labels, pixels)
+    return _Views(priors, scores, windows, boxed, astray)
+
+
+def _stats(turn: int, views: _Views, ious: Tensor, before: Tensor) -> dict[str, Tensor]:
+    """Mean IoUs, and those of the first looks before them."""
+    kept = ~views.astray
+    stats = mean_ious(turn, ious[kept], views.boxed[kept])
+    firsts = mean_ious(turn, before[kept], views.boxed[kept])
+    return stats | {f"{name}_first": value for name, value in firsts.items()}
 
 
 class _FirstLook:
@@ -105,17 +153,24 @@ class _FirstLook:
         side = learner.sam.image_encoder.img_size
         with torch.no_grad(), autocast(pixels.device):
             small = F.interpolate(pixels, (side, side), mode="bilinear", antialias=True)
-            self._embedding = learner.embed(small.contiguous(memory_format=torch.channels_last))
+            shown = _veiled(small) if learner.closeup.training else small
+            self._embedding = learner.embed(shown.contiguous(memory_format=torch.channels_last))
         with torch.no_grad():
             self._places = self._sam.prompt_encoder.get_dense_pe()
 
     @torch.no_grad()
     def logits(
-        self, prompts: Prompts, priors: Tensor | None, known: Tensor, turn: int
+        self,
+        prompts: Prompts,
+        priors: Tensor | None,
+        known: Tensor,
+        single: Tensor,
+        astray: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """One plane a prompt, as the server would choose it or, of single clicks, the best.
+        """One plane a prompt, and M predicted IoUs.
 
-        And M predicted IoUs.
+        The plane is the one that the server would choose; of `single` clicks the best by truth or
+        by score, and of those that are `astray` any.
         """
         count, side = len(prompts.targets), 4 * self._embedding.shape[-1]
         if priors is None:
@@ -127,18 +182,19 @@ class _FirstLook:
             spread = self._embedding.repeat_interleave(each, dim=0)
             logits, scores = decode(self._sam.mask_decoder, spread, self._places, sparse, dense)
         logits, scores = logits.float(), scores.float()
-        chosen = self._chosen(prompts, logits, scores) if turn == 0 else torch.zeros_like(known)
-        index = torch.arange(count, device=known.device), chosen.long()
+        candidate = 1 + self._chosen(prompts, logits, scores, astray) if single.any() else 0
+        chosen = torch.where(single, candidate, 0)
+        index = torch.arange(count, device=known.device), chosen
         return fit_to_box(logits[index], prompts.points, prompts.labels), scores[index]
 
     @staticmethod
-    def _chosen(prompts: Prompts, logits: Tensor, scores: Tensor) -> Tensor:
-        """Of a box the single mask; of a click a candidate, by truth or by score."""
+    def _chosen(prompts: Prompts, logits: Tensor, scores: Tensor, astray: Tensor) -> Tensor:
+        """Of each three candidates one."""
         aims = F.adaptive_avg_pool2d(prompts.targets.float()[:, None], logits.shape[-1])
         ious = mask_iou(logits[:, 1:], aims)
         by_score = torch.rand((len(ious), 1), device=ious.device) < BY_SCORE_SHARE
-        best = torch.where(by_score, scores[:, 1:], ious).argmax(1)
-        return torch.where(prompts.boxed, 0, 1 + best)
+        merits = torch.where(by_score, scores[:, 1:], ious)
+        return torch.where(astray[:, None], torch.rand_like(merits), merits).argmax(1)
 
     def context(self, windows: Tensor) -> Tensor:
         """MxCxcxc of the embeddings around each window."""
@@ -148,6 +204,33 @@ class _FirstLook:
         )
         spread = self._embedding.float().repeat_interleave(each, dim=0)
         return down[:, None] @ spread @ across[:, None].transpose(2, 3)
+
+
+def _whole_ious(answer: Tensor, inside: Tensor, windows: Tensor, targets: Tensor) -> Tensor:
+    """Of M close-ups' masks, with targets that may reach beyond their windows.
+
+    Args:
+        answer: M x c x c logits.
+        inside: M x c x c, the targets in the windows.
+        windows: M x 3.
+        targets: M x g x g, on the whole input.
+    """
+    mask = answer > 0
+    common = (mask * inside).sum((1, 2))
+    cells = targets.float().mean((1, 2)) / windows[:, 2] ** 2 * inside[0].numel()
+    return common / (mask.sum((1, 2)) + cells - common).clamp(min=1)
+
+
+def _veiled(pixels: Tensor) -> Tensor:
+    """Bx3xsxs pictures, some of them paler, coarser and under noise."""
+    sizes = (len(pixels), 1, 1, 1)
+    grain, pale, grey, coarse = (torch.rand(sizes, device=pixels.device) for _ in range(4))
+    small = F.interpolate(pixels, scale_factor=1 / 3, mode="bilinear", antialias=True)
+    small = F.interpolate(small, pixels.shape[-2:], mode="bilinear")
+    veiled = pixels + coarse * (small - pixels)
+    veiled = veiled + grey * (veiled.mean(1, keepdim=True) - veiled)
+    veiled = (1 - 0.6 * pale) * veiled + 0.5 * grain * torch.randn_like(pixels)
+    return torch.where(torch.rand(sizes, device=pixels.device) < VEILED_SHARE, veiled, pixels)
 
 
 def _doubted(logits: Tensor) -> Tensor:

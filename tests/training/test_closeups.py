@@ -13,7 +13,15 @@ from server.engine.models.painting import BOTTOM_RIGHT, TOP_LEFT
 from server.engine.models.tiny import Tiny
 from server.engine.models.tiny_model import TinyModel
 from server.engine.types import DecodeRequest, Prompt
-from training.closeups import CORRECTION_SIDE, _back, _FirstLook, closeup_loss
+from training import closeups, prompting
+from training.closeups import (
+    CORRECTION_SIDE,
+    _back,
+    _FirstLook,
+    _veiled,
+    _whole_ious,
+    closeup_loss,
+)
 from training.learner import Learner
 from training.prompting import Prompts
 from training.twins import boxes_of, cut, halved, look, windows_around
@@ -77,6 +85,43 @@ def test_a_close_up_s_mask_lies_on_the_input_where_its_window_lies() -> None:
     assert not second.any()  # all of its mask is beyond the input
 
 
+def test_a_mask_is_judged_by_all_of_its_target_also_beyond_the_window() -> None:
+    targets = torch.zeros(3, 160, 160, dtype=torch.bool)
+    targets[:2, :, :80] = True
+    windows = torch.tensor([[0.25, 0.25, 0.5], [0.0, 0.0, 1.0], [0.25, 0.25, 0.5]])
+    inside = torch.zeros(3, 64, 64)
+    inside[:2, :, :32] = 1.0
+    answer = 2 * inside - 1
+    ious = _whole_ious(answer, inside, windows, targets)
+    torch.testing.assert_close(ious, torch.tensor([0.25, 1.0, 0.0]))
+
+
+def test_a_veil_changes_some_pictures_and_only_in_training(learner: Learner) -> None:
+    pixels, _ = scene()
+    torch.manual_seed(0)
+    many = pixels[:1].repeat(60, 1, 1, 1)
+    changed = (_veiled(many) != many).flatten(1).any(1)
+    assert 0.4 < changed.float().mean() < 0.8
+    learner.eval()
+    torch.testing.assert_close(
+        _FirstLook(learner, pixels)._embedding, _FirstLook(learner, pixels)._embedding
+    )
+    learner.train_only_closeup()
+    embeddings = torch.cat([_FirstLook(learner, pixels)._embedding for _ in range(8)])
+    assert len(embeddings.flatten(1).unique(dim=0)) > 2
+
+
+def test_what_is_judged_and_not_learnt_from_moves_no_mask(
+    learner: Learner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(closeups, "ASTRAY_SHARE", 1.0)
+    monkeypatch.setattr(prompting, "BOX_SHARE", 0.0)
+    loss, _ = closeup_loss(learner, *scene(), rounds=1)
+    loss.backward()
+    assert (torch.as_tensor(learner.closeup.out.weight.grad) == 0).all()
+    assert (torch.as_tensor(learner.closeup.judge[2].weight.grad) != 0).any()
+
+
 def test_the_first_look_and_the_view_of_it_are_those_that_serve(learner: Learner) -> None:
     torch.manual_seed(3)
     torch.nn.init.normal_(torch.as_tensor(learner.closeup.out.weight), std=0.1)
@@ -89,7 +134,8 @@ def test_the_first_look_and_the_view_of_it_are_those_that_serve(learner: Learner
     normal = torch.from_numpy(((photo - MEAN) / STD).astype(np.float32)).permute(2, 0, 1)[None]
 
     first = _FirstLook(learner, normal)
-    plane, score = first.logits(prompts, None, torch.tensor([False]), 0)
+    none = torch.tensor([False])
+    plane, score = first.logits(prompts, None, none, single=none, astray=none)
     windows = windows_around(plane, points, prompts.labels, SIZE)
     seen = look(cut(halved(normal), windows), windows, plane, points, prompts.labels)
     answer, judged = learner.closeup(seen, first.context(windows), score)
