@@ -3,7 +3,9 @@
 python -m training.export --run RUN/last.pt --out server/engine/models/weights/tiny.safetensors
 
 Half precision, and eight bits for large matrices (`compact`), cost nothing measurable; the model
-computes in the dtype its caller chooses.
+computes in the dtype its caller chooses. After a run that went on from weights (`--init`) the
+middle between them and where it ended is often better than either: `--midway` (Wortsman et al.,
+"Robust fine-tuning of zero-shot models", CVPR 2022).
 """
 
 import argparse
@@ -15,11 +17,21 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from server.engine.models.compact import narrowed
-from training.learner import load_checkpoint
+from training.learner import load_checkpoint, load_weights
 
-__all__ = ["export", "main"]
+__all__ = ["export", "main", "midway"]
 
 MAX_BYTES = 16 * 1000 * 1000
+
+
+def midway(weights: dict[str, Tensor], others: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The mean of two states of one network; counts, and what only the first has, are its own."""
+    return {
+        name: (value + others[name].to(value)) / 2
+        if name in others and value.is_floating_point()
+        else value
+        for name, value in weights.items()
+    }
 
 
 def export(state: dict[str, Any], size: int, out: Path) -> None:
@@ -42,9 +54,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, required=True, help="a checkpoint of training.train")
     parser.add_argument("--size", type=int, help="input size, if not the checkpoint's own")
+    parser.add_argument("--midway", type=Path, help="what the run went on from: half of each")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     state = load_checkpoint(args.run)
+    if args.midway:
+        state["average"] = midway(state["average"], load_weights(args.midway))
     export(state, args.size or state["size"], args.out)
     print(f"wrote {args.out}: {args.out.stat().st_size / 1e6:.1f} MB")
 

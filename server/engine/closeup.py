@@ -35,6 +35,7 @@ __all__ = [
     "resampling",
     "trust",
     "window_around",
+    "worth",
 ]
 
 CELLS = 64
@@ -55,6 +56,9 @@ STRAY_SHARE = 0.01
 CLICK_CELLS = 3.0
 FULL_TRUST, NO_TRUST = 0.35, 0.5
 """Sides of a lone click's window up to which the second look is believed, and from which not."""
+LONE_WORTH = 0.7
+"""Of a verdict on a lone click's mask: it says how good a mask of something it is, and what was meant
+may be something else."""
 SHARPEN = 2.5
 """The second network is right more often than it is sure."""
 LOGIT_LIMIT = 6.0
@@ -242,6 +246,11 @@ def trust(window: Window, tokens: Sequence[Token]) -> float:
     if len(tokens) > 1:
         return 1.0
     return min(1.0, max(0.0, (NO_TRUST - window.side) / (NO_TRUST - FULL_TRUST)))
+
+
+def worth(tokens: Sequence[Token]) -> float:
+    """What the second look's verdict is to be multiplied by, to be an IoU that can be expected."""
+    return LONE_WORTH if len(tokens) == 1 else 1.0
 
 
 def blend(first: Field, second: Field, weight: float) -> Field:

@@ -16,6 +16,7 @@ from server.engine.closeup import (
     resampling,
     trust,
     window_around,
+    worth,
 )
 from server.engine.models.painting import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT, Token
 
@@ -153,6 +154,11 @@ def test_resampling_keeps_what_is_the_same_everywhere(
     assert weights.shape == (cells, size)
     np.testing.assert_allclose(weights.sum(axis=1), 1.0, rtol=1e-5)
     assert (weights >= 0).all()
+
+
+def test_a_verdict_on_a_lone_click_s_mask_is_worth_less() -> None:
+    assert worth([(0.5, 0.5, INCLUDE)]) < 1
+    assert worth(BOX) == worth([(0.5, 0.5, INCLUDE), (0.1, 0.1, EXCLUDE)]) == 1
 
 
 def test_resampling_carries_a_slope_over_whether_it_shrinks_or_enlarges() -> None:

@@ -28,6 +28,7 @@ from server.engine.closeup import (
     resampling,
     trust,
     window_around,
+    worth,
 )
 from server.engine.models.base import CloseUpLogits, Decoded, Embedding
 from server.engine.models.closeup import CONTEXT_CELLS, CloseUp
@@ -146,7 +147,7 @@ class TinyModel(SamModel):
         taken = [at for at, one in enumerate(looks) if one.trust > 0 or one.compared]
         if taken:
             second, judged = self._second([looks[at] for at in taken])
-            scores[taken] = judged
+            scores[taken] = judged * [worth(looks[at].tokens) for at in taken]
             for at, logits in zip(taken, second, strict=True):
                 planes[at] = blend(planes[at], logits, looks[at].trust)
         answered = [one.answered(plane) for one, plane in zip(looks, planes, strict=True)]
