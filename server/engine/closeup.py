@@ -57,8 +57,8 @@ CLICK_CELLS = 3.0
 FULL_TRUST, NO_TRUST = 0.35, 0.5
 """Sides of a lone click's window up to which the second look is believed, and from which not."""
 LONE_WORTH = 0.7
-"""Of a verdict on a lone click's mask: it says how good a mask of something it is, and what was meant
-may be something else."""
+"""Of a verdict on a lone click's mask: it says how good a mask of something it is, and what was
+meant may be something else."""
 SHARPEN = 2.5
 """The second network is right more often than it is sure."""
 LOGIT_LIMIT = 6.0

@@ -74,10 +74,12 @@ def test_logits_are_sams_for_the_painted_prompt_held_to_the_box(
     )
     order = np.argsort(-scores, kind="stable")[: 3 if want == "all" else 1]
     decoded = ask(served(tiny_sam), photo, prompt, want)
-    held = fit_to_box(logits[order], tokens_of(prompt, frame))
+    tokens = tokens_of(prompt, frame)
+    held = fit_to_box(logits[order], tokens)
     np.testing.assert_allclose(decoded.logits, held, atol=1e-4)
-    compared = worth(tokens_of(prompt, frame)) if want == "all" else 1.0
-    np.testing.assert_allclose(decoded.scores, compared * scores[order], atol=1e-4)
+    for one, score, expected in zip(decoded.closeups, decoded.scores, scores[order], strict=True):
+        judged = want == "all" or trust(one.window, tokens) > 0
+        assert score == pytest.approx(expected * (worth(tokens) if judged else 1), abs=1e-4)
 
 
 def test_each_candidate_is_looked_at_where_its_own_mask_is(tiny_sam: Sam, photo: RgbImage) -> None:
@@ -107,9 +109,9 @@ def test_the_second_look_s_verdict_is_the_score_and_the_order_of_candidates(
     contrary = second_look(trained=False)
     told, verdict = (torch.as_tensor(contrary.judge[at].weight) for at in (0, 2))
     told[0] = 0.0
-    told[0, -2] = 1.0  # the first look's score
+    told[0, -2] = 1.0  # the first look's score, brought above zero
+    torch.as_tensor(contrary.judge[0].bias)[0] = 9.0
     verdict[0, 0] = -3.0
-    torch.as_tensor(contrary.judge[2].bias)[0] = 0.25
     model = TinyModel(
         Tiny(copy.deepcopy(tiny_sam), contrary), fingerprint="f", device=CPU, dtype=torch.float32
     )
@@ -125,7 +127,7 @@ def test_the_second_look_s_verdict_is_the_score_and_the_order_of_candidates(
         assert looked.window == before.closeups[at].window
     plain = ask(served(tiny_sam, trained=False), photo, SMALL, "single").scores[0]
     assert ask(model, photo, SMALL, "single").scores[0] == pytest.approx(
-        plain - 3 * max(plain, 0.0) + 0.25, abs=1e-4
+        plain - 3 * (plain + 9.0), abs=1e-4
     )
 
 
