@@ -8,9 +8,10 @@ few places, so that a click is decoded in milliseconds. What is finer is the sec
 """
 
 import json
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors import safe_open
@@ -56,13 +57,21 @@ class ContextBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """BxNxC to the same."""
+        return self.think(self.attend(x))
+
+    def attend(self, x: Tensor) -> Tensor:
+        """The first half: what every token takes from the others."""
         batch, count, dim = x.shape
         qkv = self.qkv(self.norm1(x)).view(batch, count, 3, self.heads, dim // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
-        x = x + self.proj(attended.reshape(batch, count, dim))
-        mixed: Tensor = x + self.mlp(self.norm2(x))
-        return mixed
+        taken: Tensor = x + self.proj(attended.reshape(batch, count, dim))
+        return taken
+
+    def think(self, x: Tensor) -> Tensor:
+        """The second half: what each makes of it."""
+        made: Tensor = x + self.mlp(self.norm2(x))
+        return made
 
 
 class Places(nn.Module):
@@ -106,7 +115,7 @@ class TinyEncoder(nn.Module):
 
     def steps(self, x: Tensor) -> Generator[float, None, Tensor]:
         """Encode in pieces of a few milliseconds, yielding the fraction done between them."""
-        total = len(self.stem) + len(self.stride4) + len(self.stride8) + len(self.context) + 1
+        total = len(self.stem) + len(self.stride4) + len(self.stride8) + 2 * len(self.context) + 1
         done = 0
         x = x.contiguous(memory_format=torch.channels_last)
         for conv in self.stem:
@@ -123,8 +132,10 @@ class TinyEncoder(nn.Module):
         height, width = x.shape[-2:]
         tokens = x.flatten(2).transpose(1, 2)
         tokens = tokens + self.places(height, width, tokens)
-        for block in self.context:
-            tokens = block(tokens)
+        for block in cast("Iterable[ContextBlock]", self.context):
+            tokens = block.attend(tokens)
+            yield (done := done + 1) / total
+            tokens = block.think(tokens)
             yield (done := done + 1) / total
         features = self.out(self.norm(tokens)).transpose(1, 2)
         embedding: Tensor = features.unflatten(2, (height, width))
