@@ -83,7 +83,7 @@ def closeup_loss(
     stats: dict[str, Tensor] = {}
     for turn in range(rounds):
         views = _views(first, prompts, priors, known, turn, pixels.shape[-1])
-        priors, windows, lost = views.priors, views.windows, views.astray
+        priors, windows = views.priors, views.windows
         seen = cut(pictures, windows)
         seen = look(seen, windows, _doubted(priors), prompts.points, prompts.labels)
         with autocast(pixels.device):
@@ -92,7 +92,7 @@ def closeup_loss(
         held = hold(answer.float(), seen[:, BOX_PLANE])
         answer = torch.where(boxed[:, None, None], held, answer.float())
         targets = cut(wanted, windows)[:, 0].float()
-        learnt = (mask_loss(answer, targets) * ~lost).sum() / len(lost)
+        learnt = (mask_loss(answer, targets) * ~views.astray).mean()
         whole = _whole_ious(answer, targets, windows, prompts.targets)
         total = total + learnt + F.mse_loss(judged.float(), whole)
         before = enlarge(priors, windows)
@@ -117,6 +117,7 @@ class _Views:
     windows: Tensor
     """M x 3."""
     boxed: Tensor
+    """M, which began with a box."""
     astray: Tensor
     """M, which are judged and not learnt from."""
 
@@ -127,13 +128,13 @@ def _views(
     priors: Tensor | None,
     known: Tensor,
     turn: int,
-    pixels: int,
+    side: int,
 ) -> _Views:
     boxed = prompts.boxed
     single = ~boxed if turn == 0 else torch.zeros_like(boxed)
     astray = single & (torch.rand(len(single), device=single.device) < ASTRAY_SHARE)
     priors, scores = first.logits(prompts, priors, known, single, astray)
-    windows = windows_around(priors, prompts.points, prompts.labels, pixels)
+    windows = windows_around(priors, prompts.points, prompts.labels, side)
     return _Views(priors, scores, windows, boxed, astray)
 
 

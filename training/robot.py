@@ -1,8 +1,8 @@
 """The robot annotator the field measures with: it clicks the middle of the largest error.
 
-It asks what an annotator's client asks, of the code that answers on the server: a lone click takes
-the best candidate by predicted IoU, anything else the single mask, each with the logits of its last
-answer as prior. So what is measured is what is served.
+It asks what the canvas asks, of the code that answers on the server: a lone click for candidates,
+of which it takes the first, anything else for the single mask, each with the logits of its last
+answer as prior. So what is measured is what is served there.
 """
 
 from collections.abc import Sequence

@@ -3,9 +3,9 @@
 The model sees the whole image at a few hundred pixels, so a small object is a few cells of its
 logits. A close-up is a square window around the object, cut from a larger copy of the image, with
 the first look's logits and the prompt drawn over it: the same few cells for an object of any size.
-What the second network says counts for every box and correction. For a lone click or a hover, which
+The second network's mask counts for every box and correction. For a lone click or a hover, which
 wants an answer at once, it counts where it sees much more than the first did: in windows of up to
-a third of the image, less and less in larger ones.
+a third of the image, less and less in larger ones. Its verdict counts wherever it looked.
 Pure: numpy and cv2, no torch. Training looks through twins of these lines (`training.twins`).
 """
 
@@ -57,8 +57,8 @@ CLICK_CELLS = 3.0
 FULL_TRUST, NO_TRUST = 0.35, 0.5
 """Sides of a lone click's window up to which the second look is believed, and from which not."""
 LONE_WORTH = 0.7
-"""Of a verdict on a lone click's mask: it says how good a mask of something it is, and what was
-meant may be something else."""
+"""Of a score of a lone click's mask: it says how good a mask of something it is, and what was meant
+may be something else."""
 SHARPEN = 2.5
 """The second network is right more often than it is sure."""
 LOGIT_LIMIT = 6.0
@@ -249,7 +249,7 @@ def trust(window: Window, tokens: Sequence[Token]) -> float:
 
 
 def worth(tokens: Sequence[Token]) -> float:
-    """What the second look's verdict is to be multiplied by, to be an IoU that can be expected."""
+    """What either look's score is to be multiplied by, to be an IoU that can be expected."""
     return LONE_WORTH if len(tokens) == 1 else 1.0
 
 

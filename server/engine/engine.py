@@ -47,7 +47,7 @@ class EngineSettings:
     open_timeout_s: float
     device_timeout_s: float
     max_decode_ms: float
-    """A batch holds at most what warm-up measured to fit this."""
+    """A batch takes at most so long, and is made where warm-up saw it save time."""
 
 
 class Engine:

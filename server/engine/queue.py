@@ -6,9 +6,10 @@ Rules of this file:
   make an open no more than twice as long. Before a click at most `CLICK_WAITS_S` of it are paid.
 - Round robin over sessions inside a class: who was served last goes last. A session keeps its turn
   when a newer prompt takes an older one's place: else a restless pointer would never be served.
-- Clicks form a batch, hovers fill its free places; a batch is closed when the device is free for
-  it, so a lone click never waits for company. After `MOST_PASSED_OVER` batches without a place for
-  one a hover goes first: one session's clicks without end do not blind all others.
+- Clicks form a batch, hovers fill its free places (a batch of one, as on most CPUs, has none); it
+  is closed when the device is free for it, so a lone click never waits for company. After
+  `MOST_PASSED_OVER` batches without a place for one a hover goes first: one session's clicks
+  without end do not blind all others.
 - Encodes run one at a time, first come first served; a prefetch under way lets an open go first.
 
 The queue is used on the event loop only, so it needs no locks.

@@ -197,7 +197,10 @@ class SamModel:
         return embedding, DecodeRequest(prompt, want, logits)
 
     def _decode_ms(self, batch: int) -> float:
-        """Median time of a batch of single clicks; infinite where it finds no room."""
+        """Median time of a batch of small boxes, at which a model may look twice.
+
+        Infinite where it finds no room.
+        """
         requests = [self._rehearsal(LENGTHS[0], "best", prior=False)] * batch
         times = []
         for _ in range(4):

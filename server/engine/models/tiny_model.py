@@ -3,8 +3,8 @@
 What it adds to `SamModel`: prompts are painted into the prior and boxes held to (`painting`); with
 the embedding a copy of the image is kept, from which a close-up of each candidate is cut
 (`closeup`), and what the second network makes of it replaces the mask's logits there. It also
-judges what it saw: that is the predicted IoU and, where three candidates are asked for, their
-order.
+judges what it saw: that is the predicted IoU and, where candidates for a lone click are asked for,
+their order.
 """
 
 from collections.abc import Callable, Sequence
@@ -76,7 +76,8 @@ class _Look:
     trust: float
     """How much the second look's mask will count, 0..1."""
     compared: bool
-    """Whether it is one of several: then it is looked at also where its mask will not count."""
+    """Whether it is one of a lone click's candidates: then it is judged also where the second
+    look's mask will not count."""
 
     def answered(self, logits: NDArray[np.float32]) -> CloseUpLogits:
         """What is made of it."""
@@ -136,8 +137,10 @@ class TinyModel(SamModel):
         closeups, scores = self._look_closely(looks)
         ends = accumulate((len(answer.logits) for answer in answers), initial=0)
         return [
-            _best_first(answer.logits, scores[start:end], closeups[start:end])
-            for answer, (start, end) in zip(answers, pairwise(ends), strict=True)
+            _ranked(request, marks, answer, scores[start:end], closeups[start:end])
+            for (_, request), marks, answer, (start, end) in zip(
+                batch, tokens, answers, pairwise(ends), strict=True
+            )
         ]
 
     def _look_closely(self, looks: list[_Look]) -> tuple[list[CloseUpLogits], NDArray[np.float32]]:
@@ -147,9 +150,10 @@ class TinyModel(SamModel):
         taken = [at for at, one in enumerate(looks) if one.trust > 0 or one.compared]
         if taken:
             second, judged = self._second([looks[at] for at in taken])
-            scores[taken] = judged * [worth(looks[at].tokens) for at in taken]
+            scores[taken] = judged
             for at, logits in zip(taken, second, strict=True):
                 planes[at] = blend(planes[at], logits, looks[at].trust)
+        scores *= np.array([worth(one.tokens) for one in looks], np.float32)
         answered = [one.answered(plane) for one, plane in zip(looks, planes, strict=True)]
         return answered, scores
 
@@ -201,15 +205,22 @@ def _look(
 ) -> _Look:
     window = window_around(logits, tokens, max(features.picture.shape[:2]))
     pixels = cut(features.picture, window)
-    weight, compared = trust(window, tokens), request.want == "all"
+    weight, compared = trust(window, tokens), request.want == "all" and len(tokens) == 1
     return _Look(features, window, pixels, tokens, logits, score, weight, compared)
 
 
-def _best_first(
-    logits: NDArray[np.float32], scores: NDArray[np.float32], closeups: list[CloseUpLogits]
+def _ranked(
+    request: DecodeRequest,
+    tokens: list[Token],
+    first: Decoded,
+    scores: NDArray[np.float32],
+    closeups: list[CloseUpLogits],
 ) -> Decoded:
+    """Best first: by the second look's verdict, where it has learnt to judge candidates."""
+    if request.want == "all" and len(tokens) > 1:
+        return Decoded(first.logits, first.scores, tuple(closeups))
     order = np.argsort(-scores, kind="stable")
-    return Decoded(logits[order], scores[order], tuple(closeups[at] for at in order))
+    return Decoded(first.logits[order], scores[order], tuple(closeups[at] for at in order))
 
 
 def _shrunk(image: RgbImage, frame: Frame) -> RgbImage:

@@ -77,9 +77,7 @@ def test_logits_are_sams_for_the_painted_prompt_held_to_the_box(
     tokens = tokens_of(prompt, frame)
     held = fit_to_box(logits[order], tokens)
     np.testing.assert_allclose(decoded.logits, held, atol=1e-4)
-    for one, score, expected in zip(decoded.closeups, decoded.scores, scores[order], strict=True):
-        judged = want == "all" or trust(one.window, tokens) > 0
-        assert score == pytest.approx(expected * (worth(tokens) if judged else 1), abs=1e-4)
+    np.testing.assert_allclose(decoded.scores, worth(tokens) * scores[order], atol=1e-4)
 
 
 def test_each_candidate_is_looked_at_where_its_own_mask_is(tiny_sam: Sam, photo: RgbImage) -> None:
@@ -115,8 +113,8 @@ def test_the_second_look_s_verdict_is_the_score_and_the_order_of_candidates(
     model = TinyModel(
         Tiny(copy.deepcopy(tiny_sam), contrary), fingerprint="f", device=CPU, dtype=torch.float32
     )
-    before = ask(served(tiny_sam, trained=False), photo, SMALL, "all")
-    after = ask(model, photo, SMALL, "all")
+    before = ask(served(tiny_sam, trained=False), photo, CLICK, "all")
+    after = ask(model, photo, CLICK, "all")
     assert list(after.scores) == sorted(after.scores, reverse=True)
     order = [
         next(i for i in range(3) if np.array_equal(plane, before.logits[i]))
@@ -129,6 +127,19 @@ def test_the_second_look_s_verdict_is_the_score_and_the_order_of_candidates(
     assert ask(model, photo, SMALL, "single").scores[0] == pytest.approx(
         plain - 3 * (plain + 9.0), abs=1e-4
     )
+
+
+def test_candidates_for_more_than_a_click_stay_as_the_first_look_ranked_them(
+    tiny_sam: Sam, photo: RgbImage
+) -> None:
+    contrary = second_look(trained=False)
+    torch.as_tensor(contrary.judge[2].weight)[:] = -3.0
+    tiny = Tiny(copy.deepcopy(tiny_sam), contrary)
+    model = TinyModel(tiny, fingerprint="f", device=CPU, dtype=torch.float32)
+    plain = ask(served(tiny_sam, trained=False), photo, BOXED, "all")
+    found = ask(model, photo, BOXED, "all")
+    np.testing.assert_array_equal(found.scores, plain.scores)
+    np.testing.assert_array_equal(found.logits, plain.logits)
 
 
 def test_candidates_for_a_click_are_compared_also_where_their_close_ups_do_not_count(
