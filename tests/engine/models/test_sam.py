@@ -12,6 +12,7 @@ from torch import Tensor
 
 from server.engine.models.base import Embedding, OutOfMemoryError, run_steps
 from server.engine.models.catalog import TINY_WEIGHTS, load_model
+from server.engine.models.compiled import CompiledCore
 from server.engine.models.sam import SamModel, resize_beside
 from server.engine.models.upstream import ResizeLongestSide, Sam, SamPredictor
 from server.engine.types import DecodeRequest, Prompt, RgbImage, Want
@@ -169,6 +170,14 @@ def test_warming_up_finds_the_batch_that_is_worth_making(
     model = served(tiny_sam)
     monkeypatch.setattr(model, "_decode_ms", lambda batch: fixed_ms + each_ms * batch)
     assert model.warm_up(max_decode_ms) == expected
+
+
+def test_warming_up_compiles_the_decoder_where_that_is_the_faster(tiny_sam: Sam) -> None:
+    exact, half = served(tiny_sam), served(tiny_sam, torch.bfloat16)
+    for model in (exact, half):
+        model.warm_up(max_decode_ms=0.0)
+    assert isinstance(exact._decoder._core, CompiledCore)
+    assert half._decoder._core is half._decoder._eager
 
 
 def test_the_time_of_a_batch_is_measured_and_without_room_it_is_endless(
