@@ -1,9 +1,10 @@
 """SAM's ViT image encoder, cut into short steps so that clicks can be answered in between.
 
 A ViT-B block takes most of a second on two CPU cores; an annotator must not wait for it. Work is
-cut where rows do not depend on one another: attention windows, bands of query rows in global
-attention, rows of the MLP, bands of the convolutions. How many rows make a step follows from the
-speed measured so far (`Pace`), so the same code serves two cores and a GPU.
+cut where its parts do not depend on one another: rows of the grid in products and convolutions,
+heads of the attention and its bands of queries. How many make a step follows from the speed
+measured so far (`Pace`), so the same code serves two cores and a GPU. Attention to all positions is
+attention in one window as large as the grid.
 
 The result is upstream's `forward` (float32: within 1e-4). In reduced precision the products run in
 `dtype` and the residual stream stays float32, which is what autocast would do.
@@ -11,7 +12,6 @@ The result is upstream's `forward` (float32: within 1e-4). In reduced precision 
 
 import functools
 import math
-import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 
@@ -19,13 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from server.engine.models.packed import PackedLinear, pack_linears
 from server.engine.models.upstream import (
     ImageEncoderViT,
     WindowAttention,
     WindowBlock,
     get_rel_pos,
-    window_partition,
-    window_unpartition,
 )
 
 __all__ = ["STEP_S", "Pace", "Speed", "SteppedViT"]
@@ -33,16 +32,19 @@ __all__ = ["STEP_S", "Pace", "Speed", "SteppedViT"]
 STEP_S = 0.02
 """How long a step should take: below the 25 ms a click may wait for it."""
 
-ATTENTION_COST = 3.0
+ATTENTION_COST = 2.0
 """Time of an operation in attention against one in a large matrix product: softmax, biases."""
 
+COPY_COST = 200.0
+"""Time of moving a number elsewhere, in operations of a large product."""
 
-FEWEST_ROWS = 64
-"""Of a large product: fewer would spend their time fetching its weights."""
+USUAL_ROWS = 128
+"""Of the products of a step on a few CPU cores."""
 
-
-WIDEST_BAND = 16
-"""Grid rows of queries at once in global attention: their biases are 128 MiB in ViT-H."""
+BAND = 16
+"""Grid rows of queries at once. With the 1,024 queries that they are in global attention, torch's
+kernel for CPUs takes its largest tiles. The biases of a head are 16 MiB then; from 32 on malloc
+would map fresh memory for each."""
 
 
 class Speed:
@@ -59,7 +61,8 @@ class Speed:
 class Pace:
     """Cuts the rows of one encode into steps of about `STEP_S`.
 
-    The work is announced with `split`, done by the caller, and `breathe` yields when it is time.
+    The work is announced with `split` or `spend`, done by the caller, and `breathe` yields when it
+    is time.
     """
 
     def __init__(
@@ -79,17 +82,19 @@ class Pace:
         self._budget = self._speed.operations_per_s * STEP_S
         self._started = self._clock()
 
-    def split(
-        self, rows: int, cost: float, least: int = 1, most: int = sys.maxsize
-    ) -> Iterator[slice]:
-        """Slices of `rows`, each `cost` operations; powers of two, so that few shapes occur."""
+    def split(self, parts: int, cost: float) -> Iterator[slice]:
+        """Slices of the parts, each `cost` operations; of few sizes, so that few shapes occur."""
         start = 0
-        while start < rows:
-            fitting = max(least, int((self._budget - self._spent) / cost))
-            count = _power_of_two_within(min(fitting, most, rows - start))
-            self._spent += count * cost
+        while start < parts:
+            fitting = max(1, int((self._budget - self._spent) / cost))
+            count = _round_size_within(min(fitting, parts - start))
+            self.spend(count * cost)
             yield slice(start, start + count)
             start += count
+
+    def spend(self, operations: float) -> None:
+        """Count work that is done in one piece."""
+        self._spent += operations
 
     def breathe(self) -> Generator[float]:
         """Yield the fraction done, if the step has been long enough."""
@@ -102,8 +107,10 @@ class Pace:
         self._begin()
 
 
-def _power_of_two_within(count: int) -> int:
-    return 1 << (count.bit_length() - 1)
+def _round_size_within(count: int) -> int:
+    """The largest power of two, or three times one, that is no larger."""
+    power = 1 << (count.bit_length() - 1)
+    return 3 * power // 2 if 2 * count >= 3 * power else power
 
 
 class SteppedViT:
@@ -117,6 +124,8 @@ class SteppedViT:
         vit.neck.float()
         if vit.pos_embed is not None:
             vit.pos_embed.data = vit.pos_embed.data.float()
+        if device.type == "cpu":
+            pack_linears(vit.blocks, USUAL_ROWS)
         self._dtype = dtype
         self._grid: int = vit.img_size // vit.patch_embed.proj.stride[0]
         self._speed = Speed(guess=2e10 if device.type == "cpu" else 5e12)
@@ -131,29 +140,28 @@ class SteppedViT:
     def _operations(self) -> float:
         rows: int = self._grid**2
         total: float = 2.0 * rows * self._vit.patch_embed.proj.weight.numel()
-        total += 2.0 * rows * self._vit.neck[2].weight.numel()
+        total += sum(2.0 * rows * self._vit.neck[i].weight.numel() for i in (0, 2))
         for block in self._vit.blocks:
             side = self._side(block)
-            seen = (math.ceil(self._grid / side) * side) ** 2
+            seen = _next_multiple(self._grid, side) ** 2
             total += rows * (_product_cost(block.mlp.lin1) + _product_cost(block.mlp.lin2))
-            total += seen * (_product_cost(block.attn.qkv) + _product_cost(block.attn.proj))
+            total += rows * (_product_cost(block.attn.qkv) + _product_cost(block.attn.proj))
             total += seen * _attention_cost(block.attn, keys=side**2)
+            total += seen * COPY_COST * block.attn.qkv.out_features
         return total
 
     def steps(self, x: Tensor) -> Generator[float, None, Tensor]:
         """1x3xSxS normalised pixels to a float32 1xCxhxw embedding, yielding the fraction done."""
         pace = Pace(self._speed, self._total, wait=self._wait)
+        scratch = _Scratch(x.new_empty(0, dtype=self._dtype))
         x = yield from self._embed(pace, x.to(self._dtype))
         for block, bias in zip(self._vit.blocks, self._bands, strict=True):
-            if block.window_size:
-                yield from self._attend_windows(pace, block, bias, x)
-            else:
-                yield from self._attend_globally(pace, block, bias, x)
+            yield from self._attend(pace, scratch, block, bias, x)
             yield from self._think(pace, block, x)
         return (yield from self._finish(pace, x))
 
     def _embed(self, pace: Pace, pixels: Tensor) -> Generator[float, None, Tensor]:
-        """1xhxwxC float32 patches with their positions: the residual stream, updated in place."""
+        """Float32 patches with their positions, hxwxC: the residual stream, updated in place."""
         proj = self._vit.patch_embed.proj
         patch = proj.stride[0]
         bands = []
@@ -163,56 +171,57 @@ class SteppedViT:
         x = torch.cat(bands, dim=2).permute(0, 2, 3, 1).float()
         if self._vit.pos_embed is not None:
             x = x + self._vit.pos_embed
-        return x.contiguous()
+        return x[0].contiguous()
 
-    def _attend_windows(
-        self, pace: Pace, block: WindowBlock, bias: "_RelativeBias", x: Tensor
+    def _attend(
+        self,
+        pace: Pace,
+        scratch: "_Scratch",
+        block: WindowBlock,
+        bias: "_RelativeBias",
+        x: Tensor,
     ) -> Generator[float]:
-        """Add attention inside windows to x; windows past the edge see zeros, as upstream's do."""
-        normed = block.norm1(x).to(self._dtype)
-        windows, padded = window_partition(normed, block.window_size)
-        mixed = torch.empty_like(windows)
-        keys = block.window_size**2
-        cost = _product_cost(block.attn.qkv) + _product_cost(block.attn.proj)
-        cost += _attention_cost(block.attn, keys)
-        for some in pace.split(len(windows), keys * cost):
-            q, k, v = _heads(block.attn, block.attn.qkv(windows[some].flatten(1, 2)))
-            seen = F.scaled_dot_product_attention(q, k, v, attn_mask=bias(q, slice(None)))
-            mixed[some] = block.attn.proj(seen.transpose(1, 2).reshape(windows[some].shape))
+        """Add to x what positions take from those of their window."""
+        attention, side = block.attn, self._side(block)
+        padded = _next_multiple(self._grid, side)
+        qkv = scratch.shaped("qkv", padded, padded, attention.qkv.out_features)
+        yield from self._project(pace, block, x, qkv)
+        taken = scratch.shaped("taken", padded, padded, x.shape[-1])
+        for top in range(0, padded, side):
+            strip = slice(top, top + side)
+            apart = scratch.shaped("apart", 1, qkv[strip].numel())
+            q, k, v = _windows(qkv[strip], attention.num_heads, apart)
+            pace.spend(COPY_COST * qkv[strip].numel())
             yield from pace.breathe()
-        x += window_unpartition(mixed, block.window_size, padded, (self._grid, self._grid))
+            seen = yield from _see(pace, attention, bias, q, k, v)
+            taken[strip] = _strip(seen, padded // side)
+        cost = self._grid * _product_cost(attention.proj)
+        for rows in pace.split(self._grid, cost):
+            x[rows] += attention.proj(taken[rows, : self._grid])
+            yield from pace.breathe()
 
-    def _attend_globally(
-        self, pace: Pace, block: WindowBlock, bias: "_RelativeBias", x: Tensor
-    ) -> Generator[float]:
-        """Add to x the attention of all positions to all, some rows of the grid at a time."""
-        attention = block.attn
-        rows = x.view(-1, x.shape[-1])
-        qkv = rows.new_empty(len(rows), 3 * x.shape[-1], dtype=self._dtype)
-        for some in pace.split(len(rows), _product_cost(attention.qkv), least=FEWEST_ROWS):
-            qkv[some] = attention.qkv(block.norm1(rows[some]).to(self._dtype))
-            yield from pace.breathe()
-        q, k, v = _heads(attention, qkv.unsqueeze(0))
-        cost = _attention_cost(attention, len(rows)) + _product_cost(attention.proj)
-        for band in pace.split(self._grid, self._grid * cost, most=WIDEST_BAND):
-            some = slice(band.start * self._grid, band.stop * self._grid)
-            mask = bias(q[:, :, some], band)
-            seen = F.scaled_dot_product_attention(q[:, :, some], k, v, attn_mask=mask)
-            rows[some] += attention.proj(seen.transpose(1, 2).flatten(2)[0])
+    def _project(self, pace: Pace, block: WindowBlock, x: Tensor, qkv: Tensor) -> Generator[float]:
+        """Write queries, keys and values of all positions, and of those past the edge: PxPx3C."""
+        project: nn.Linear | PackedLinear = block.attn.qkv
+        # Past the edge upstream projects zeros: what comes out is the bias.
+        qkv[self._grid :] = qkv[:, self._grid :] = 0.0 if project.bias is None else project.bias
+        for rows in pace.split(self._grid, self._grid * _product_cost(project)):
+            qkv[rows, : self._grid] = project(block.norm1(x[rows]).to(self._dtype))
             yield from pace.breathe()
 
     def _think(self, pace: Pace, block: WindowBlock, x: Tensor) -> Generator[float]:
-        """Add the MLP to x, rows at a time."""
-        rows = x.view(-1, x.shape[-1])
+        """Add the MLP to x."""
         cost = _product_cost(block.mlp.lin1) + _product_cost(block.mlp.lin2)
-        for some in pace.split(len(rows), cost, least=FEWEST_ROWS):
-            rows[some] += block.mlp(block.norm2(rows[some]).to(self._dtype))
+        for rows in pace.split(self._grid, self._grid * cost):
+            x[rows] += block.mlp(block.norm2(x[rows]).to(self._dtype))
             yield from pace.breathe()
 
     def _finish(self, pace: Pace, x: Tensor) -> Generator[float, None, Tensor]:
         """The neck, in float32; its 3x3 convolution in bands that overlap by a row."""
         narrow, norm, mix, last_norm = self._vit.neck
-        x = F.pad(norm(narrow(x.permute(0, 3, 1, 2))), (0, 0, 1, 1))
+        x = F.pad(norm(narrow(x.permute(2, 0, 1).unsqueeze(0))), (0, 0, 1, 1))
+        pace.spend(2.0 * self._grid**2 * narrow.weight.numel())
+        yield from pace.breathe()
         bands = []
         for rows in pace.split(self._grid, 2.0 * self._grid * mix.weight.numel()):
             band = x[:, :, rows.start : rows.stop + 2]
@@ -220,6 +229,21 @@ class SteppedViT:
             yield from pace.breathe()
         embedding: Tensor = last_norm(torch.cat(bands, dim=2))
         return embedding
+
+
+class _Scratch:
+    """Memory that an encode's blocks use in turn: fresh pages would cost more than their use."""
+
+    def __init__(self, like: Tensor) -> None:
+        self._like = like
+        self._held: dict[str, Tensor] = {}
+
+    def shaped(self, name: str, *shape: int) -> Tensor:
+        """What is kept under this name, in this shape; it holds what was last written there."""
+        count = math.prod(shape)
+        if name not in self._held or self._held[name].numel() < count:
+            self._held[name] = self._like.new_empty(count)
+        return self._held[name][:count].view(shape)
 
 
 class _RelativeBias:
@@ -247,16 +271,51 @@ class _RelativeBias:
         return bias.flatten(4).flatten(2, 3)
 
 
-def _heads(attention: WindowAttention, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """BxNx3C to queries, keys and values of BxheadsxNxd."""
-    batch, count, _ = qkv.shape
-    q, k, v = qkv.view(batch, count, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
+def _see(
+    pace: Pace, attention: WindowAttention, bias: _RelativeBias, q: Tensor, k: Tensor, v: Tensor
+) -> Generator[float, None, Tensor]:
+    """1xGxNxd attention of G heads, each to the N positions of its own window."""
+    groups, keys = q.shape[1:3]
+    side = math.isqrt(keys)
+    seen = torch.empty_like(q)
+    cost = _attention_cost(attention, keys) / attention.num_heads
+    for top in range(0, side, BAND):
+        band = slice(top, min(top + BAND, side))
+        asking = slice(band.start * side, band.stop * side)
+        for some in pace.split(groups, (asking.stop - asking.start) * cost):
+            asked = q[:, some, asking]
+            seen[:, some, asking] = F.scaled_dot_product_attention(
+                asked, k[:, some], v[:, some], attn_mask=bias(asked, band)
+            )
+            yield from pace.breathe()
+    return seen
+
+
+def _windows(strip: Tensor, heads: int, room: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """SxPx3C, the height of one window, to queries, keys and values of 1x(windows * heads)xS*Sxd.
+
+    They are laid out anew, in `room`: each head's rows lie together when every query reads them.
+    """
+    side, padded, _ = strip.shape
+    parts = strip.view(side, padded // side, side, 3, heads, -1).permute(3, 1, 4, 0, 2, 5)
+    q, k, v = room.view(parts.shape).copy_(parts).flatten(3, 4).flatten(1, 2).unsqueeze(1)
     return q, k, v
 
 
-def _product_cost(linear: nn.Linear) -> float:
+def _strip(seen: Tensor, windows: int) -> Tensor:
+    """1x(windows * heads)xS*Sxd to SxPxC: back from windows to positions."""
+    side = math.isqrt(seen.shape[2])
+    apart = seen.view(windows, -1, side, side, seen.shape[-1])
+    return apart.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)
+
+
+def _next_multiple(count: int, of: int) -> int:
+    return math.ceil(count / of) * of
+
+
+def _product_cost(linear: nn.Linear | PackedLinear) -> float:
     """Operations a row."""
-    return 2.0 * linear.weight.numel()
+    return 2.0 * linear.in_features * linear.out_features
 
 
 def _attention_cost(attention: WindowAttention, keys: int) -> float:

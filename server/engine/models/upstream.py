@@ -29,8 +29,6 @@ from segment_anything.modeling.image_encoder import Attention as WindowAttention
 from segment_anything.modeling.image_encoder import Block as WindowBlock
 from segment_anything.modeling.image_encoder import (
     get_rel_pos,
-    window_partition,
-    window_unpartition,
 )
 from segment_anything.modeling.transformer import Attention, TwoWayAttentionBlock
 from segment_anything.utils.onnx import SamOnnxModel
@@ -53,6 +51,4 @@ __all__ = [
     "WindowBlock",
     "get_rel_pos",
     "sam_model_registry",
-    "window_partition",
-    "window_unpartition",
 ]

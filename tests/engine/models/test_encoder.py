@@ -5,6 +5,8 @@ from collections.abc import Generator, Iterator
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from server.engine.models import encoder as encoder_module
@@ -132,8 +134,12 @@ def test_steps_settle_near_the_wanted_time_whatever_the_first_guess(
     assert all(STEP_S / 4 < seconds <= 1.1 * STEP_S for seconds in settled)
 
 
-def test_a_split_covers_every_row_once_in_powers_of_two() -> None:
+@given(parts=st.integers(1, 5000), cost=st.floats(1, 1e5))
+def test_a_split_covers_every_part_once_in_slices_of_few_sizes(parts: int, cost: float) -> None:
     pace = Pace(Speed(guess=1e6), 1.0, wait=lambda: None)
-    slices = list(pace.split(1000, cost=37.0))
-    assert [row for some in slices for row in range(some.start, some.stop)] == list(range(1000))
-    assert all((some.stop - some.start).bit_count() == 1 for some in slices)
+    slices = list(pace.split(parts, cost))
+    assert [at for some in slices for at in range(some.start, some.stop)] == list(range(parts))
+    few = {2**n for n in range(13)} | {3 * 2**n for n in range(12)}
+    assert {some.stop - some.start for some in slices} <= few
+    fitting = max(1, int(1e6 * STEP_S / cost))
+    assert slices[0].stop == max(size for size in few if size <= min(fitting, parts))

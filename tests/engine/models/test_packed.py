@@ -1,0 +1,85 @@
+"""Packed linear layers answer as plain ones, and give way where nothing can be packed."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from server.engine.models import packed
+from server.engine.models.packed import PackedLinear, pack_linears
+
+
+def can_pack() -> bool:
+    try:
+        PackedLinear(nn.Linear(8, 8), 1)
+    except (RuntimeError, AttributeError):
+        return False
+    return True
+
+
+needs_packing = pytest.mark.skipif(not can_pack(), reason="this torch packs no weights")
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    inner = nn.Sequential(nn.Linear(16, 24, bias=False), nn.LayerNorm(24))
+    return nn.Sequential(nn.Linear(8, 16), nn.GELU(), inner).requires_grad_(requires_grad=False)
+
+
+def layers(network: nn.Module, kind: type[nn.Module]) -> int:
+    return sum(isinstance(layer, kind) for layer in network.modules())
+
+
+@needs_packing
+@given(
+    shape=st.lists(st.integers(0, 5), max_size=3),
+    inputs=st.integers(1, 40),
+    outputs=st.integers(1, 40),
+    bias=st.booleans(),
+    rows=st.integers(1, 300),
+)
+def test_a_packed_layer_answers_as_the_plain_one_whatever_the_shape(
+    shape: list[int], inputs: int, outputs: int, bias: bool, rows: int
+) -> None:
+    linear = nn.Linear(inputs, outputs, bias=bias).requires_grad_(requires_grad=False)
+    x = torch.randn(*shape, 1, inputs)
+    torch.testing.assert_close(PackedLinear(linear, rows)(x), linear(x), atol=1e-5, rtol=1e-4)
+
+
+@needs_packing
+def test_every_linear_layer_of_a_network_is_packed_and_its_plain_weight_let_go() -> None:
+    changed = network()
+    pack_linears(changed, 4)
+    assert (layers(changed, PackedLinear), layers(changed, nn.Linear)) == (2, 0)
+    kept = {name for name, _ in changed.named_parameters()}
+    assert kept == {"0.bias", "2.1.weight", "2.1.bias"}
+    x = torch.randn(3, 8)
+    torch.testing.assert_close(changed(x), network()(x), atol=1e-5, rtol=1e-4)
+
+
+def refuse(*_: object) -> Tensor:
+    raise RuntimeError("this processor cannot")
+
+
+@pytest.mark.parametrize(
+    "operators",
+    [
+        SimpleNamespace(),
+        SimpleNamespace(_reorder_linear_weight=refuse),
+        SimpleNamespace(
+            _reorder_linear_weight=lambda weight, _rows: weight, _linear_pointwise=refuse
+        ),
+    ],
+    ids=["no operators", "it cannot pack", "it cannot multiply"],
+)
+def test_where_nothing_can_be_packed_the_network_stays_as_it_is(
+    operators: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed, "_operators", operators)
+    same = network()
+    pack_linears(same, 4)
+    assert (layers(same, PackedLinear), layers(same, nn.Linear)) == (0, 2)
+    torch.testing.assert_close(same(torch.ones(2, 8)), network()(torch.ones(2, 8)))
