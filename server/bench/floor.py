@@ -19,6 +19,7 @@ What there is to do is counted while it is done once (`Work`):
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from statistics import median_low
 from typing import Any, Literal, TypeVar
 
@@ -216,9 +217,14 @@ class _Reads(TorchDispatchMode):
 
 def _storages(values: object) -> list[tuple[int, int]]:
     """Address and bytes of each tensor's memory."""
-    tensors = [value for value in tree_leaves(values) if isinstance(value, torch.Tensor)]
-    memory = [tensor.untyped_storage() for tensor in tensors]
-    return [(storage.data_ptr(), storage.nbytes()) for storage in memory]
+    return [_storage(value) for value in tree_leaves(values) if isinstance(value, torch.Tensor)]
+
+
+def _storage(tensor: torch.Tensor) -> tuple[int, int]:
+    if tensor.is_mkldnn:  # packed by a library that keeps the memory to itself
+        return id(tensor), tensor.nbytes
+    storage = tensor.untyped_storage()
+    return storage.data_ptr(), storage.nbytes()
 
 
 def _attention_operations(
@@ -229,5 +235,14 @@ def _attention_operations(
     return 2 * batch * heads * rows * key[2] * (channels + value[3])
 
 
-# torch counts attention on GPUs and knows nothing of the CPU's.
-_COUNTED_HERE = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_operations}  # noqa: SLF001
+def _packed_operations(rows: Sequence[int], weight: Sequence[int], *_: object, **__: object) -> int:
+    """Of ...xI rows and an OxI weight."""
+    return 2 * prod(rows[:-1]) * prod(weight)
+
+
+# torch counts attention on GPUs and knows nothing of the CPU's, nor of packed weights.
+_COUNTED_HERE: dict[object, Callable[..., int]] = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_operations  # noqa: SLF001
+}
+if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    _COUNTED_HERE[torch.ops.mkldnn._linear_pointwise] = _packed_operations  # noqa: SLF001

@@ -12,15 +12,17 @@ from server.engine.models import packed
 from server.engine.models.packed import PackedLinear, pack_linears
 
 
-def can_pack() -> bool:
+def can_pack(dtype: torch.dtype) -> bool:
     try:
-        PackedLinear(nn.Linear(8, 8), 1)
+        PackedLinear(nn.Linear(8, 8, dtype=dtype), 1)
     except (RuntimeError, AttributeError):
         return False
     return True
 
 
-needs_packing = pytest.mark.skipif(not can_pack(), reason="this torch packs no weights")
+needs_packing = pytest.mark.skipif(
+    not can_pack(torch.float32), reason="this torch packs no weights"
+)
 
 
 def network() -> nn.Sequential:
@@ -47,6 +49,17 @@ def test_a_packed_layer_answers_as_the_plain_one_whatever_the_shape(
     linear = nn.Linear(inputs, outputs, bias=bias).requires_grad_(requires_grad=False)
     x = torch.randn(*shape, 1, inputs)
     torch.testing.assert_close(PackedLinear(linear, rows)(x), linear(x), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.skipif(
+    not can_pack(torch.bfloat16), reason="this processor multiplies no packed bfloat16"
+)
+def test_a_packed_layer_in_bfloat16_answers_as_the_plain_one() -> None:
+    linear = nn.Linear(64, 48, dtype=torch.bfloat16).requires_grad_(requires_grad=False)
+    x = torch.randn(7, 64, dtype=torch.bfloat16)
+    answer = PackedLinear(linear, 128)(x)
+    assert answer.dtype == torch.bfloat16
+    torch.testing.assert_close(answer, linear(x), atol=0.02, rtol=0.02)
 
 
 @needs_packing
