@@ -13,8 +13,8 @@ What there is to do is counted while it is done once (`Work`):
   once, as it is stored; and the answer (logits, or embedding), written once. What is made on the
   way is taken to stay in a cache. Weights may stay there too, from one click to the next: a floor
   of bytes can then be undercut, and so can any in numbers the device does not multiply natively.
-  Memory is known by its address alone: what is freed meanwhile and used again for something else
-  is taken for what it was at first, and so counted too much or too little.
+  Memory is known by its address (packed weights by their tensor): what is freed meanwhile and used
+  again for something else is taken for what it was at first, so counted too much or too little.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -42,9 +42,8 @@ USUAL_ROWS = 128
 """Of the products of a step on a few CPU cores."""
 
 BAND = 16
-"""Grid rows of queries at once. With the 1,024 queries that they are in global attention, torch's
-kernel for CPUs takes its largest tiles. The biases of a head are 16 MiB then; from 32 on malloc
-would map fresh memory for each."""
+"""Most grid rows of queries at once. With the 1,024 queries that they are in global attention,
+torch's kernel for CPUs takes its largest tiles; more would only need more room for biases."""
 
 
 class Speed:
@@ -83,14 +82,17 @@ class Pace:
         self._started = self._clock()
 
     def split(self, parts: int, cost: float) -> Iterator[slice]:
-        """Slices of the parts, each `cost` operations; of few sizes, so that few shapes occur."""
+        """Slices of the parts, `cost` operations a part, as many as fit what is left of a step."""
         start = 0
         while start < parts:
-            fitting = max(1, int((self._budget - self._spent) / cost))
-            count = _round_size_within(min(fitting, parts - start))
+            count = _fitting(parts - start, cost, self._budget - self._spent)
             self.spend(count * cost)
             yield slice(start, start + count)
             start += count
+
+    def fitting(self, parts: int, cost: float) -> int:
+        """How many of the parts fit a whole step, `cost` operations a part; at least one."""
+        return _fitting(parts, cost, self._budget)
 
     def spend(self, operations: float) -> None:
         """Count work that is done in one piece."""
@@ -107,8 +109,9 @@ class Pace:
         self._begin()
 
 
-def _round_size_within(count: int) -> int:
-    """The largest power of two, or three times one, that is no larger."""
+def _fitting(parts: int, cost: float, budget: float) -> int:
+    """The largest power of two, or three times one, that fits: so few shapes occur."""
+    count = min(max(1, int(budget / cost)), parts)
     power = 1 << (count.bit_length() - 1)
     return 3 * power // 2 if 2 * count >= 3 * power else power
 
@@ -130,7 +133,7 @@ class SteppedViT:
         self._grid: int = vit.img_size // vit.patch_embed.proj.stride[0]
         self._speed = Speed(guess=2e10 if device.type == "cpu" else 5e12)
         self._wait = functools.partial(_finish_work, device)
-        self._bands = [_RelativeBias(block.attn, self._side(block)) for block in vit.blocks]
+        self._biases = [_RelativeBias(block.attn, self._side(block)) for block in vit.blocks]
         self._total = self._operations()
 
     def _side(self, block: WindowBlock) -> int:
@@ -147,7 +150,7 @@ class SteppedViT:
             total += rows * (_product_cost(block.mlp.lin1) + _product_cost(block.mlp.lin2))
             total += rows * (_product_cost(block.attn.qkv) + _product_cost(block.attn.proj))
             total += seen * _attention_cost(block.attn, keys=side**2)
-            total += seen * COPY_COST * block.attn.qkv.out_features
+            total += seen * COPY_COST * 4 * block.attn.proj.in_features
         return total
 
     def steps(self, x: Tensor) -> Generator[float, None, Tensor]:
@@ -155,7 +158,7 @@ class SteppedViT:
         pace = Pace(self._speed, self._total, wait=self._wait)
         scratch = _Scratch(x.new_empty(0, dtype=self._dtype))
         x = yield from self._embed(pace, x.to(self._dtype))
-        for block, bias in zip(self._vit.blocks, self._bands, strict=True):
+        for block, bias in zip(self._vit.blocks, self._biases, strict=True):
             yield from self._attend(pace, scratch, block, bias, x)
             yield from self._think(pace, block, x)
         return (yield from self._finish(pace, x))
@@ -189,12 +192,11 @@ class SteppedViT:
         taken = scratch.shaped("taken", padded, padded, x.shape[-1])
         for top in range(0, padded, side):
             strip = slice(top, top + side)
-            apart = scratch.shaped("apart", 1, qkv[strip].numel())
-            q, k, v = _windows(qkv[strip], attention.num_heads, apart)
-            pace.spend(COPY_COST * qkv[strip].numel())
+            apart = yield from _take_apart(pace, scratch, qkv[strip], attention.num_heads)
+            seen = yield from _see(pace, scratch, attention, bias, apart)
+            _by_windows(taken[strip], attention.num_heads).copy_(seen)
+            pace.spend(COPY_COST * seen.numel())
             yield from pace.breathe()
-            seen = yield from _see(pace, attention, bias, q, k, v)
-            taken[strip] = _strip(seen, padded // side)
         cost = self._grid * _product_cost(attention.proj)
         for rows in pace.split(self._grid, cost):
             x[rows] += attention.proj(taken[rows, : self._grid])
@@ -232,7 +234,10 @@ class SteppedViT:
 
 
 class _Scratch:
-    """Memory that an encode's blocks use in turn: fresh pages would cost more than their use."""
+    """Memory that an encode's blocks use in turn: fresh pages would cost more than their use.
+
+    In float32 some 130 MB of ViT-B and 200 of ViT-H, on a CPU.
+    """
 
     def __init__(self, like: Tensor) -> None:
         self._like = like
@@ -259,54 +264,59 @@ class _RelativeBias:
                 get_rel_pos(side, side, attention.rel_pos_w).transpose(1, 2).contiguous()
             )
 
-    def __call__(self, q: Tensor, band: slice) -> Tensor | None:
-        """Bxheadsx(band*side)xside*side for the queries of these rows of the grid."""
+    def __call__(self, q: Tensor, band: slice, scratch: _Scratch) -> Tensor | None:
+        """BxGx(band*side)xside*side for the queries of these rows of the grid, in scratch."""
         if not self._used:
             return None
-        batch, heads, _, width = q.shape
-        grid = q.reshape(batch, heads, -1, self._side, width)
+        batch, groups, count, width = q.shape
+        grid = q.reshape(batch, groups, -1, self._side, width)
         rows = grid @ self._rows[band]
         columns = (grid.transpose(2, 3) @ self._columns).transpose(2, 3)
-        bias: Tensor = rows.unsqueeze(-1) + columns.unsqueeze(-2)
-        return bias.flatten(4).flatten(2, 3)
+        bias = scratch.shaped("bias", *grid.shape[:-1], self._side, self._side)
+        torch.add(rows.unsqueeze(-1), columns.unsqueeze(-2), out=bias)
+        return bias.view(batch, groups, count, -1)
 
 
 def _see(
-    pace: Pace, attention: WindowAttention, bias: _RelativeBias, q: Tensor, k: Tensor, v: Tensor
+    pace: Pace, scratch: _Scratch, attention: WindowAttention, bias: _RelativeBias, qkv: Tensor
 ) -> Generator[float, None, Tensor]:
-    """1xGxNxd attention of G heads, each to the N positions of its own window."""
-    groups, keys = q.shape[1:3]
-    side = math.isqrt(keys)
-    seen = torch.empty_like(q)
-    cost = _attention_cost(attention, keys) / attention.num_heads
-    for top in range(0, side, BAND):
-        band = slice(top, min(top + BAND, side))
+    """Of 3xWxHxSxSxd, windows and heads apart, the WxHxSxSxd that positions take in a window."""
+    side = qkv.shape[3]
+    q, k, v = qkv.flatten(3, 4).flatten(1, 2).unsqueeze(1)
+    seen = scratch.shaped("seen", *q.shape)
+    cost = side * _attention_cost(attention, side**2) / attention.num_heads
+    height = pace.fitting(min(BAND, side), cost)
+    for top in range(0, side, height):
+        band = slice(top, min(top + height, side))
         asking = slice(band.start * side, band.stop * side)
-        for some in pace.split(groups, (asking.stop - asking.start) * cost):
+        for some in pace.split(q.shape[1], (band.stop - band.start) * cost):
             asked = q[:, some, asking]
+            mask = bias(asked, band, scratch)
             seen[:, some, asking] = F.scaled_dot_product_attention(
-                asked, k[:, some], v[:, some], attn_mask=bias(asked, band)
+                asked, k[:, some], v[:, some], attn_mask=mask
             )
             yield from pace.breathe()
-    return seen
+    return seen.view(qkv.shape[1:])
 
 
-def _windows(strip: Tensor, heads: int, room: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """SxPx3C, the height of one window, to queries, keys and values of 1x(windows * heads)xS*Sxd.
+def _take_apart(
+    pace: Pace, scratch: _Scratch, strip: Tensor, heads: int
+) -> Generator[float, None, Tensor]:
+    """SxPx3C, the height of a window, to 3xWxHxSxSxd: what every query reads lies together."""
+    kinds = [_by_windows(kind, heads) for kind in strip.chunk(3, dim=-1)]
+    apart = scratch.shaped("apart", 3, *kinds[0].shape)
+    for room, kind in zip(apart, kinds, strict=True):
+        room.copy_(kind)
+        pace.spend(COPY_COST * kind.numel())
+        yield from pace.breathe()
+    return apart
 
-    They are laid out anew, in `room`: each head's rows lie together when every query reads them.
-    """
-    side, padded, _ = strip.shape
-    parts = strip.view(side, padded // side, side, 3, heads, -1).permute(3, 1, 4, 0, 2, 5)
-    q, k, v = room.view(parts.shape).copy_(parts).flatten(3, 4).flatten(1, 2).unsqueeze(1)
-    return q, k, v
 
-
-def _strip(seen: Tensor, windows: int) -> Tensor:
-    """1x(windows * heads)xS*Sxd to SxPxC: back from windows to positions."""
-    side = math.isqrt(seen.shape[2])
-    apart = seen.view(windows, -1, side, side, seen.shape[-1])
-    return apart.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)
+def _by_windows(strip: Tensor, heads: int) -> Tensor:
+    """SxPxC seen as WxHxSxSxd: of each window in it each head."""
+    side = len(strip)
+    apart: Tensor = strip.unflatten(2, (heads, -1)).unflatten(1, (-1, side))
+    return apart.permute(1, 3, 0, 2, 4)
 
 
 def _next_multiple(count: int, of: int) -> int:

@@ -2,13 +2,18 @@
 
 A product of few rows spends up to a third of its time bringing the weights into the order that its
 kernel wants, anew at every call; an encode in short steps is made of such products. oneDNN takes
-weights in that order; torch's compiler packs them so, and here the same operators are called.
+weights in that order, for any number of rows. torch offers that to its compiler alone: the
+operators are private, and where they are missing layers stay as they are.
 """
+
+import logging
 
 import torch
 from torch import Tensor, nn
 
 __all__ = ["PackedLinear", "pack_linears"]
+
+log = logging.getLogger(__name__)
 
 _operators = torch.ops.mkldnn
 
@@ -40,18 +45,28 @@ class PackedLinear(nn.Module):
 
 
 def pack_linears(network: nn.Module, rows: int) -> None:
-    """Replace each linear layer of a network on a CPU by a packed one, where this torch can."""
-    for parent in list(network.modules()):
-        for name, layer in list(parent.named_children()):
-            if isinstance(layer, nn.Linear):
-                packed = _packed(layer, rows)
-                if packed is None:
-                    return
-                setattr(parent, name, packed)
+    """Replace each linear layer of a network on a CPU by a packed one, where this torch can.
+
+    Args:
+        network: for inference from now on.
+        rows: that a product will usually have.
+    """
+    found = [
+        (parent, name, layer)
+        for parent in network.modules()
+        for name, layer in parent.named_children()
+        if isinstance(layer, nn.Linear)
+    ]
+    if not (found and _packs(found[0][2].weight.dtype)):
+        return
+    for parent, name, layer in found:
+        setattr(parent, name, PackedLinear(layer, rows))
 
 
-def _packed(linear: nn.Linear, rows: int) -> PackedLinear | None:
+def _packs(dtype: torch.dtype) -> bool:
     try:
-        return PackedLinear(linear, rows)
-    except (RuntimeError, AttributeError):
-        return None
+        PackedLinear(nn.Linear(8, 8, dtype=dtype), 1)
+    except (RuntimeError, AttributeError) as refusal:
+        log.info("weights stay unpacked, images will take longer: %s", refusal)
+        return False
+    return True

@@ -96,7 +96,10 @@ class TinyModel(SamModel):
         self._grid: int = tiny.sam.prompt_encoder.image_embedding_size[0]
 
     def compile(self) -> None:
-        """Both networks. The first gains nothing from a second thread, three close-ups a third."""
+        """Both networks.
+
+        The decoder gains nothing from a second thread; three close-ups take a third less with two.
+        """
         self._decoder.compile(threads=1)
         if compiles(self._device, self._dtype):
             self._closeup = or_eager(lambda: _compiled(self._eager_closeup), self._closeup)

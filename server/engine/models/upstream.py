@@ -27,9 +27,7 @@ from segment_anything.modeling import (
 from segment_anything.modeling.common import LayerNorm2d, MLPBlock
 from segment_anything.modeling.image_encoder import Attention as WindowAttention
 from segment_anything.modeling.image_encoder import Block as WindowBlock
-from segment_anything.modeling.image_encoder import (
-    get_rel_pos,
-)
+from segment_anything.modeling.image_encoder import get_rel_pos
 from segment_anything.modeling.transformer import Attention, TwoWayAttentionBlock
 from segment_anything.utils.onnx import SamOnnxModel
 from segment_anything.utils.transforms import ResizeLongestSide

@@ -1,5 +1,6 @@
 """Packed linear layers answer as plain ones, and give way where nothing can be packed."""
 
+import platform
 from types import SimpleNamespace
 
 import pytest
@@ -33,6 +34,11 @@ def network() -> nn.Sequential:
 
 def layers(network: nn.Module, kind: type[nn.Module]) -> int:
     return sum(isinstance(layer, kind) for layer in network.modules())
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="elsewhere torch may have no oneDNN")
+def test_float32_is_packed_where_the_images_that_are_timed_are_encoded() -> None:
+    assert can_pack(torch.float32)
 
 
 @needs_packing
@@ -88,11 +94,30 @@ def refuse(*_: object) -> Tensor:
     ],
     ids=["no operators", "it cannot pack", "it cannot multiply"],
 )
-def test_where_nothing_can_be_packed_the_network_stays_as_it_is(
-    operators: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+def test_where_nothing_can_be_packed_the_network_stays_as_it_is_and_the_log_says_so(
+    operators: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(packed, "_operators", operators)
     same = network()
-    pack_linears(same, 4)
+    with caplog.at_level("INFO"):
+        pack_linears(same, 4)
+    assert "unpacked" in caplog.text
     assert (layers(same, PackedLinear), layers(same, nn.Linear)) == (0, 2)
     torch.testing.assert_close(same(torch.ones(2, 8)), network()(torch.ones(2, 8)))
+
+
+@needs_packing
+def test_running_out_of_memory_is_no_refusal_to_pack(monkeypatch: pytest.MonkeyPatch) -> None:
+    reorder = packed._operators._reorder_linear_weight
+
+    def full(weight: Tensor, rows: int) -> Tensor:
+        if weight.shape == (24, 16):
+            raise RuntimeError("could not allocate")
+        packed_weight: Tensor = reorder(weight, rows)
+        return packed_weight
+
+    multiply = packed._operators._linear_pointwise
+    room = SimpleNamespace(_reorder_linear_weight=full, _linear_pointwise=multiply)
+    monkeypatch.setattr(packed, "_operators", room)
+    with pytest.raises(RuntimeError, match="could not allocate"):
+        pack_linears(network(), 4)
