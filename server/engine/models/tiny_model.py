@@ -96,10 +96,7 @@ class TinyModel(SamModel):
         self._grid: int = tiny.sam.prompt_encoder.image_embedding_size[0]
 
     def compile(self) -> None:
-        """Both networks.
-
-        The decoder gains nothing from a second thread; three close-ups take a third less with two.
-        """
+        """Both networks, for one thread."""
         self._decoder.compile(threads=1)
         if compiles(self._device, self._dtype):
             self._closeup = or_eager(lambda: _compiled(self._eager_closeup), self._closeup)
@@ -190,7 +187,7 @@ def _compiled(closeup: CloseUp) -> Compiled:
         "around": torch.zeros(EXAMPLE_ROWS, EMBED_DIM, CONTEXT_CELLS, CONTEXT_CELLS),
         "scores": torch.zeros(EXAMPLE_ROWS),
     }
-    return Compiled(closeup, example, threads=torch.get_num_threads())
+    return Compiled(closeup, example, threads=1)
 
 
 def _features(embedding: Embedding) -> _Features:
