@@ -35,8 +35,9 @@ STEP_S = 0.02
 ATTENTION_COST = 2.0
 """Time of an operation in attention against one in a large matrix product: softmax, biases."""
 
-COPY_COST = 200.0
-"""Time of moving a number elsewhere, in operations of a large product."""
+COPY_COST = 100.0
+"""Time of moving a number elsewhere, in operations of a large product. Set too high, what is
+learned from copies makes the next step too long."""
 
 USUAL_ROWS = 128
 """Of the products of a step on a few CPU cores."""
@@ -165,16 +166,17 @@ class SteppedViT:
 
     def _embed(self, pace: Pace, pixels: Tensor) -> Generator[float, None, Tensor]:
         """Float32 patches with their positions, hxwxC: the residual stream, updated in place."""
-        proj = self._vit.patch_embed.proj
+        proj, positions = self._vit.patch_embed.proj, self._vit.pos_embed
         patch = proj.stride[0]
-        bands = []
+        size = (self._grid, self._grid, proj.out_channels)
+        x = pixels.new_zeros(size, dtype=torch.float32)
         for rows in pace.split(self._grid, 2.0 * self._grid * proj.weight.numel()):
-            bands.append(proj(pixels[:, :, rows.start * patch : rows.stop * patch]))
+            band = proj(pixels[:, :, rows.start * patch : rows.stop * patch])
+            x[rows] = band[0].permute(1, 2, 0)
+            if positions is not None:
+                x[rows] += positions[0, rows]
             yield from pace.breathe()
-        x = torch.cat(bands, dim=2).permute(0, 2, 3, 1).float()
-        if self._vit.pos_embed is not None:
-            x = x + self._vit.pos_embed
-        return x[0].contiguous()
+        return x
 
     def _attend(
         self,
