@@ -51,16 +51,17 @@ def pack_linears(network: nn.Module, rows: int) -> None:
         network: for inference from now on.
         rows: that a product will usually have.
     """
+    # Names, not layers: each plain weight is let go before the next is packed.
     found = [
-        (parent, name, layer)
+        (parent, name)
         for parent in network.modules()
         for name, layer in parent.named_children()
         if isinstance(layer, nn.Linear)
     ]
-    if not (found and _packs(found[0][2].weight.dtype)):
+    if not (found and _packs(getattr(*found[0]).weight.dtype)):
         return
-    for parent, name, layer in found:
-        setattr(parent, name, PackedLinear(layer, rows))
+    for parent, name in found:
+        setattr(parent, name, PackedLinear(getattr(parent, name), rows))
 
 
 def _packs(dtype: torch.dtype) -> bool:

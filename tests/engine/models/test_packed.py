@@ -1,6 +1,7 @@
 """Packed linear layers answer as plain ones, and give way where nothing can be packed."""
 
 import platform
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -121,3 +122,21 @@ def test_running_out_of_memory_is_no_refusal_to_pack(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(packed, "_operators", room)
     with pytest.raises(RuntimeError, match="could not allocate"):
         pack_linears(network(), 4)
+
+
+@needs_packing
+def test_one_plain_weight_at_a_time_is_held_beside_its_packed_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    layers_left: list[int] = []
+    changed = nn.Sequential(*(nn.Linear(8, 8) for _ in range(3)))
+    plain = [weakref.ref(layer) for layer in changed]
+
+    class Watched(PackedLinear):
+        def __init__(self, linear: nn.Linear, rows: int) -> None:
+            layers_left.append(sum(layer() is not None for layer in plain))
+            super().__init__(linear, rows)
+
+    monkeypatch.setattr(packed, "PackedLinear", Watched)
+    pack_linears(changed, 4)
+    assert layers_left[1:] == [3, 2, 1]  # the first is the probe
