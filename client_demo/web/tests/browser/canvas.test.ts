@@ -240,7 +240,39 @@ describe.skipIf(skipped)("the canvas", () => {
       .poll(() => canvas.page.locator(".file-name").textContent())
       .toBe("still-life.webp");
   });
+
+  test.each([
+    ["a small phone", 360, 640],
+    ["a small phone on its side", 568, 320],
+    ["a large phone on its side", 932, 430],
+    ["a tablet", 820, 1180],
+    ["half a laptop", 700, 680],
+    ["a tablet on its side", 1024, 768],
+  ])("on %s nothing covers a button or the picture", async (_, width, height) => {
+    const canvas = await session.open({ viewport: { width, height }, hasTouch: true });
+    await canvas.pick(shapesPicture());
+    await canvas.page.touchscreen.tap(...(await canvas.at(DISC.x, DISC.y)));
+    await canvas.settled();
+    await expect.poll(() => canvas.page.locator(".object-bar").count()).toBe(1);
+    await expect.poll(() => canvas.page.evaluate(coveredButtons)).toEqual([]);
+    const [picture, bar] = await Promise.all(
+      [".picture", ".object-bar"].map((part) => canvas.page.locator(part).boundingBox()),
+    );
+    expect(picture!.y + picture!.height).toBeLessThanOrEqual(bar!.y);
+    expect(Math.max(picture!.width / width, picture!.height / height)).toBeGreaterThan(0.33);
+  });
 });
+
+/** The labels of buttons in the bars that a tap on their middle would miss. */
+function coveredButtons(): string[] {
+  const buttons = [...document.querySelectorAll<HTMLElement>(".header button, .context button")];
+  const shown = buttons.filter((button) => button.checkVisibility());
+  const covered = shown.filter((button) => {
+    const { left, top, width, height } = button.getBoundingClientRect();
+    return !button.contains(document.elementFromPoint(left + width / 2, top + height / 2));
+  });
+  return covered.map((button) => button.ariaLabel ?? button.textContent ?? "");
+}
 
 /** "12.3k px" and the like, back to a number. */
 function pixels(text: string): number {

@@ -26,12 +26,6 @@ import { element, setAttribute } from "./dom.ts";
 import { MarkLayer } from "./mark-layer.ts";
 import { type MaskItem, MaskLayer } from "./mask-layer.ts";
 
-/** What the bars over the stage cover at its bottom. */
-function roomBelow(width: number): number {
-  if (width < 560) return 164;
-  return width < 820 ? 118 : 52;
-}
-
 /** Device pixels an image pixel covers from which its edges are worth seeing. */
 const EXACT_FROM = 3;
 
@@ -85,7 +79,7 @@ export class Stage {
     const image = this.#size();
     if (!image || !this.#extent.width) return;
     this.#follows = true;
-    this.viewport.set(fitted(image, this.#extent, roomBelow(this.#extent.width)));
+    this.viewport.set(fitted(image, this.#extent, this.#covered()));
   }
 
   /** One image pixel to one pixel of the screen, around the middle of what is seen. */
@@ -156,6 +150,11 @@ export class Stage {
     this.#extent = { width: this.root.clientWidth, height: this.root.clientHeight };
     if (this.#follows) this.fitPicture();
     else this.#move(this.viewport.get());
+  }
+
+  /** Pixels that the bars over the stage cover at its bottom: only the style sheet knows. */
+  #covered(): number {
+    return Number(getComputedStyle(this.root).getPropertyValue("--covered-below"));
   }
 
   #size(): Extent | null {
