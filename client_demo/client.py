@@ -334,7 +334,8 @@ class Client:
     def _give_up(self, opening: Opening) -> None:
         if opening is self._image:
             self._leave_image()
-            self._in_background(self._notify(Cancel(target=opening.id)))
+            if opening.id:
+                self._in_background(self._notify(Cancel(target=opening.id)))
 
     def _openings(self) -> list[Opening]:
         return [*([] if self._image is None else [self._image]), *self._prefetches]

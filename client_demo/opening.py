@@ -35,6 +35,7 @@ class Opening:
         on_progress: OnProgress | None = None,
     ) -> None:
         self.id = 0
+        """Of its last `open`; 0 until one was sent."""
         self.result: asyncio.Future[Opened | None] = asyncio.get_running_loop().create_future()
         self._picture = picture
         self._prefetch = prefetch

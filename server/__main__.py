@@ -93,9 +93,10 @@ def segment(
             segment_there(server, token, photo, prompt, normalized=normalized, wanted=wanted)
             return
         settings = _settings(model=model, checkpoint=checkpoint, device=device, dtype=dtype)
+        loaded = _load(settings)
         with _bar("encoding the photo") as progress:
             segment_here(
-                _load(settings),
+                loaded,
                 photo,
                 prompt,
                 normalized=normalized,

@@ -74,7 +74,8 @@ def run(app: App, listener: socket.socket) -> int:
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(server.serve(sockets=[listener]))
     if app.failure is not None:
-        _log.error("cannot serve: %s", app.failure)
+        told = isinstance(app.failure, (ValueError, OSError))  # in a sentence for whoever runs it
+        _log.error("cannot serve: %s", app.failure, exc_info=None if told else app.failure)
     return 1 if app.failed.is_set() else 0
 
 

@@ -105,6 +105,18 @@ def test_segment_on_a_server_gives_the_same_mask(photo: Path) -> None:
     assert json.loads(there.stdout) == json.loads(here.stdout)
 
 
+@pytest.mark.parametrize("command", ["segment", "bench"])
+def test_a_file_that_is_no_checkpoint_is_told_in_a_sentence(
+    command: str, photo: Path, tmp_path: Path
+) -> None:
+    weights = tmp_path / "weights.pth"
+    weights.write_text("<html>not found</html>")
+    arguments = [str(photo), "--point", "100,120"] if command == "segment" else []
+    result = run(app, [command, *arguments, "--model", "vit_b", "--checkpoint", str(weights)])
+    assert result.exit_code == 2
+    assert result.stderr.endswith("is not a PyTorch checkpoint of weights alone\n")
+
+
 def test_help_names_the_commands() -> None:
     result = run(app, ["--help"])
     for command in ("serve", "segment"):

@@ -1,12 +1,15 @@
 """Listening; the rest of a server's life is in tests/e2e."""
 
+import logging
 import socket
 import sys
 
 import pytest
 
+from server.app import App
 from server.config import Settings
-from server.serve import PortTakenError, bind
+from server.engine.models.base import Model
+from server.serve import PortTakenError, bind, run
 
 only_linux = pytest.mark.skipif(sys.platform != "linux", reason="the option is Linux's")
 
@@ -40,3 +43,23 @@ def test_the_kernel_ends_connections_that_take_nothing(
             with accepted:
                 told = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
     assert told == expected_ms
+
+
+@pytest.mark.parametrize(
+    ("failure", "sentence", "traced"),
+    [
+        (FileNotFoundError("vit_b.pth is not a file"), "cannot serve: vit_b.pth is not", False),
+        (KeyError("x"), "cannot serve: 'x'", True),
+    ],
+)
+def test_a_model_that_does_not_load_ends_the_process_and_a_fault_of_ours_is_traced(
+    caplog: pytest.LogCaptureFixture, failure: Exception, sentence: str, *, traced: bool
+) -> None:
+    def load() -> Model:
+        raise failure
+
+    settings = Settings(port=0, model="fake")
+    with bind(settings) as listener, caplog.at_level(logging.ERROR):
+        assert run(App(settings, load), listener) == 1
+    assert sentence in caplog.text
+    assert ("Traceback" in caplog.text) == traced

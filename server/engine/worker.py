@@ -155,7 +155,7 @@ class Worker:
             await self._decode_with_less(jobs, tries)
         elif isinstance(decoded, DeviceLostError):
             self._fail(jobs, _restarting())
-            self._on_lost()
+            self._lose(decoded)
         elif isinstance(decoded, Exception):
             await self._decode_one_by_one(jobs, decoded)
         else:
@@ -216,6 +216,7 @@ class Worker:
         try:
             return await self.on_device(work)
         except OutOfMemoryError as error:
+            _log.warning("the device is out of memory: %s", error)
             failure = error.with_traceback(None)
         # Whatever a model raises must fail one request, not the loop that serves all.
         except Exception as error:  # noqa: BLE001
@@ -223,6 +224,10 @@ class Worker:
         failure.__context__ = failure.__cause__ = None
         gc.collect()
         return failure
+
+    def _lose(self, error: DeviceLostError) -> None:
+        _log.error("the device was lost", exc_info=error)
+        self._on_lost()
 
     def _see_to_end(self, job: DecodeJob, result: Future[MaskResult | None]) -> None:
         task = asyncio.create_task(self._end(job, result))
@@ -258,7 +263,7 @@ class Worker:
             self._on_step(job, 0.0 if retry else _overload())
         elif isinstance(outcome, DeviceLostError):
             self._on_step(job, _restarting())
-            self._on_lost()
+            self._lose(outcome)
         elif isinstance(outcome, Exception):
             _log.error("an encode failed", exc_info=outcome)
             self._on_step(job, WireError("internal", "this image could not be encoded"))

@@ -192,6 +192,9 @@ class Connection:
         """Let the session decide, and carry out what it wants."""
         try:
             self._carry_out(decide())
+            # Only now: a hang-up lets go of all that the effects before it began.
+            if self._outbox.overfull:
+                self._carry_out(self.session.hang_up("slow_reader", "replies were not read"))
         # See the top of this file.
         except Exception as fault:  # noqa: BLE001
             self._fail(fault)
@@ -224,8 +227,6 @@ class Connection:
         if isinstance(message, Error):
             self._metrics.refused(message.code)
         self._outbox.push(message, hover=hover)
-        if self._outbox.overfull:
-            self.hang_up("slow_reader", "replies were not read")
         self._to_send.set()
 
     def _begin_hangup(self, hangup: Hangup) -> None:

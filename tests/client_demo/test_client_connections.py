@@ -78,6 +78,35 @@ async def test_the_client_stays_away_when_it_is_told_to(code: int, reason: str, 
         assert refused.value.code == known
 
 
+async def test_an_open_after_the_last_connection_says_why_there_is_none() -> None:
+    last = then(hangs_up(4008, "abuse: too many frames in error"))
+    async with scripted_server(last) as url, connect(url) as sam:
+        await sam.open(PHOTO)
+        await until(lambda: sam._link._socket is None)
+        with pytest.raises(SamwireError) as refused:
+            await sam.open(PHOTO)
+        assert refused.value.code == "abuse"
+
+
+async def test_an_open_that_waits_for_a_connection_can_be_cancelled() -> None:
+    asked, over = asyncio.Event(), asyncio.Event()
+
+    async def never_greets(_peer: Peer) -> None:
+        asked.set()
+        await over.wait()
+
+    idle = then(hangs_up(4204, "idle: no message for 300 s"))
+    async with scripted_server(idle, never_greets) as url, connect(url) as sam:
+        await sam.open(PHOTO)
+        await until(lambda: sam._link._socket is None)
+        waiting = asyncio.create_task(sam.open(PHOTO))
+        await asked.wait()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        over.set()
+
+
 async def test_an_idle_client_comes_back_only_when_its_user_acts() -> None:
     acted = asyncio.Event()
 

@@ -199,7 +199,9 @@ async def test_nonsense_for_one_prompt_is_no_mask_for_another(poison: Poison) ->
         assert engine.ready
 
 
-async def test_a_lost_device_is_told_to_all_and_to_whoever_runs_the_engine() -> None:
+async def test_a_lost_device_is_told_to_all_and_to_whoever_runs_the_engine(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     model = LostDevice()
     async with running(model) as engine:
         image = await opened(engine)
@@ -214,6 +216,8 @@ async def test_a_lost_device_is_told_to_all_and_to_whoever_runs_the_engine() -> 
         assert engine.lost.is_set()
         assert not engine.ready
         assert await ask(engine, image).error() == "restarting"
+        assert "the device was lost" in caplog.text
+        assert "DeviceLostError" in caplog.text
 
 
 async def test_a_device_lost_in_an_encode_is_told_too() -> None:

@@ -13,7 +13,7 @@ from server.engine.fake import FakeModel
 from server.metrics import Metrics
 from server.protocol import Cancel, ClientMessage, Hello, Superseded, pack
 from server.sessions.connection import Connection
-from server.sessions.effects import Effect, Reply
+from server.sessions.effects import Abandon, Effect, Fetch, Reply
 from server.sessions.outbox import Outbox
 from server.sessions.session import Session
 from server.sessions.uploads import UploadBudget
@@ -56,6 +56,18 @@ class TalkativeSession(Session):
         return [*words, *self.hang_up("idle", "the place was needed")]
 
 
+class BusySession(Session):
+    """Has more to say than anyone reads, and begins an open in the same breath."""
+
+    def tick(self, now: float) -> list[Effect]:
+        del now
+        words: Sequence[Effect] = [Reply(Superseded(id=number)) for number in range(1, 101)]
+        return [*words, Fetch(1, "0" * 64, prefetch=False)]
+
+    def end(self) -> list[Effect]:
+        return [Abandon(1), *super().end()]
+
+
 class Peer:
     """A client on an in-memory socket, at which every frame takes so long to leave."""
 
@@ -76,7 +88,9 @@ class Peer:
         if message["type"] == "websocket.close":
             self.close_code = message["code"]
 
-    async def connect(self, session: Session, *, send_timeout_s: float = 20.0) -> Connection:
+    async def connect(
+        self, session: Session, *, send_timeout_s: float = 20.0, outbox_bytes: int = 1 << 20
+    ) -> Connection:
         scope = {"type": "websocket", "headers": [], "subprotocols": []}
         socket = WebSocket(scope, self.says.get, self.take)
         await socket.accept()
@@ -85,7 +99,7 @@ class Peer:
             session,
             Engine(FakeModel, SETTINGS),
             Metrics(),
-            outbox=Outbox(1 << 20),
+            outbox=Outbox(outbox_bytes),
             send_timeout_s=send_timeout_s,
         )
 
@@ -125,3 +139,13 @@ async def test_who_reads_in_drops_is_not_sent_the_rest_for_ever_after_a_hang_up(
     await connection.run()
     assert len(peer.frames) < 50
     assert peer.close_code == 4204
+
+
+async def test_what_began_in_the_breath_that_was_one_too_much_is_let_go_of() -> None:
+    peer = Peer()
+    session = BusySession("s-1", rules(), UploadBudget(10_000), 0.0)
+    connection = await peer.connect(session, outbox_bytes=1000)
+    connection.tick()
+    assert connection._opens == {}
+    await connection.run()
+    assert peer.close_code == 4102

@@ -51,7 +51,7 @@ _WIDTHS = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
 """Channels of the image encoder tell the official models apart."""
 
 
-class CheckpointError(Exception):
+class CheckpointError(ValueError):
     """The file is not the weights of the model it was given for."""
 
 

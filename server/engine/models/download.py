@@ -18,10 +18,10 @@ Progress = Callable[[int, int], None]
 """Called with the bytes had and the bytes in all."""
 
 ATTEMPTS = 5
-"""How often a connection may break without one new byte."""
+"""How often a connection may end, one after the other, without one new byte."""
 
 
-class DownloadError(Exception):
+class DownloadError(OSError):
     """The file could not be had, or is not the file it should be."""
 
 
@@ -63,12 +63,15 @@ def _complete(file: RemoteFile, part: Path, progress: Progress) -> None:
     """Extend `part` until it has the file's size."""
     fruitless = 0
     while (had := _size(part)) < file.size:
+        broken: httpx.TransportError | None = None
         try:
             _extend(file, part, progress)
         except httpx.TransportError as error:
-            fruitless = 0 if _size(part) > had else fruitless + 1
-            if fruitless == ATTEMPTS:
-                raise DownloadError(f"{file.url} broke off {ATTEMPTS} times: {error}") from error
+            broken = error
+        fruitless = 0 if _size(part) > had else fruitless + 1
+        if fruitless == ATTEMPTS:
+            reason = broken or f"it ends after {_size(part)} of {file.size} bytes"
+            raise DownloadError(f"{file.url} broke off {ATTEMPTS} times: {reason}") from broken
     if had > file.size:
         part.unlink()
         raise DownloadError(f"{file.url} is longer than the expected {file.size} bytes")

@@ -23,6 +23,7 @@ class Behaviour:
     cut_after: list[int] = field(default_factory=list)
     """Bytes sent before each of the next connections breaks."""
     knows_ranges: bool = True
+    content: bytes = CONTENT
     ranges: list[str | None] = field(default_factory=list)
 
 
@@ -37,7 +38,7 @@ class Handler(BaseHTTPRequestHandler):
         if asked and behaviour.knows_ranges:
             start = int(asked.removeprefix("bytes=").removesuffix("-"))
         self.send_response(206 if start and behaviour.status == 200 else behaviour.status)
-        body = CONTENT[start:]
+        body = behaviour.content[start:]
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if behaviour.status == 200:
@@ -153,6 +154,15 @@ def test_a_server_that_sends_nothing_is_given_up_but_what_came_is_kept(
     with pytest.raises(DownloadError, match=f"broke off {ATTEMPTS} times"):
         fetch(remote(url), tmp_path, ignore)
     assert (tmp_path / "weights.pth.part").stat().st_size == 2000
+
+
+def test_a_server_that_always_sends_something_shorter_is_given_up(
+    url: str, tmp_path: Path, behaviour: Behaviour
+) -> None:
+    behaviour.content, behaviour.knows_ranges = b"<html>Please sign in", False
+    with pytest.raises(DownloadError, match=f"it ends after 20 of {len(CONTENT)} bytes"):
+        fetch(remote(url), tmp_path, ignore)
+    assert len(behaviour.ranges) == 1 + ATTEMPTS
 
 
 def test_nobody_listening_is_a_download_error(tmp_path: Path) -> None:
