@@ -144,7 +144,7 @@ class Session:
         return [Reply(Error.of(error, request_id))]
 
     def tick(self, now: float) -> list[Effect]:
-        """Let time pass: a late hello, a late hover, a stalled upload, an idle session."""
+        """Let time pass: a late hello, a late hover, a stalled or long open, an idle session."""
         if self.state is State.ENDED:
             return []
         if self.state is State.GREETING:
@@ -154,6 +154,8 @@ class Session:
         if late is not None and self._manners.allow_segment(late, now):
             effects += self._objects.allow_hover()
         effects += self._end_stalled(now)
+        reminders = [upload.reminder(now) for upload in self._unfinished()]
+        effects += [Reply(reminder) for reminder in reminders if reminder is not None]
         if self._opening is not None:
             self.last_active_at = now  # whoever waits for an image is not idle
         idle_for = now - self.last_active_at
@@ -182,10 +184,13 @@ class Session:
         self, open_id: int, stage: str, fraction: float, ahead: int | None = None
     ) -> list[Effect]:
         """An open came forward."""
-        if self._upload(open_id) is None:
+        upload = self._upload(open_id)
+        if upload is None:
             return []
-        progress = {"id": open_id, "stage": stage, "fraction": fraction, "ahead": ahead}
-        return [Reply(Progress.model_validate(progress))]
+        told = {"id": open_id, "stage": stage, "fraction": fraction, "ahead": ahead}
+        progress = Progress.model_validate(told)
+        upload.tell(progress)
+        return [Reply(progress)]
 
     def on_opened(
         self, open_id: int, image: ImageHandle, *, sha256: str, cached: bool, timings: OpenTimings

@@ -3,9 +3,14 @@
 from dataclasses import dataclass, field
 
 from server.errors import WireError
+from server.protocol import Progress
 from server.sessions.rules import SessionRules
 
-__all__ = ["Upload", "UploadBudget"]
+__all__ = ["REMIND_S", "Upload", "UploadBudget"]
+
+REMIND_S = 15.0
+"""An open that came no further is told again after so long: its client can tell a long wait from a
+connection that is gone."""
 
 
 class UploadBudget:
@@ -44,6 +49,9 @@ class Upload:
     """When it last came forward; monotonic seconds."""
     started_at: float = 0.0
     receiving: bool = False
+    told: Progress | None = None
+    """What its client last heard of it."""
+    _quiet_since: float | None = None
     _buffer: bytearray = field(default_factory=bytearray)  # a list of tiny chunks would cost more
     _reserved: int = 0
     _reported: float = 0.0
@@ -90,6 +98,21 @@ class Upload:
             return None
         self._reported = fraction
         return fraction
+
+    def tell(self, progress: Progress) -> None:
+        """Note what its client is told."""
+        self.told, self._quiet_since = progress, None
+
+    def reminder(self, now: float) -> Progress | None:
+        """What to tell again, where nothing was new for `REMIND_S`; `now` as often as it can be."""
+        if self._quiet_since is None:
+            self._quiet_since = now
+        if now - self._quiet_since < REMIND_S:
+            return None
+        self._quiet_since = now
+        if self.receiving:
+            return Progress(id=self.id, stage="upload", fraction=len(self._buffer) / self.size)
+        return self.told
 
     def take_bytes(self) -> bytes:
         """Hand over the whole image; the budget stays taken until `end`."""

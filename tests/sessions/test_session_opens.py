@@ -70,6 +70,34 @@ def test_upload_progress_is_told() -> None:
     assert replies(annotator.data(5)) == [Progress(id=1, stage="upload", fraction=0.5)]
 
 
+def test_a_slow_upload_is_told_of_every_15_seconds_even_where_it_grew_too_little_to_tell() -> None:
+    annotator = greeted(upload_timeout_s=1000.0, min_upload_bytes_per_s=0.01)
+    annotator.open(size=1000)
+    assert annotator.waits(1) == []
+    annotator.data(20)
+    assert annotator.waits(14) == []
+    assert replies(annotator.waits(1)) == [Progress(id=1, stage="upload", fraction=0.02)]
+    assert annotator.waits(14) == []
+    assert replies(annotator.waits(1)) == [Progress(id=1, stage="upload", fraction=0.02)]
+
+
+def test_who_waits_long_for_the_encoder_is_told_again_until_something_is_new() -> None:
+    annotator = opening()
+    annotator.session.on_progress(1, "waiting", 0.0, ahead=2)
+    waiting = Progress(id=1, stage="waiting", fraction=0.0, ahead=2)
+    assert [replies(annotator.waits(s)) for s in (1, 15, 14, 1)] == [[], [waiting], [], [waiting]]
+    annotator.session.on_progress(1, "encode", 0.5)
+    assert [replies(annotator.waits(s)) for s in (1, 14)] == [[], []]
+    annotator.opened(Image())
+    assert annotator.waits(20) == []
+
+
+def test_an_open_of_which_nothing_is_known_yet_is_not_told_of() -> None:
+    annotator = greeted()
+    annotator.open(size=10, sha256=DIGEST)
+    assert [annotator.waits(s) for s in (1, 15)] == [[], []]
+
+
 def test_more_data_than_announced_ends_the_open() -> None:
     annotator = greeted()
     annotator.open(size=10)
@@ -132,7 +160,7 @@ def test_an_upload_that_only_drips_ends() -> None:
     for _ in range(3):
         annotator.data(1)
         drops += annotator.waits(10.0)
-    assert drops == []
+    assert of(Abandon, drops) == []
     annotator.data(1)
     assert told(annotator.waits(0.4)) == [("error", 1, "upload_stalled")]
 

@@ -22,7 +22,7 @@ export interface ConnectionOptions {
   readonly client?: string | undefined;
   readonly WebSocket?: typeof WebSocket | undefined;
   readonly random?: (() => number) | undefined;
-  /** Something was sent and nothing came for so long: the connection is dead, whatever it says. */
+  /** Something was asked and nothing came for so long: the connection is dead, whatever it says. */
   readonly silenceMs?: number | undefined;
 }
 
@@ -65,7 +65,10 @@ export class Connection {
   send(message: ClientMessage): boolean {
     if (this.#state.status !== "online") return false;
     this.#socket?.send(pack(message));
-    this.#watchdog ??= setTimeout(() => this.#silent(), this.options.silenceMs ?? SILENCE_MS);
+    // What has no id of its own is not answered.
+    if ("id" in message) {
+      this.#watchdog ??= setTimeout(() => this.#silent(), this.options.silenceMs ?? SILENCE_MS);
+    }
     return true;
   }
 

@@ -181,6 +181,18 @@ test("a connection that fell silent is given up and made anew", async () => {
   expect(await opening).toMatchObject({ type: "opened" });
 });
 
+test("what is never answered leaves an idle connection alone", async () => {
+  start({ silenceMs: 30 });
+  const peer = await server.peer();
+  const opening = client.open(picture);
+  peer.opened((await peer.next("open")).id);
+  await opening;
+  client.release(1);
+  await peer.next("release");
+  await new Promise((resolve) => setTimeout(resolve, 90));
+  expect(client.state.status).toBe("online");
+});
+
 describe("hovering", () => {
   test("keeps one in flight and one pending: the newest", async () => {
     const peer = await withImage();
