@@ -1,5 +1,6 @@
 # syntax=docker/dockerfile:1
-# The same steps as `make run`, in two stages: build with the tools, run without them.
+# The same steps as `make run`, in three stages: the page, the server, and what runs them without
+# the tools.
 #
 #   docker build -t samwire .                                   CPU
 #   docker build -t samwire:cuda --build-arg DEVICE=cuda .      NVIDIA GPU; run with --gpus all

@@ -335,7 +335,7 @@ def _on_grid(mask: NDArray[np.bool_], grid: int) -> NDArray[np.bool_]:
 
 
 def _recolour(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """Brightness, contrast, gamma, tint; sometimes grey, blurred or noisy."""
+    """Brightness, contrast, gamma, tint; sometimes channels swapped, grey or blurred."""
     levels = np.arange(256, dtype=np.float32) / 255
     gain = np.exp(rng.uniform(-0.3, 0.3)) * np.exp(rng.uniform(-0.12, 0.12, 3))
     gamma, shift = np.exp(rng.uniform(-0.35, 0.35)), rng.uniform(-0.1, 0.1)
