@@ -32,6 +32,7 @@ ERRORS: dict[str, ErrorSpec] = {
     "unknown_field": ErrorSpec("client", None, "A field the message does not have."),
     "bad_field": ErrorSpec("client", None, "A field is missing, of a wrong type or out of range."),
     "bad_id": ErrorSpec("client", None, "`id` did not grow; it is never reused."),
+    # Not ours to send, for this server has every feature; a client must know it for those without.
     "unsupported": ErrorSpec("client", None, "A feature that `welcome.features` does not list."),
     # The connection itself.
     "version": ErrorSpec("client", 1002, "No common protocol version."),
