@@ -113,7 +113,7 @@ def pack(message: ClientMessage | ServerMessage) -> bytes:
     return frame
 
 
-def unpack_client(frame: bytes, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> ClientMessage:
+def unpack_client(frame: bytes) -> ClientMessage:
     """Read what a client sent.
 
     Raises:
@@ -121,7 +121,7 @@ def unpack_client(frame: bytes, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> Cl
             the last two naming the field.
 
     """
-    return _build(CLIENT_MESSAGES, _read_map(frame, max_frame_bytes), extra="forbid")
+    return _build(CLIENT_MESSAGES, _read_map(frame), extra="forbid")
 
 
 def unpack_server(frame: bytes) -> ServerMessage:
@@ -131,7 +131,7 @@ def unpack_server(frame: bytes) -> ServerMessage:
         FrameError: as `unpack_client`, but never `unknown_field`.
 
     """
-    return _build(SERVER_MESSAGES, _read_map(frame, MAX_FRAME_BYTES), extra="ignore")
+    return _build(SERVER_MESSAGES, _read_map(frame), extra="ignore")
 
 
 def _as_map(message: ClientMessage | ServerMessage) -> dict[str, object]:
@@ -143,9 +143,9 @@ def _as_map(message: ClientMessage | ServerMessage) -> dict[str, object]:
     return fields
 
 
-def _read_map(frame: bytes, max_frame_bytes: int) -> dict[str, object]:
-    if len(frame) > max_frame_bytes:
-        text = f"expected at most {max_frame_bytes} bytes in a frame, got {len(frame)}"
+def _read_map(frame: bytes) -> dict[str, object]:
+    if len(frame) > MAX_FRAME_BYTES:
+        text = f"expected at most {MAX_FRAME_BYTES} bytes in a frame, got {len(frame)}"
         raise FrameError(WireError("frame_too_big", text), None)
     bounds = _Bounds()
     try:

@@ -32,11 +32,7 @@ async def scrape(socket_url: str) -> dict[str, float]:
 
 def read(exposition: str) -> dict[str, float]:
     """Samples of Prometheus' text format, by name and labels."""
-    return {
-        match["name"]: float(match["value"])
-        for match in _SAMPLE.finditer(exposition)
-        if not match["name"].startswith("#")
-    }
+    return {match["name"]: float(match["value"]) for match in _SAMPLE.finditer(exposition)}
 
 
 def difference(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:

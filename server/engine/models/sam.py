@@ -192,8 +192,8 @@ class SamModel:
         embedding = self._embedding(self._decoder.store(self._blank), black, frame)
         box = (0.0, 0.0, side / 8, side / 8)
         prompt = Prompt(points=((0.0, 0.0, 1),) * (length - OUTPUT_TOKENS - 2), box=box)
-        side = 4 * self._blank.shape[-1]
-        logits: Logits | None = np.zeros((side, side), dtype=np.float16) if prior else None
+        grid = (self.logits_size, self.logits_size)
+        logits: Logits | None = np.zeros(grid, dtype=np.float16) if prior else None
         return embedding, DecodeRequest(prompt, want, logits)
 
     def _decode_ms(self, batch: int) -> float:
