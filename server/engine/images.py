@@ -1,15 +1,15 @@
 """Image bytes -> RGB array, under limits.
 
 The header is read first: format and size are known, and refused if need be, before a single pixel
-is. Whatever colours a file has - grey, palette, alpha, CMYK, 16 bits - become RGB; transparent
-parts become white, as on a page. Of an animation the first frame counts.
+is; and a file of more pieces than any program writes even before that (`preflight`). Whatever
+colours a file has - grey, palette, alpha, CMYK, 16 bits - become RGB; transparent parts become
+white, as on a page. Of an animation the first frame counts.
 
 A JPEG can be read at 1/2, 1/4 or 1/8 of its scale: its decoder leaves out the fine waves of each
 block of 8 x 8 pixels, and most of the work with them.
 """
 
 import io
-import re
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +25,11 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from server.engine.preflight import excess
 from server.engine.types import ReadImage, RgbImage, Size
 from server.errors import WireError
 
-__all__ = ["FORMATS", "MAX_PIXELS", "check", "decode", "read"]
+__all__ = ["FORMATS", "MAX_PIXELS", "MAX_SIDE", "check", "decode", "read"]
 
 _PLUGINS = (
     JpegImagePlugin.JpegImageFile,
@@ -42,6 +43,8 @@ FORMATS = tuple(plugin.format for plugin in _PLUGINS)
 
 MAX_PIXELS = 178_956_970
 """Pillow's own bound; no setting goes beyond it."""
+MAX_SIDE = 65_535
+"""A JPEG's. A picture of one row costs many times what a square one of as many pixels does."""
 
 _ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -56,11 +59,6 @@ _UPRIGHT = {
 _LYING = (5, 6, 7, 8)
 """Orientations in which width and height change places."""
 _WHITE = (255, 255, 255)
-
-# Each scan of a progressive JPEG goes over all pixels again, and an empty one is a few bytes long:
-# without a bound a small file takes minutes. Encoders write about ten.
-_MAX_SCANS = 100
-_START_OF_SCAN = re.compile(rb"\xff\xda")
 
 
 def check(data: bytes, max_pixels: int) -> None:
@@ -112,8 +110,9 @@ def read(data: bytes, max_pixels: int, *, side: int | None = None) -> ReadImage:
 
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:
-    if data.startswith(b"\xff\xd8") and _has_many_scans(data):
-        raise _bad_image()
+    found = excess(data)
+    if found is not None:
+        raise WireError("bad_image", found)
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -122,14 +121,10 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
     except Exception as broken:
         raise _bad_image() from broken
     width, height = image.size
-    if width * height > max_pixels:
+    if width * height > max_pixels or max(width, height) > MAX_SIDE:
         image.close()
         raise _too_many_pixels(max_pixels, f"{width} x {height}")
     return image
-
-
-def _has_many_scans(data: bytes) -> bool:
-    return sum(1 for _ in _START_OF_SCAN.finditer(data)) > _MAX_SCANS
 
 
 def _reduce(image: Image.Image, side: int) -> None:
@@ -155,8 +150,11 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 def _orientation(image: Image.Image) -> int:
     """1 to 8; 1 also when the EXIF data cannot be read, for the picture still can."""
+    # Not by `getexif`: that asks XMP too, which browsers do not.
+    exif = Image.Exif()
     try:
-        found = image.getexif().get(_ORIENTATION)
+        exif.load(image.info.get("exif", b""))
+        found = exif.get(_ORIENTATION)
     except Exception:  # noqa: BLE001 # as above: anything at all
         return 1
     return found if isinstance(found, int) else 1
@@ -188,7 +186,8 @@ def _to_eight_bits(pixels: NDArray[np.generic], mode: str) -> NDArray[np.uint8]:
 
 
 def _too_many_pixels(max_pixels: int, found: str) -> WireError:
-    return WireError("too_many_pixels", f"expected at most {max_pixels} pixels, got {found}")
+    text = f"expected at most {max_pixels} pixels, and {MAX_SIDE} a side, got {found}"
+    return WireError("too_many_pixels", text)
 
 
 def _bad_image() -> WireError:

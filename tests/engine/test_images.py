@@ -243,7 +243,7 @@ def test_the_first_picture_of_several_in_a_jpeg_counts() -> None:
     assert corner_colours(decode(data, LIMIT)) == CORNERS
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 20_000), (20_000, 1), (1, 999_999)])
+@pytest.mark.parametrize("size", [(1, 1), (1, 20_000), (65_535, 1), (1, 65_535)])
 def test_extreme_shapes_open(size: tuple[int, int]) -> None:
     assert decode(saved(Image.new("RGB", size), "PNG"), LIMIT).shape == (size[1], size[0], 3)
 
@@ -254,8 +254,13 @@ def test_the_message_says_what_opens() -> None:
 
 
 def test_the_message_names_limit_and_size() -> None:
-    with pytest.raises(WireError, match="at most 100 pixels, got 80 x 60"):
+    with pytest.raises(WireError, match="at most 100 pixels, and 65535 a side, got 80 x 60"):
         decode(saved(noise(80, 60), "PNG"), 100)
+
+
+def test_an_orientation_that_only_xmp_tells_turns_nothing() -> None:
+    xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    assert decode(saved(noise(64, 32), "JPEG", xmp=xmp), LIMIT).shape == (32, 64, 3)
 
 
 def test_exif_behind_the_pixels_of_a_png_is_read_too() -> None:

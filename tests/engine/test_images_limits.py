@@ -111,8 +111,14 @@ print(peak() - before)
     assert int(done.stdout) < 20_000  # KiB; the pixels would be a million and more
 
 
-def test_a_jpeg_of_a_thousand_scans_is_refused() -> None:
+@pytest.mark.parametrize("size", [(65_536, 1), (1, 65_536)])
+def test_a_side_too_long_is_refused_however_few_the_pixels(size: tuple[int, int]) -> None:
+    assert refusal(saved(Image.new("1", size), "PNG")) == "too_many_pixels"
+
+
+def test_a_file_of_too_many_pieces_is_refused_in_a_sentence() -> None:
     whole = saved(noise(), "JPEG", progressive=True)
     scan = whole[whole.rindex(b"\xff\xda") : -2]
 
-    assert refusal(whole[:-2] + scan * 1000 + whole[-2:]) == "bad_image"
+    with pytest.raises(WireError, match="bad_image: expected at most 100 scans in a JPEG"):
+        decode(whole[:-2] + scan * 1000 + whole[-2:], 1_000_000)

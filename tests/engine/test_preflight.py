@@ -1,0 +1,149 @@
+"""What no camera writes is refused before Pillow sees it; what one writes passes."""
+
+import io
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import BmpImagePlugin, Image, JpegImagePlugin
+
+from server.engine import preflight
+from server.engine.preflight import excess
+from tests.support.image_files import noise, png, saved
+
+EXIF_SEGMENT = b"\xff\xe1\x00\x12Exif\x00\x00" + b"x" * 10
+EMPTY_SEGMENT = b"\xff\xe0\x00\x02"
+EMPTY_CHUNK = b"\x00\x00\x00\x00prVt\x00\x00\x00\x00"
+
+
+def jpeg(*, behind_start: bytes = b"", behind_end: bytes = b"", **options: Any) -> bytes:
+    whole = saved(noise(), "JPEG", **options)
+    return whole[:2] + behind_start + whole[2:] + behind_end
+
+
+def scans(count: int, between: bytes = b"") -> bytes:
+    whole = saved(noise(), "JPEG", progressive=True)
+    scan = whole[whole.rindex(b"\xff\xda") : -2]
+    return whole[:-2] + (between + scan) * count + whole[-2:]
+
+
+def tiff(tags: dict[int, tuple[int, int]], order: str = "<") -> bytes:
+    """One directory of longs: a count and a value for each tag."""
+    entries = b"".join(
+        struct.pack(order + "HHII", tag, 4, count, value) for tag, (count, value) in tags.items()
+    )
+    magic = b"II*\0" if order == "<" else b"MM\0*"
+    return magic + struct.pack(order + "IH", 8, len(tags)) + entries + b"\0" * 4
+
+
+def big_tiff(tags: dict[int, tuple[int, int]]) -> bytes:
+    entries = b"".join(
+        struct.pack("<HHQQ", tag, 16, count, value) for tag, (count, value) in tags.items()
+    )
+    return b"II+\0" + struct.pack("<HHQQ", 8, 0, 16, len(tags)) + entries + b"\0" * 8
+
+
+def tiled(width: int, tile: int) -> dict[int, tuple[int, int]]:
+    return {256: (1, width), 257: (1, width), 322: (1, tile), 323: (1, 16)}
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        (jpeg(behind_start=EMPTY_SEGMENT * 1001), "1000 segments"),
+        (jpeg(behind_start=(b"\xff\xe1\xff\xff" + b"Exif\0\0" + b"x" * 65527) * 17), "EXIF"),
+        (jpeg(behind_start=b"\0" * 5000), "between"),
+        (jpeg(behind_start=b"\xff" * 5000), "between"),
+        (jpeg(behind_start=b"\xff\xd0" * 5000), "between"),
+        (jpeg(behind_start=b"\xff\xf5\xff\xff" + b"\xff\xf6" * 5000), "between"),
+        (scans(101), "100 scans"),
+        # What looks like the end of the picture, in a comment, hides nothing.
+        (scans(101, between=b"\xff\xfe\x00\x04\xff\xd9"), "100 scans"),
+        (png(8, 6, b"", extra=EMPTY_CHUNK * 1001), "1000 PNG chunks"),
+        (png(8, 6, b"", extra=EMPTY_CHUNK.replace(b"prVt", b"IDAT") * 2000), "PNG chunks"),
+        (tiff(tiled(1, 32_768)), "tiles of at most 1024"),
+        (tiff(tiled(1, 32_768), ">"), "tiles of at most 1024"),
+        (big_tiff(tiled(1, 32_768)), "tiles of at most 1024"),
+        (tiff(tiled(1, 16) | {273: (65_537, 8)}), "strips or tiles"),
+        (big_tiff(tiled(1, 16) | {324: (1 << 40, 8)}), "strips or tiles"),
+    ],
+)
+def test_a_file_of_too_much_is_refused_and_told_of_what(file: bytes, told: str) -> None:
+    found = excess(file)
+    assert found is not None
+    assert found.startswith("expected")
+    assert told in found
+
+
+def test_a_run_length_encoded_bmp_is_refused() -> None:
+    whole = bytearray(saved(Image.new("L", (8, 6)), "BMP"))
+    assert excess(bytes(whole)) is None
+    whole[30] = BmpImagePlugin.BmpImageFile.COMPRESSIONS["RLE8"]
+    assert excess(bytes(whole)) == "expected a BMP that is not run-length encoded"
+
+
+def animated(file_format: str) -> bytes:
+    frames = [noise(24, 8 + turn).resize((24, 8)) for turn in range(3)]
+    return saved(frames[0], file_format, save_all=True, append_images=frames[1:])
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        jpeg(),
+        jpeg(progressive=True),
+        jpeg(restart_marker_blocks=1),
+        jpeg(exif=b"Exif\0\0" + b"x" * 60_000, icc_profile=b"p" * 200_000, comment=b"c" * 9000),
+        jpeg(behind_start=b"\xff" * 100 + EXIF_SEGMENT),
+        animated("MPO"),
+        saved(noise(600, 400), "PNG"),
+        animated("PNG"),
+        saved(noise(), "BMP"),
+        saved(noise().convert("1"), "BMP"),
+        b"BM" + b"\0" * 12 + struct.pack("<IHHHH", 12, 8, 6, 1, 24) + b"\x01" * 200,
+        saved(noise(), "TIFF"),
+        saved(noise(), "TIFF", compression="tiff_deflate"),
+        saved(noise(), "TIFF", big_tiff=True),
+        tiff(tiled(100, 512)),
+        tiff(tiled(5000, 5008)),
+        animated("GIF"),
+        animated("WEBP"),
+    ],
+)
+def test_what_programs_write_passes(file: bytes) -> None:
+    assert excess(file) is None
+
+
+def test_a_film_behind_the_picture_is_none_of_its_scans() -> None:
+    film = b"\xff\xda\x00\x02" * 5000
+    assert excess(jpeg(behind_end=film)) is None
+    assert excess(jpeg(progressive=True, behind_end=film)) is None
+
+
+def test_the_markers_without_a_length_are_those_that_pillow_reads_none_of() -> None:
+    markers: dict[int, tuple[str, str, Callable[..., None] | None]] = JpegImagePlugin.MARKER
+    bare = {marker & 0xFF for marker, (_, _, handler) in markers.items() if handler is None}
+    assert bare == preflight._WITHOUT_LENGTH - {0x01}
+
+
+MAGIC = st.sampled_from(
+    [b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b""]
+)
+
+
+@given(MAGIC, st.binary(max_size=200))
+def test_whatever_follows_the_first_bytes_there_is_an_answer(magic: bytes, rest: bytes) -> None:
+    found = excess(magic + rest)
+    assert found is None or found.startswith("expected")
+
+
+@given(st.sampled_from(["JPEG", "PNG", "TIFF", "BMP"]), st.data())
+def test_a_file_cut_or_changed_anywhere_has_an_answer(kind: str, data: st.DataObject) -> None:
+    whole = bytearray(saved(noise(16, 12), kind))
+    at = data.draw(st.integers(0, len(whole) - 1))
+    whole[at] = data.draw(st.integers(0, 255))
+    found = excess(bytes(io.BytesIO(whole).read(data.draw(st.integers(0, len(whole))))))
+    assert found is None or found.startswith("expected")
