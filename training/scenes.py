@@ -4,9 +4,10 @@ Five kinds, drawn by weight: a crop of an annotated photo; cut-outs pasted on a 
 masks; cut-outs pasted on an annotated photo, whose masks lose what is covered; collages of photo
 textures, and photos split by colour alone, which teach that a region is what looks alike. Masks
 come at half the picture's size, twice as fine as the decoder's logits, or, for the second look, at
-its own.
+its own. Sources that the cache lacks, and the kinds that cannot be made without them, are left out.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -70,7 +71,11 @@ class Scale:
 
 
 def make_sample(cache: Cache, scale: Scale, rng: np.random.Generator) -> Sample:
-    """One sample of a random kind; tries again until it has a usable mask."""
+    """One sample of a random kind; tries again until it has a usable mask.
+
+    Raises:
+        ValueError: the cache has no source of photos.
+    """
     makers = {
         "real": _real,
         "pasted": _pasted,
@@ -78,11 +83,33 @@ def make_sample(cache: Cache, scale: Scale, rng: np.random.Generator) -> Sample:
         "collage": _collage,
         "regions": _regions,
     }
+    mix = _mix(cache)
     while True:
-        sample = makers[_draw(MIXES, rng)](cache, scale, rng)
+        sample = makers[_draw(mix, rng)](cache, scale, rng)
         masks = _usable(sample.masks, rng)
         if masks:
             return Sample(_recolour(sample.pixels, rng), masks)
+
+
+def _mix(cache: Cache) -> dict[str, float]:
+    """How often each kind is made, of those that the cache's sources suffice for."""
+    real, ground, cutout = (bool(_present(cache, names)) for names in (REAL, BACKGROUNDS, CUTOUTS))
+    possible = {
+        "real": real,
+        "pasted": ground and cutout,
+        "pasted_on_real": real and cutout,
+        "collage": (real or ground) and cutout,
+        "regions": real or ground,
+    }
+    mix = {kind: weight for kind, weight in MIXES.items() if possible[kind]}
+    if not mix:
+        wanted = ", ".join((*REAL, *BACKGROUNDS))
+        raise ValueError(f"expected photos of at least one of {wanted}; the cache has none")
+    return mix
+
+
+def _present(cache: Cache, sources: Iterable[str]) -> list[str]:
+    return [source for source in sources if source in cache.by_source]
 
 
 def _draw(weights: dict[str, float], rng: np.random.Generator) -> str:
@@ -96,6 +123,26 @@ def _pick(cache: Cache, source: str, rng: np.random.Generator) -> Picture:
     return pictures[int(rng.integers(len(pictures)))]
 
 
+def _weighted(cache: Cache, weights: dict[str, float], rng: np.random.Generator) -> Picture:
+    """A picture of one of these sources."""
+    present = {source: weights[source] for source in _present(cache, weights)}
+    return _pick(cache, _draw(present, rng), rng)
+
+
+def _background(cache: Cache, rng: np.random.Generator) -> Picture:
+    present = _present(cache, BACKGROUNDS)
+    return _pick(cache, present[int(rng.integers(len(present)))], rng)
+
+
+def _photo(cache: Cache, share: float, rng: np.random.Generator) -> Picture:
+    """A background in this share of cases, else an annotated photo; where one lacks, the other."""
+    if not _present(cache, REAL):
+        share = 1.0
+    elif not _present(cache, BACKGROUNDS):
+        share = 0.0
+    return _background(cache, rng) if rng.random() < share else _weighted(cache, REAL, rng)
+
+
 def _usable(masks: Masks, rng: np.random.Generator) -> Masks:
     fit = [m for m in masks if m.sum() >= MIN_MASK_PIXELS and m.mean() <= MAX_MASK_SHARE]
     order = rng.permutation(len(fit))[:MAX_MASKS]
@@ -106,8 +153,7 @@ def _usable(masks: Masks, rng: np.random.Generator) -> Masks:
 
 
 def _real(cache: Cache, scale: Scale, rng: np.random.Generator) -> Sample:
-    picture = _pick(cache, _draw(REAL, rng), rng)
-    return _view(cache, picture, scale, rng)
+    return _view(cache, _weighted(cache, REAL, rng), scale, rng)
 
 
 def _view(cache: Cache, picture: Picture, scale: Scale, rng: np.random.Generator) -> Sample:
@@ -207,8 +253,7 @@ def _warp_mask(
 
 
 def _pasted(cache: Cache, scale: Scale, rng: np.random.Generator) -> Sample:
-    source = BACKGROUNDS[int(rng.integers(len(BACKGROUNDS)))]
-    view = _view(cache, _pick(cache, source, rng), scale, rng)
+    view = _view(cache, _background(cache, rng), scale, rng)
     base = Sample(view.pixels.copy(), [])
     return _paste(cache, base, scale.grid, int(rng.integers(2, 8)), rng)
 
@@ -256,7 +301,7 @@ def _cutout_layer(cache: Cache, size: int, rng: np.random.Generator) -> Pixels:
 
 
 def _cutout(cache: Cache, rng: np.random.Generator) -> Pixels:
-    picture = _pick(cache, _draw(CUTOUTS, rng), rng)
+    picture = _weighted(cache, CUTOUTS, rng)
     pixels = cache.pixels(picture)
     if picture.channels == 4:
         return pixels
@@ -289,8 +334,7 @@ def _collage(cache: Cache, scale: Scale, rng: np.random.Generator) -> Sample:
     large = cv2.resize(owner.astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST)
     pixels = np.zeros((size, size, 3), np.uint8)
     for region in range(count):
-        source = BACKGROUNDS[int(rng.integers(2))] if rng.random() < 0.5 else _draw(REAL, rng)
-        texture = _texture(cache.pixels(_pick(cache, source, rng)), size, rng)
+        texture = _texture(cache.pixels(_photo(cache, 0.5, rng)), size, rng)
         where = large == region
         pixels[where] = _recolour(texture, rng)[where]
     masks: Masks = []
@@ -316,8 +360,7 @@ def _window(pixels: Pixels, share: float, rng: np.random.Generator) -> Pixels:
 
 
 def _regions(cache: Cache, scale: Scale, rng: np.random.Generator) -> Sample:
-    source = BACKGROUNDS[int(rng.integers(2))] if rng.random() < 0.7 else _draw(REAL, rng)
-    pixels = cache.pixels(_pick(cache, source, rng))
+    pixels = cache.pixels(_photo(cache, 0.7, rng))
     window = _window(pixels, rng.uniform(0.5, 1.0), rng)
     square = cv2.resize(window, (scale.size, scale.size), interpolation=cv2.INTER_AREA)
     regions = colour_regions(square.astype(np.uint8), rng)

@@ -1,10 +1,11 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from training.cache import Cache
 from training.regions import colour_regions
-from training.scenes import MAX_MASKS, Scale, make_sample
+from training.scenes import BACKGROUNDS, CUTOUTS, MAX_MASKS, REAL, Scale, make_sample
 
 SIZE = 64
 
@@ -28,6 +29,36 @@ def test_a_seed_names_a_sample(folder: Path) -> None:
     )
     assert np.array_equal(one.pixels, two.pixels)
     assert np.array_equal(np.stack(one.masks), np.stack(two.masks))
+
+
+def cache_of(folder: Path, *sources: str) -> Cache:
+    cache = Cache(folder)
+    cache.by_source = {source: cache.by_source[source] for source in sources}
+    return cache
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        [next(iter(REAL))],
+        [BACKGROUNDS[0]],
+        [BACKGROUNDS[1], "kenney"],
+        ["dsb2018", "kenney"],
+        [*BACKGROUNDS, "feralcats"],
+    ],
+    ids=" ".join,
+)
+def test_samples_are_made_of_the_sources_there_are(folder: Path, sources: list[str]) -> None:
+    cache, rng = cache_of(folder, *sources), np.random.default_rng(0)
+    for _ in range(30):
+        assert make_sample(cache, Scale(SIZE, SIZE // 2), rng).masks
+
+
+@pytest.mark.parametrize("sources", [[], ["kenney"]], ids=["nothing", "cut-outs only"])
+def test_a_cache_without_photos_is_refused_in_a_sentence(folder: Path, sources: list[str]) -> None:
+    assert set(sources) <= set(CUTOUTS)
+    with pytest.raises(ValueError, match="expected photos of at least one of coco_union, "):
+        make_sample(cache_of(folder, *sources), Scale(SIZE, SIZE // 2), np.random.default_rng(0))
 
 
 def test_a_dark_disc_on_bright_ground_is_a_colour_region() -> None:
