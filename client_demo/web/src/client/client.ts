@@ -29,6 +29,8 @@ export interface ClientOptions extends Omit<ConnectionOptions, "url"> {
   readonly onTiming?: (kind: "click" | "hover", totalMs: number, reply: MaskReply) => void;
   /** The open image had to be opened again and that failed: nothing is open now. */
   readonly onImageLost?: (error: SamwireError) => void;
+  /** The open image had to be opened again, and is; its `onProgress` heard of it meanwhile. */
+  readonly onImageBack?: (opened: Opened) => void;
 }
 
 export interface SegmentRequest extends Prompts {
@@ -54,6 +56,8 @@ export class SamwireClient {
   #image: Opening | null = null;
   /** A picture on its way to being opened: fetched, digested. */
   #coming: Promise<Picture> | null = null;
+  /** Grows when an image is left: what was asked in an earlier one is about another picture. */
+  #era = 0;
   readonly #prefetches = new Set<Opening>();
   #onlineWaiters: { resolve: () => void; reject: (error: SamwireError) => void }[] = [];
 
@@ -111,26 +115,28 @@ export class SamwireClient {
   }
 
   /**
-   * The mask of one object's whole prompt set. `superseded`: a newer one of the object overtook it.
-   * Rejects with a `SamwireError`.
+   * The mask of one object's whole prompt set. `superseded`: a newer one of the object overtook it,
+   * or the image was left before it could be asked. Rejects with a `SamwireError`.
    */
   async segment(request: SegmentRequest): Promise<MaskReply | Superseded> {
+    const era = this.#era;
     try {
-      return await this.#click(request);
+      return await this.#click(request, era);
     } catch (error) {
       const gone = error instanceof SamwireError && error.code === "prior_gone";
       if (!gone || !request.prior || !("mask" in request.prior)) throw error;
       const { mask, candidate } = request.prior;
       const known = asPrior(mask, candidate ?? 0, this.#maxPriorBytes);
-      return this.#click({ ...request, prior: known });
+      return this.#click({ ...request, prior: known }, era);
     }
   }
 
   /** What a click would give. Null when a newer hover, or none at all, took its place. */
   async hover(request: HoverRequest): Promise<MaskReply | null> {
     if (this.state.status !== "online" || this.#coming) return null;
+    const era = this.#era;
     const reply = await this.#hovers.push(request);
-    return reply?.type === "mask" ? reply : null;
+    return reply?.type === "mask" && era === this.#era ? reply : null;
   }
 
   /** No hover is wanted any more. */
@@ -156,11 +162,17 @@ export class SamwireClient {
     this.#connection.close();
   }
 
-  async #click(request: SegmentRequest): Promise<MaskReply | Superseded> {
+  async #click(request: SegmentRequest, era: number): Promise<MaskReply | Superseded> {
     await this.#coming?.catch(() => {}); // what is asked after an open is about its image
     await this.#online();
+    if (era !== this.#era || request.signal?.aborted) {
+      return { type: "superseded", id: this.#nextId() };
+    }
     const reply = await this.#segment(request, "click", request.signal);
-    if (reply.type === "mask") this.#memory.remember(request.object ?? 0, request, reply);
+    // An answer that crossed the next open is a mask all the same, but no prior for that picture.
+    if (reply.type === "mask" && era === this.#era) {
+      this.#memory.remember(request.object ?? 0, request, reply);
+    }
     return reply;
   }
 
@@ -192,6 +204,7 @@ export class SamwireClient {
   }
 
   #leaveImage(): void {
+    this.#era += 1;
     this.#image?.fail(superseded());
     this.#image = null;
     this.#coming = null;
@@ -241,14 +254,21 @@ export class SamwireClient {
   }
 
   #reopen(image: Opening): void {
-    const again = image.finished ? new Opening(image.picture, false) : image;
+    const again = image.finished ? new Opening(image.picture, false, image.onProgress) : image;
     this.#image = again;
     again.start(this.#connection, this.#nextId());
-    if (again !== image) {
-      again.result.catch((error) => {
+    if (again !== image) this.#tellOfReopen(again);
+  }
+
+  #tellOfReopen(again: Opening): void {
+    again.result.then(
+      (opened) => {
+        if (this.#image === again) this.options.onImageBack?.(opened!);
+      },
+      (error) => {
         if (this.#image === again) this.options.onImageLost?.(error);
-      });
-    }
+      },
+    );
   }
 
   #interrupt(state: ConnectionState): void {

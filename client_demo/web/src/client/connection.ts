@@ -12,7 +12,13 @@ import { pack, unpack } from "./wire.ts";
 export type ConnectionState =
   | { readonly status: "connecting"; readonly attempt: number }
   | { readonly status: "online"; readonly welcome: Welcome }
-  | { readonly status: "waiting"; readonly attempt: number; readonly delayMs: number }
+  | {
+      readonly status: "waiting";
+      readonly attempt: number;
+      readonly delayMs: number;
+      /** Why, where the server said so: it is full, or restarts. */
+      readonly reason: SamwireError | null;
+    }
   | { readonly status: "asleep" }
   | { readonly status: "stopped"; readonly error: SamwireError };
 
@@ -116,7 +122,7 @@ export class Connection {
   /** A network that vanished does not always end its sockets. */
   #silent(): void {
     this.#drop();
-    this.#retry();
+    this.#retry(null);
   }
 
   #receive(data: unknown): void {
@@ -137,33 +143,41 @@ export class Connection {
     this.#socket = null;
     const next = afterClose(code);
     if (next === "stop") {
-      const error =
-        this.#reason ?? new SamwireError(stopCode(code), text || `Closed with ${code}.`);
+      const error = this.#reason ?? reasonOf(code, text) ?? stopped(code, text);
       this.#enter({ status: "stopped", error });
     } else if (next === "sleep") {
       this.#enter({ status: "asleep" });
     } else {
-      this.#retry();
+      this.#retry(this.#reason ?? reasonOf(code, text));
     }
   }
 
-  #retry(): void {
+  #retry(reason: SamwireError | null): void {
     const delayMs = backoffMs(this.#attempt, this.options.random ?? Math.random);
     this.#attempt += 1;
     this.#timer = setTimeout(() => this.#connect(), delayMs);
-    this.#enter({ status: "waiting", attempt: this.#attempt, delayMs });
+    this.#enter({ status: "waiting", attempt: this.#attempt, delayMs, reason });
   }
 }
 
-/** The table's code for a close that came without an `error` before it. */
-function stopCode(code: number): string {
-  const known: Record<number, string> = {
-    1002: "version",
-    1003: "text_frame",
-    1009: "frame_too_big",
-    4001: "unauthorized",
-    4003: "forbidden_origin",
-    4008: "abuse",
-  };
-  return known[code] ?? "stopped";
+const CODES: Record<number, string> = {
+  1002: "version",
+  1003: "text_frame",
+  1009: "frame_too_big",
+  1012: "restarting",
+  1013: "full",
+  4001: "unauthorized",
+  4003: "forbidden_origin",
+  4008: "abuse",
+  4102: "slow_reader",
+};
+
+/** What the table says of a close that came without an `error` before it; null of one it lacks. */
+function reasonOf(code: number, text: string): SamwireError | null {
+  const known = CODES[code];
+  return known ? new SamwireError(known, text || `Closed with ${code}.`) : null;
+}
+
+function stopped(code: number, text: string): SamwireError {
+  return new SamwireError("stopped", text || `Closed with ${code}.`);
 }

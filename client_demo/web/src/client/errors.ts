@@ -6,8 +6,14 @@ import type { ErrorCode, Error as ErrorMessage } from "./messages.ts";
  * stopped: the server refused us for good, or `disconnect` was called.
  * superseded: an `open` was overtaken by another one.
  * unreachable: a URL given to `open` could not be fetched.
+ * unreadable: a file given to `open` is no longer there, or not a file.
  */
-export type LocalErrorCode = "connection_lost" | "stopped" | "superseded" | "unreachable";
+export type LocalErrorCode =
+  | "connection_lost"
+  | "stopped"
+  | "superseded"
+  | "unreachable"
+  | "unreadable";
 
 export interface ErrorDetails {
   readonly field?: string | undefined;

@@ -5,7 +5,7 @@ export * from "./errors.ts";
 export type { Prior, Prompts } from "./memory.ts";
 export type * from "./messages.ts";
 export { MAX_POINTS, SUBPROTOCOL } from "./messages.ts";
-export type { OnProgress } from "./opening.ts";
+export { bytesOf, type OnProgress } from "./opening.ts";
 export type { Traced } from "./rle/jobs.ts";
 export { MaskWorker } from "./rle/mask-worker.ts";
 export { type Polygon, polygons } from "./rle/polygons.ts";

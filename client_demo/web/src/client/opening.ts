@@ -6,12 +6,16 @@
  */
 import type { Connection } from "./connection.ts";
 import { SamwireError } from "./errors.ts";
-import { MAX_DATA_BYTES, type Opened, type Progress, type ServerMessage } from "./messages.ts";
+import type { Opened, Progress, ServerMessage } from "./messages.ts";
 
 export type OnProgress = (progress: Pick<Progress, "stage" | "fraction" | "ahead">) => void;
 
-/** More than this in the socket's buffer would hold clicks up behind the picture. */
+/** What is sent goes out whole, so a click waits for at most the rest of one of these. */
+export const CHUNK_BYTES = 64 << 10;
+/** No click passes the picture it is about: its upload may fill the socket's buffer. */
 const HIGH_WATER_BYTES = 512 << 10;
+/** Clicks pass the next picture, on a slow link too: little of it may be ahead of them. */
+const PREFETCH_HIGH_WATER_BYTES = CHUNK_BYTES;
 const DRAIN_MS = 15;
 
 export interface Picture {
@@ -30,7 +34,7 @@ export class Opening {
   constructor(
     readonly picture: Picture,
     readonly prefetch: boolean,
-    private readonly onProgress: OnProgress = () => {},
+    readonly onProgress: OnProgress = () => {},
   ) {
     this.result = new Promise((resolve, reject) => {
       this.#resolve = resolve;
@@ -49,12 +53,12 @@ export class Opening {
     const { blob, sha256 } = this.picture;
     const prefetch = this.prefetch || undefined;
     connection.send({ type: "open", id, size: blob.size, sha256: sha256 ?? undefined, prefetch });
-    if (!sha256) void this.#upload(connection);
+    if (!sha256) this.#send(connection);
   }
 
   /** Take a message about this image. */
   receive(message: ServerMessage, connection: Connection): void {
-    if (message.type === "send") void this.#upload(connection);
+    if (message.type === "send") this.#send(connection);
     else if (message.type === "progress") this.onProgress(message);
     else if (message.type === "opened") this.#succeed(message);
     else if (message.type === "done") this.#succeed(null);
@@ -72,12 +76,22 @@ export class Opening {
     this.#resolve(opened);
   }
 
+  #send(connection: Connection): void {
+    const { id } = this;
+    this.#upload(connection).catch((error) => {
+      if (this.id !== id) return;
+      connection.send({ type: "cancel", target: id });
+      this.fail(error);
+    });
+  }
+
   /** Chunk after chunk while this id is the one that counts; clicks go between them. */
   async #upload(connection: Connection): Promise<void> {
     const { id, picture } = this;
-    for (let at = 0; at < picture.blob.size; at += MAX_DATA_BYTES) {
-      const chunk = await picture.blob.slice(at, at + MAX_DATA_BYTES).arrayBuffer();
-      while (connection.bufferedBytes > HIGH_WATER_BYTES) {
+    const highWater = this.prefetch ? PREFETCH_HIGH_WATER_BYTES : HIGH_WATER_BYTES;
+    for (let at = 0; at < picture.blob.size; at += CHUNK_BYTES) {
+      const chunk = await bytesOf(picture.blob.slice(at, at + CHUNK_BYTES));
+      while (connection.bufferedBytes > highWater) {
         await new Promise((resolve) => setTimeout(resolve, DRAIN_MS));
       }
       if (this.id !== id || this.#finished) return;
@@ -95,6 +109,15 @@ export function superseded(): SamwireError {
 /** The hex SHA-256 of a picture, where the browser can tell. */
 export async function digest(blob: Blob): Promise<string | null> {
   if (!globalThis.crypto?.subtle) return null;
-  const hash = await crypto.subtle.digest("SHA-256", await blob.arrayBuffer());
+  const hash = await crypto.subtle.digest("SHA-256", await bytesOf(blob));
   return Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** A file's bytes: it may be gone or changed since it was chosen, or a folder. */
+export async function bytesOf(blob: Blob): Promise<ArrayBuffer> {
+  try {
+    return await blob.arrayBuffer();
+  } catch {
+    throw new SamwireError("unreadable", "The file could not be read.");
+  }
 }

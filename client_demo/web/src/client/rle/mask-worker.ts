@@ -13,12 +13,12 @@ interface Waiting {
 }
 
 export class MaskWorker {
-  readonly #worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+  #worker: Worker | null;
   readonly #waiting = new Map<number, Waiting>();
   #lastId = 0;
 
   constructor() {
-    this.#worker.onmessage = (event: MessageEvent<Answer>) => this.#settle(event.data);
+    this.#worker = this.#start(); // at once: the first mask should not wait for it
   }
 
   run<Name extends JobName>(
@@ -26,6 +26,7 @@ export class MaskWorker {
     ...args: Parameters<Jobs[Name]>
   ): Promise<ReturnType<Jobs[Name]>> {
     const id = ++this.#lastId;
+    this.#worker ??= this.#start();
     this.#worker.postMessage({ id, name, args } as Question);
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve: resolve as (value: unknown) => void, reject });
@@ -38,7 +39,22 @@ export class MaskWorker {
   }
 
   terminate(): void {
-    this.#worker.terminate();
+    this.#worker?.terminate();
+  }
+
+  #start(): Worker {
+    const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+    worker.onmessage = (event: MessageEvent<Answer>) => this.#settle(event.data);
+    worker.onerror = ({ message }) => this.#broke(message);
+    return worker;
+  }
+
+  /** It did not load, or broke outside of any job: nothing of it will be answered. */
+  #broke(message: string): void {
+    this.#worker?.terminate();
+    this.#worker = null; // the next job tries again with a new one
+    for (const { reject } of this.#waiting.values()) reject(new RleError(message));
+    this.#waiting.clear();
   }
 
   #settle(answer: Answer): void {

@@ -1,12 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type ClientOptions, connect, type SamwireClient } from "../../../src/client/client.ts";
 import type { ConnectionState } from "../../../src/client/connection.ts";
-import {
-  MAX_DATA_BYTES,
-  MAX_PRIOR_BYTES,
-  type MaskReply,
-  type Segment,
-} from "../../../src/client/messages.ts";
+import { MAX_PRIOR_BYTES, type MaskReply, type Segment } from "../../../src/client/messages.ts";
+import { CHUNK_BYTES } from "../../../src/client/opening.ts";
 import {
   maskReply,
   NodeWebSocket,
@@ -38,7 +34,11 @@ afterEach(async () => {
   await server.stop();
 });
 
-const picture = new Blob([new Uint8Array(MAX_DATA_BYTES + 10)]);
+const picture = new Blob([new Uint8Array(CHUNK_BYTES + 10)]);
+/** A file that was moved away after it was chosen. */
+const gone = Object.assign(new Blob(["x"]), {
+  arrayBuffer: () => Promise.reject(new DOMException("", "NotFoundError")),
+});
 const click = { object: 1, points: [[1, 2, 1]] as [number, number, number][] };
 
 /** A connected client with an open image. */
@@ -63,7 +63,7 @@ describe("opening", () => {
     expect(peer.received.map(({ type }) => type)).toEqual(["hello", "open"]);
     expect(open.sha256).toMatch(/^[0-9a-f]{64}$/);
     peer.send({ type: "send", id: open.id });
-    expect((await peer.next("data", 0)).bytes).toHaveLength(MAX_DATA_BYTES);
+    expect((await peer.next("data", 0)).bytes).toHaveLength(CHUNK_BYTES);
     expect((await peer.next("data", 1)).bytes).toHaveLength(10);
     peer.send({ type: "progress", id: open.id, stage: "encode", fraction: 0.5 });
     peer.opened(open.id);
@@ -88,6 +88,49 @@ describe("opening", () => {
     const { id } = await peer.next("open");
     peer.send({ type: "error", id, code: "bad_image", message: "No.", fault: "client" });
     await expect(opening).rejects.toMatchObject({ code: "bad_image", message: "No." });
+  });
+
+  test("a file that cannot be read is told as such", async () => {
+    start();
+    await expect(client.open(gone)).rejects.toMatchObject({ code: "unreadable" });
+  });
+
+  test("a file that goes away while it is sent ends the open, here and there", async () => {
+    start();
+    const peer = await server.peer();
+    const vanishing = new Blob(["x"]);
+    const opening = client.open(vanishing);
+    const { id } = await peer.next("open");
+    vanishing.slice = () => gone;
+    peer.send({ type: "send", id });
+    await expect(opening).rejects.toMatchObject({ code: "unreadable" });
+    expect(await peer.next("cancel")).toEqual({ type: "cancel", target: id });
+  });
+
+  test("a click passes a prefetch that a slow link holds up", async () => {
+    let held = 0;
+    let looks = 0;
+    class SlowSocket extends NodeWebSocket {
+      override get bufferedAmount() {
+        looks += 1;
+        return held;
+      }
+    }
+    start({ WebSocket: SlowSocket });
+    const peer = await server.peer();
+    const opening = client.open(picture);
+    peer.opened((await peer.next("open")).id);
+    await opening;
+    client.prefetch(picture).catch(() => {});
+    const { id } = await peer.next("open", 1);
+    [held, looks] = [CHUNK_BYTES + 1, 0];
+    peer.send({ type: "send", id });
+    await expect.poll(() => looks).toBeGreaterThan(3);
+    client.segment(click).catch(() => {});
+    await peer.next("segment");
+    expect(peer.received.filter(({ type }) => type === "data")).toHaveLength(0);
+    held = 0;
+    expect((await peer.next("data", 1)).bytes).toHaveLength(10);
   });
 
   test("a prefetch is an open of its own, and done is its end", async () => {
@@ -170,6 +213,62 @@ test("what is asked right after an open is about its image", async () => {
   reply(peer, segment);
   await opening;
   expect(await asked).toMatchObject({ id: segment.id });
+});
+
+describe("a picture that was left", () => {
+  test("answers no click that still waits for the connection", async () => {
+    start();
+    const first = client.open(picture);
+    first.catch(() => {});
+    const asked = client.segment(click);
+    const second = client.open(new Blob(["another"]));
+    const peer = await server.peer();
+    peer.opened((await peer.next("open")).id);
+    await second;
+    expect(await asked).toMatchObject({ type: "superseded" });
+    const next = client.segment({ ...click, object: 2 });
+    const segment = await peer.next("segment");
+    expect(segment.object).toBe(2);
+    reply(peer, segment);
+    await next;
+  });
+
+  test("asks nothing again when a prior of it is gone", async () => {
+    const peer = await withImage();
+    const asked = client.segment(click);
+    reply(peer, await peer.next("segment"));
+    const mask = (await asked) as MaskReply;
+    const refined = client.segment({ ...click, prior: { mask } });
+    const { id } = await peer.next("segment", 1);
+    const opening = client.open(new Blob(["another"]));
+    peer.send({ type: "error", id, code: "prior_gone", message: "Gone.", fault: "client" });
+    expect(await refined).toMatchObject({ type: "superseded" });
+    peer.opened((await peer.next("open", 1)).id);
+    await opening;
+    expect(peer.received.filter(({ type }) => type === "segment")).toHaveLength(2);
+  });
+
+  test("lends no mask to the next one when its answer crosses the open", async () => {
+    const peer = await withImage();
+    const asked = client.segment(click);
+    const request = await peer.next("segment");
+    const opening = client.open(new Blob(["another"]));
+    peer.opened((await peer.next("open", 1)).id);
+    reply(peer, request);
+    await opening;
+    expect(await asked).toMatchObject({ type: "mask" });
+    client.segment({ ...click, points: [...click.points, [2, 2, 0]] }).catch(() => {});
+    expect(await peer.next("segment", 1)).not.toHaveProperty("prior");
+  });
+
+  test("shows no preview of it", async () => {
+    const peer = await withImage();
+    const hovering = client.hover(click);
+    const request = await peer.next("segment");
+    client.open(new Blob(["another"])).catch(() => {});
+    reply(peer, request);
+    expect(await hovering).toBeNull();
+  });
 });
 
 test("a connection that fell silent is given up and made anew", async () => {
@@ -255,6 +354,36 @@ describe("a lost connection", () => {
     const again = await server.peer();
     again.opened((await again.next("open")).id);
     expect(await opening).toMatchObject({ type: "opened" });
+  });
+
+  test("opening again is told as the first time, and its end too", async () => {
+    const heard: string[] = [];
+    start({ onImageBack: ({ width }) => heard.push(`back ${width}`) });
+    const peer = await server.peer();
+    const opening = client.open(picture, ({ stage }) => heard.push(stage));
+    peer.opened((await peer.next("open")).id);
+    await opening;
+    peer.socket.close(1012);
+    const again = await server.peer();
+    const { id } = await again.next("open");
+    again.send({ type: "progress", id, stage: "encode", fraction: 0.5 });
+    again.opened(id);
+    await expect.poll(() => heard).toEqual(["encode", "back 4"]);
+  });
+
+  test.each([
+    [1013, "full"],
+    [1012, "restarting"],
+    [1011, undefined],
+  ])("a close with %i is waited out, and says why", async (code, reason) => {
+    const waits: (string | undefined)[] = [];
+    start({
+      onState: (state) => state.status === "waiting" && waits.push(state.reason?.code),
+    });
+    const peer = await server.peer();
+    peer.socket.close(code);
+    await server.peer();
+    expect(waits).toEqual([reason]);
   });
 
   test("a named prior from before travels as a mask", async () => {
