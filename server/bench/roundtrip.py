@@ -7,7 +7,7 @@ unpacking on the client's side are left out.
 import asyncio
 import contextlib
 import os
-import socket
+import re
 import subprocess
 import sys
 import tempfile
@@ -53,6 +53,8 @@ _NO_LIMITS = {
     "SAMWIRE_SEGMENT_BURST": _UNLIMITED,
     "SAMWIRE_MESSAGES_PER_S": _UNLIMITED,
 }
+_PLAIN = {"TERM": "dumb"}  # no colours in the address that is read
+_ADDRESS = re.compile(r"http://\S+:(\d+)\s")
 
 
 class ServerFailedError(Exception):
@@ -62,16 +64,15 @@ class ServerFailedError(Exception):
 @contextlib.contextmanager
 def running_server(arguments: Mapping[str, object]) -> Iterator[str]:
     """`samwire serve` with these options, until the block ends; yields host:port when ready."""
-    port = _free_port()
     options = [f"--{name}={value}" for name, value in arguments.items() if value is not None]
-    command = [sys.executable, "-m", "server", "serve", f"--port={port}", *options]
+    command = [sys.executable, "-m", "server", "serve", "--port=0", *options]
     with tempfile.TemporaryFile() as log:
         # The environment goes on to the server, which reads its other settings there.
         process = subprocess.Popen(  # noqa: S603 - our own command
-            command, stdout=log, stderr=log, env={**os.environ, **_NO_LIMITS}
+            command, stdout=log, stderr=log, env={**os.environ, **_NO_LIMITS, **_PLAIN}
         )
         try:
-            _wait_until_ready(process, port, log)
+            port = _when_ready(process, log)
             yield f"127.0.0.1:{port}"
         finally:
             process.terminate()
@@ -81,24 +82,26 @@ def running_server(arguments: Mapping[str, object]) -> Iterator[str]:
             process.wait()
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: IO[bytes]) -> None:
+def _when_ready(process: subprocess.Popen[bytes], log: IO[bytes]) -> int:
+    """The port it found free, once it serves there."""
     deadline = time.monotonic() + _START_TIMEOUT_S
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            break
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200:
-                return
+    while time.monotonic() < deadline and process.poll() is None:
+        found = _ADDRESS.search(_written(log))
+        if found and _is_ready(found[1]):
+            return int(found[1])
         time.sleep(0.1)
-    log.seek(0)
-    raise ServerFailedError("the server did not start:\n" + log.read().decode(errors="replace"))
+    raise ServerFailedError("the server did not start:\n" + _written(log))
+
+
+def _written(log: IO[bytes]) -> str:
+    # Not by read(): the server writes at the position that would move.
+    return os.pread(log.fileno(), os.fstat(log.fileno()).st_size, 0).decode(errors="replace")
+
+
+def _is_ready(port: str) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
+    return False
 
 
 @dataclass(frozen=True, slots=True)
