@@ -21,6 +21,7 @@ from server import __version__
 from server.config import Settings, stray_variables
 from server.engine.models.base import Model
 from server.errors import WireError
+from server.load import load
 
 __all__ = ["main"]
 
@@ -129,23 +130,26 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Time the stages of a click and of an open, here and through the socket, beside peers'."""
-    from server import bench as harness
+    from server.bench import harness
+    from server.bench.roundtrip import ServerFailedError
+    from server.bench.table import show
+    from server.bench.weights import write_random_checkpoint
 
     settings = _settings(model=model, checkpoint=checkpoint, device=device, dtype=dtype)
     weights = "its own" if settings.checkpoint is None else "given"
     with tempfile.TemporaryDirectory() as folder:
         try:
             if random_weights:
-                path = harness.write_random_checkpoint(settings.model, Path(folder))
+                path = write_random_checkpoint(settings.model, Path(folder))
                 settings, weights = settings.model_copy(update={"checkpoint": path}), harness.RANDOM
             options = harness.Options(settings, weights, count, warm_up, quick, photo)
             report = harness.run(options, functools.partial(_load, settings), _err)
-        except (ValueError, OSError, WireError, harness.ServerFailedError) as wrong:
+        except (ValueError, OSError, WireError, ServerFailedError) as wrong:
             raise _stop(str(wrong)) from None
     if as_json:
         sys.stdout.write(json.dumps(report, indent=2) + "\n")
     else:
-        harness.show(report, _out)
+        show(report, _out)
 
 
 def _settings(**given: object) -> Settings:
@@ -167,23 +171,8 @@ def _fault(place: tuple[int | str, ...], text: str) -> str:
 
 
 def _load(settings: Settings) -> Model:
-    """Make the model; torch is imported only now."""
-    if settings.model == "fake":
-        from server.engine.fake import FakeModel
-
-        return FakeModel()
-    from server.engine.models.catalog import load_model
-    from server.engine.models.device import choose_threads
-
-    choose_threads(settings.threads)
     with _download_bar() as show:
-        return load_model(
-            settings.model,
-            checkpoint=settings.checkpoint,
-            device=settings.device,
-            dtype=settings.dtype,
-            progress=show,
-        )
+        return load(settings, show)
 
 
 @contextlib.contextmanager

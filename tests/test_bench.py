@@ -21,7 +21,7 @@ from torch.nn import functional as F  # noqa: N812 - everywhere
 from typer.testing import CliRunner
 
 from server.__main__ import app
-from server.bench import encoders, peers, show
+from server.bench import encoders, peers
 from server.bench.figures import Laps, Samples, compared, interleaved
 from server.bench.floor import (
     Limits,
@@ -43,6 +43,7 @@ from server.bench.stages import (
     open_stages,
     session_bytes,
 )
+from server.bench.table import show
 from server.bench.weights import official_decoder, write_random_checkpoint
 from server.config import Settings
 from server.engine import images

@@ -16,7 +16,7 @@ __all__ = ["COMMANDS", "Started", "started"]
 
 COMMANDS = {
     "samwire": ("-m", "server", "serve"),
-    "lock": ("-m", "server.peer_lock"),
+    "lock": ("-m", "server.bench.lock"),
 }
 _START_TIMEOUT_S = 600.0  # a model may have to be downloaded, or compiled
 _STOP_TIMEOUT_S = 15.0
@@ -42,7 +42,7 @@ class Started:
 
 @asynccontextmanager
 async def started(server: str, model: str | None, **settings: object) -> AsyncIterator[Started]:
-    """Start a server on a free port.
+    """Start a server on a free port of 127.0.0.1.
 
     Args:
         server: a key of `COMMANDS`.
@@ -53,7 +53,7 @@ async def started(server: str, model: str | None, **settings: object) -> AsyncIt
         ConnectionLost: it did not start.
     """
     named = {f"SAMWIRE_{name.upper()}": str(value) for name, value in settings.items()}
-    env = {**os.environ, "SAMWIRE_PORT": "0", **named}
+    env = {**os.environ, "SAMWIRE_HOST": "127.0.0.1", "SAMWIRE_PORT": "0", **named}
     if model is not None:
         env["SAMWIRE_MODEL"] = model
     process = await asyncio.create_subprocess_exec(

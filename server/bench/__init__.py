@@ -3,18 +3,3 @@
 `samwire bench` runs this. docs/benchmarks.md says what each figure means and how it is measured.
 Exempt from the law that only the models import torch: it runs what others would use.
 """
-
-from server.bench.harness import RANDOM, Options, Report, run
-from server.bench.roundtrip import ServerFailedError
-from server.bench.table import show
-from server.bench.weights import write_random_checkpoint
-
-__all__ = [
-    "RANDOM",
-    "Options",
-    "Report",
-    "ServerFailedError",
-    "run",
-    "show",
-    "write_random_checkpoint",
-]

@@ -1,15 +1,19 @@
 import pytest
 
 from client_demo.errors import ConnectionLost
-from client_demo.load.servers import started
+from client_demo.load.servers import COMMANDS, started
 from server.protocol import Opened
 from tests.support.pictures import jpeg, scene
 from tests.support.running_server import RunningServer
 from tests.support.wire import wire
 
 
-async def test_a_server_is_started_and_greets() -> None:
-    async with started("lock", "fake") as server, wire(server.url, greet=False) as client:
+@pytest.mark.parametrize("name", COMMANDS)
+async def test_a_server_is_started_where_it_is_asked_whatever_the_environment_says(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAMWIRE_HOST", "203.0.113.1")  # reserved for documentation
+    async with started(name, "fake") as server, wire(server.url, greet=False) as client:
         assert (await client.greet()).model.name == "fake"
 
 

@@ -1,11 +1,13 @@
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from server.bench.lock import LockedModel, server_of
 from server.engine.fake import FakeModel
-from server.peer_lock import LockedModel, server_of
+from server.engine.models.base import Model
+from server.errors import WireError
 from server.protocol import Close, Done, MaskReply, Opened, Segment, Send
 from tests.support.engines import SeeingModel
 from tests.support.pictures import jpeg, scene
@@ -17,9 +19,15 @@ LARGE = jpeg(scene(1280, 960)[0])
 POINT, OTHER = (86.0, 108.0, 1), (120.0, 108.0, 0)
 
 
+def locked(
+    load: Callable[[], Model], *, max_pixels: int = 2_000_000, reduced_jpeg: bool = False
+) -> LockedModel:
+    return LockedModel(load, 30.0, max_pixels=max_pixels, reduced_jpeg=reduced_jpeg)
+
+
 @pytest.fixture
 async def url() -> AsyncIterator[str]:
-    server = server_of(LockedModel(FakeModel, 30.0, reduced_jpeg=False))
+    server = server_of(locked(FakeModel))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         yield f"ws://127.0.0.1:{listener.getsockname()[1]}/v1/ws"
@@ -57,10 +65,15 @@ def test_a_jpeg_is_read_at_the_scale_that_the_server_reads_it_at(
 ) -> None:
     model = SeeingModel()
 
-    embedding = LockedModel(lambda: model, 30.0, reduced_jpeg=reduced).encode(LARGE)
+    embedding = locked(lambda: model, reduced_jpeg=reduced).encode(LARGE)
 
     assert model.seen == [seen]
     assert (embedding.width, embedding.height) == (1280, 960)
+
+
+def test_more_pixels_than_are_set_are_refused() -> None:
+    with pytest.raises(WireError, match="too_many_pixels"):
+        locked(FakeModel, max_pixels=320 * 240 - 1).encode(PHOTO)
 
 
 async def test_it_supersedes_nothing_and_keeps_the_order(peer: Wire) -> None:

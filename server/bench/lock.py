@@ -3,8 +3,8 @@
 It speaks the protocol as far as a load test needs it, and serves as single-model servers do: first
 come, first served, one request at a time, an encode in one piece, nothing superseded, nothing
 batched. One thread does all the work, so its queue is the lock. For comparison only: it has no
-limits, no admission, no origin check; it listens on 127.0.0.1. Settings are the server's own
-(`SAMWIRE_MODEL`, ...): `python -m server.peer_lock`.
+limits but the image's pixels, no admission, no origin check; so it listens on 127.0.0.1, whatever
+is set. Other settings are the server's own (`SAMWIRE_MODEL`, ...): `python -m server.bench.lock`.
 """
 
 import asyncio
@@ -23,11 +23,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from server.config import Settings
 from server.engine import images, masks
-from server.engine.fake import FakeModel
 from server.engine.models.base import Embedding, Model, run_steps
 from server.engine.types import DecodeRequest, Logits, MaskResult, Timings
 from server.errors import WireError
 from server.geometry import Frame
+from server.load import load
 from server.protocol import (
     MAX_DATA_BYTES,
     MAX_FRAME_BYTES,
@@ -62,7 +62,7 @@ from server.sessions.prompts import mask_reply, prompt_of, want_of
 __all__ = ["LockedModel", "main", "server_of"]
 
 _T = TypeVar("_T")
-_MAX_PIXELS = 40_000_000
+_HOST = "127.0.0.1"
 _KEPT_LOGITS = 32
 _KEPT_EMBEDDINGS = 32
 
@@ -71,10 +71,16 @@ class LockedModel:
     """A model, and the one thread that uses it."""
 
     def __init__(
-        self, load: Callable[[], Model], max_decode_ms: float, *, reduced_jpeg: bool
+        self,
+        load: Callable[[], Model],
+        max_decode_ms: float,
+        *,
+        max_pixels: int,
+        reduced_jpeg: bool,
     ) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="lock")
         self._embeddings: dict[str, Embedding] = {}
+        self.max_pixels = max_pixels
         self.model = self._thread.submit(load).result()
         self._enough = self.model.needed_side if reduced_jpeg else None
         self._thread.submit(lambda: self.model.warm_up(max_decode_ms)).result()
@@ -87,7 +93,7 @@ class LockedModel:
         """Bytes to embedding, in one piece; the last few are kept, as such servers do."""
         digest = hashlib.sha256(data).hexdigest()
         if digest not in self._embeddings:
-            image = images.read(data, _MAX_PIXELS, side=self._enough)
+            image = images.read(data, self.max_pixels, side=self._enough)
             self._embeddings[digest] = run_steps(self.model.encode(image.rgb, image.size))
         if len(self._embeddings) > _KEPT_EMBEDDINGS:
             del self._embeddings[next(iter(self._embeddings))]
@@ -142,7 +148,7 @@ class _Session:
     async def _take(self, message: ClientMessage) -> None:
         match message:
             case Hello():
-                await self._say(_welcome(self._locked.model))
+                await self._say(_welcome(self._locked))
             case Open():
                 self._upload = message
                 self._received.clear()
@@ -233,17 +239,17 @@ def server_of(locked: LockedModel) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def _welcome(model: Model) -> Welcome:
+def _welcome(locked: LockedModel) -> Welcome:
     return Welcome(
         session="lock",
         protocol=SUBPROTOCOL,
         server="samwire-peer-lock",
-        model=ModelInfo(name=model.name, input_size=model.input_size),
+        model=ModelInfo(name=locked.model.name, input_size=locked.model.input_size),
         limits=Limits(
             max_frame_bytes=MAX_FRAME_BYTES,
             max_data_bytes=MAX_DATA_BYTES,
             max_image_bytes=32 << 20,
-            max_image_pixels=_MAX_PIXELS,
+            max_image_pixels=locked.max_pixels,
             max_points=MAX_POINTS,
             max_waiting_clicks=1 << 20,
             idle_timeout_s=1e9,
@@ -253,32 +259,25 @@ def _welcome(model: Model) -> Welcome:
     )
 
 
-def _load(settings: Settings) -> Model:
-    if settings.model == "fake":
-        return FakeModel()
-    from server.engine.models.catalog import load_model  # noqa: PLC0415 - imports torch
-    from server.engine.models.device import choose_threads  # noqa: PLC0415 - imports torch
-
-    choose_threads(settings.threads)
-    return load_model(
-        settings.model,
-        checkpoint=settings.checkpoint,
-        device=settings.device,
-        dtype=settings.dtype,
-    )
-
-
 def main() -> None:
     """Serve until killed, on the port the settings say."""
-    settings = Settings()
+    settings = Settings().model_copy(update={"host": _HOST})
     listener = bind(settings)
     listener.listen()  # from here on connections wait for us
-    _err(f"samwire peer lock: http://127.0.0.1:{listener.getsockname()[1]}")
+    _err(f"samwire peer lock: http://{_HOST}:{listener.getsockname()[1]}")
     locked = LockedModel(
-        lambda: _load(settings), settings.max_decode_ms, reduced_jpeg=settings.reduced_jpeg
+        lambda: load(settings, _quietly),
+        settings.max_decode_ms,
+        max_pixels=settings.max_image_pixels,
+        reduced_jpeg=settings.reduced_jpeg,
     )
     _err(f"ready: model={locked.model.name}")
     server_of(locked).run(sockets=[listener])
+
+
+def _quietly(had: int, size: int) -> None:
+    """A download shows nothing: nobody watches."""
+    del had, size
 
 
 def _err(line: str) -> None:
