@@ -1,7 +1,8 @@
 /** Every kind of export, as files; several travel in one zip. Slow for large pictures: run in a worker. */
-import { zipSync } from "fflate";
+import { type ZippableFile, zipSync } from "fflate";
 import { paintRows } from "../../client/rle/raster.ts";
 import { fromRle } from "../../client/rle/runs.ts";
+import { freeName } from "../state/names.ts";
 import { toCoco } from "./coco.ts";
 import { toGeoJson } from "./geojson.ts";
 import { encodePng, type Rgb } from "./png.ts";
@@ -47,21 +48,13 @@ export const EXPORTERS: Record<ExportKind, Exporter> = {
 /** One file as it is, several as a zip; PNGs are compressed already. */
 export function bundle(files: readonly OutFile[], kind: ExportKind): OutFile {
   if (files.length === 1) return files[0]!;
-  const taken = new Set<string>();
-  const entries = files.map(({ name, bytes, type }) => [
-    unique(name, taken),
-    [bytes, { level: type === PNG ? 0 : 6 }],
-  ]);
+  const entries = new Map<string, ZippableFile>();
+  for (const { name, bytes, type } of files) {
+    // Pictures of one stem must not overwrite each other.
+    entries.set(freeName(name, entries), [bytes, { level: type === PNG ? 0 : 6 }]);
+  }
   const bytes = zipSync(Object.fromEntries(entries)) as Uint8Array<ArrayBuffer>;
   return { name: `samwire-${kind}.zip`, bytes, type: "application/zip" };
-}
-
-/** Pictures of one name must not overwrite each other. */
-function unique(name: string, taken: Set<string>): string {
-  let free = name;
-  for (let number = 2; taken.has(free); number++) free = name.replace(/(?=\.[^.]+$)/, `-${number}`);
-  taken.add(free);
-  return free;
 }
 
 function fileName(subject: Subject, object: ExportObject, suffix = ""): string {

@@ -70,6 +70,11 @@ export class MaskBook {
     return null;
   }
 
+  /** Whether it is known that there is no mask: one on its way, or to be asked for again, may come. */
+  isEmpty(object: Origin): boolean {
+    return this.get(object.revision)?.status === "ready" && !this.shown(object);
+  }
+
   /** From which mask `prompts`, asked next for this object, should start. */
   priorFor(object: Origin, prompts: Prompts): Prior | undefined {
     for (const { entry, chosen } of this.#waitingFor(object)) {

@@ -1,6 +1,7 @@
 /** Changes to the list of pictures and to the one on the stage: state in, state out. */
 import { amend, commit } from "./history.ts";
 import { EMPTY_HISTORY, EMPTY_SCENE, type Picture, type Scene, type State } from "./model.ts";
+import { freeName } from "./names.ts";
 
 export function currentPicture(state: State): Picture | null {
   return state.pictures.find(({ key }) => key === state.current) ?? null;
@@ -15,10 +16,11 @@ export function changePicture(state: State, key: string, change: Partial<Picture
   return { ...state, pictures };
 }
 
+/** A picture more, under a name of its own: what is exported and imported goes by it. */
 export function addPicture(state: State, key: string, name: string): State {
   const fresh: Picture = {
     key,
-    name,
+    name: freeName(name, new Set(state.pictures.map((one) => one.name))),
     size: null,
     status: { kind: "closed" },
     history: EMPTY_HISTORY,
@@ -31,7 +33,8 @@ export function removePicture(state: State, key: string): State {
   const index = state.pictures.findIndex((one) => one.key === key);
   const pictures = state.pictures.filter((one) => one.key !== key);
   const neighbour = pictures[Math.min(index, pictures.length - 1)]?.key ?? null;
-  return { ...state, pictures, current: state.current === key ? neighbour : state.current };
+  if (state.current !== key) return { ...state, pictures };
+  return { ...state, pictures, current: neighbour, mark: null };
 }
 
 export type Step = "commit" | "amend";
@@ -43,7 +46,9 @@ export function changeScene(state: State, step: Step, change: (scene: Scene) => 
   const scene = change(picture.history.present);
   if (scene === picture.history.present) return state;
   const record = step === "commit" ? commit : amend;
-  return changePicture(state, picture.key, { history: record(picture.history, scene) });
+  const changed = changePicture(state, picture.key, { history: record(picture.history, scene) });
+  // A mark is a point or corner of the active object; on another it would be a different one.
+  return scene.active === picture.history.present.active ? changed : { ...changed, mark: null };
 }
 
 /** A class name joins the list, at its end when it is new. */

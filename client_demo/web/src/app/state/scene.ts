@@ -33,7 +33,8 @@ export function addObject(scene: Scene, known: Partial<Drawn> = {}): Scene {
     chosen: 0,
     ...known,
   };
-  return { objects: [...scene.objects, fresh], active: id, nextId: id + 1 };
+  const left = select(scene, id);
+  return { ...left, objects: [...left.objects, fresh], nextId: id + 1 };
 }
 
 export function removeObject(scene: Scene, id: number): Scene {
@@ -41,14 +42,16 @@ export function removeObject(scene: Scene, id: number): Scene {
   return { ...scene, objects, active: scene.active === id ? null : scene.active };
 }
 
+/** Another object, or none, is the active one. The one that was is done, for now. */
 export function select(scene: Scene, id: number | null): Scene {
-  return { ...scene, active: id };
+  if (scene.active === id) return scene;
+  const left = scene.active === null ? scene : changeObject(scene, scene.active, { kept: true });
+  return { ...left, active: id };
 }
 
 /** Done with the active object: the next click begins another. */
 export function keep(scene: Scene): Scene {
-  if (scene.active === null) return scene;
-  return select(changeObject(scene, scene.active, { kept: true }), null);
+  return select(scene, null);
 }
 
 /** Other prompts for an object; a new revision, since its mask is another. */

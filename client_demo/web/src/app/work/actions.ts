@@ -1,5 +1,5 @@
 /** What a user can do to objects; every way to do it (mouse, touch, keyboard, panel) ends here. */
-import type { Operation } from "../../client/index.ts";
+import { hitTester, MAX_POINTS, type Operation, type Traced } from "../../client/index.ts";
 import { Latest } from "../../client/latest.ts";
 import {
   type Box,
@@ -25,9 +25,19 @@ import * as scenes from "../state/scene.ts";
 import type { Context } from "./context.ts";
 import { type Segmenter, toPrompt } from "./segmenter.ts";
 
-const MAX_POINTS = 64;
+/** A finished stroke of the brush, as it was when the pen went up. */
+interface Stroke {
+  readonly path: readonly number[];
+  readonly how: Operation;
+  readonly radius: number;
+  readonly picture: string | null;
+  /** Null: the active one when its turn comes, which an earlier stroke may have begun. */
+  readonly object: number | null;
+}
 
 export class Actions {
+  #lastKept: { readonly picture: string | null; readonly object: number } | null = null;
+
   constructor(
     private readonly context: Context,
     private readonly segmenter: Segmenter,
@@ -39,7 +49,7 @@ export class Actions {
     const object = this.#active();
     if (label === 0 && !object) {
       this.context.notices.info("Click the object first; then exclude what does not belong to it.");
-    } else if ((object?.prompts.points.length ?? 0) >= MAX_POINTS) {
+    } else if ((object?.prompts.points.length ?? 0) >= this.#maxPoints) {
       this.context.notices.info("That object has all the points it can take. Remove one first.");
     } else {
       this.#prompt((prompts) => scenes.withPoint(prompts, toPrompt(at, label)));
@@ -89,7 +99,8 @@ export class Actions {
   keep(): void {
     const object = this.#active();
     if (!object) return;
-    if (!this.context.book.shown(object)) return this.remove(object.id);
+    if (this.context.book.isEmpty(object)) return this.remove(object.id);
+    this.#lastKept = { picture: this.context.state.get().current, object: object.id };
     this.#change("commit", scenes.keep);
   }
 
@@ -106,6 +117,7 @@ export class Actions {
   }
 
   select(id: number | null): void {
+    this.#lastKept = null; // another was looked at since
     this.#change("amend", (scene) => scenes.select(scene, id));
   }
 
@@ -117,7 +129,7 @@ export class Actions {
   objectAt(at: ImagePoint): Drawn | null {
     const hit = (object: Drawn) => {
       const shape = object.visible ? this.context.book.shown(object) : null;
-      return !!shape && contains(shape, at);
+      return !!shape && hitTester(shape.traced)(at.x, at.y);
     };
     return [...currentScene(this.context.state.get()).objects].reverse().find(hit) ?? null;
   }
@@ -137,16 +149,25 @@ export class Actions {
 
   name(id: number, label: string): void {
     const trimmed = label.trim();
+    const { objects } = currentScene(this.context.state.get());
+    // Saying the same again is no step, or one Undo would seem to do nothing.
+    if (objects.some((one) => one.id === id && one.label === trimmed)) return;
     this.context.state.update((state) => learnClass(state, trimmed));
     this.change(id, { label: trimmed });
   }
 
-  /** Give the active object, or the one last worked on, the nth class of the list. */
+  /** Give the active object, or the one just kept, the nth class of the list. */
   nameByNumber(index: number): void {
+    const label = this.context.state.get().classes[index];
+    if (!label) return;
+    const object = this.#active() ?? this.#justKept();
+    if (object) this.name(object.id, label);
+    else this.context.notices.info("Select an object first.");
+  }
+
+  #justKept(): Drawn | null {
     const state = this.context.state.get();
-    const label = state.classes[index];
-    const object = this.#active() ?? currentScene(state).objects.at(-1);
-    if (label && object) this.name(object.id, label);
+    return this.#lastKept?.picture === state.current ? this.#object(this.#lastKept.object) : null;
   }
 
   /** A brush stroke so far: shown at once, newest first. */
@@ -156,7 +177,8 @@ export class Actions {
     const object = this.#active();
     const id = object?.id ?? currentScene(this.context.state.get()).nextId;
     void this.#strokes.push(async () => {
-      const traced = await this.#stroke(object, path, how);
+      const radius = this.context.state.get().brushRadius;
+      const traced = await this.#stroke(object, { path, how, radius });
       if (traced && this.#stroking) {
         this.context.live.update((now) => ({ ...now, stroke: { object: id, traced } }));
       }
@@ -166,12 +188,31 @@ export class Actions {
 
   #stroking = false;
 
-  async finishStroke(path: readonly number[], how: Operation): Promise<void> {
+  #painted: Promise<void> = Promise.resolve();
+
+  /** Each stroke goes on from the one before it, however fast they come. */
+  finishStroke(path: readonly number[], how: Operation): Promise<void> {
     this.#stroking = false;
-    const object = this.#active();
-    const traced = await this.#stroke(object, path, how);
-    this.context.live.update((now) => ({ ...now, stroke: null }));
-    if (traced) this.#edited(object, { traced, score: null });
+    const { brushRadius: radius, current: picture } = this.context.state.get();
+    const stroke = { path, how, radius, picture, object: this.#active()?.id ?? null };
+    this.#painted = this.#painted
+      .then(() => this.#paint(stroke))
+      .catch((error) => this.context.notices.failure(error))
+      .finally(() => {
+        if (!this.#stroking) this.context.live.update((now) => ({ ...now, stroke: null }));
+      });
+    return this.#painted;
+  }
+
+  async #paint(stroke: Stroke): Promise<void> {
+    const left = () => this.context.state.get().current !== stroke.picture;
+    const object = stroke.object === null ? this.#active() : this.#object(stroke.object);
+    if (left() || (stroke.object !== null && !object)) return;
+    const traced = await this.#stroke(object, stroke);
+    if (!traced || left()) return;
+    if (!object) return this.#edited(null, { traced, score: null });
+    const now = this.#object(object.id);
+    if (now) this.#edited(now, { traced, score: null });
   }
 
   cancelStroke(): void {
@@ -189,18 +230,23 @@ export class Actions {
       return scenes.addObject(before, { label, revision, kept: true });
     }, picture.history.present);
     const next = history.commit(picture.history, scenes.select(scene, null));
-    state.update((now) => changePicture(now, key, { history: next }));
+    state.update((now) => ({
+      ...changePicture(now, key, { history: next }),
+      mark: now.current === key ? null : now.mark,
+    }));
     state.update((now) => objects.map(({ label }) => label).reduce(learnClass, now));
   }
 
-  async #stroke(object: Drawn | null, path: readonly number[], how: Operation) {
+  async #stroke(
+    object: Drawn | null,
+    { path, how, radius }: Pick<Stroke, "path" | "how" | "radius">,
+  ): Promise<Traced | null> {
     const image = this.#image();
     const base = object ? this.context.book.shown(object) : null;
     if (!image || (how === "subtract" && !base)) return null;
     const { width, height } = image;
-    const { brushRadius } = this.context.state.get();
     const rle = base?.traced.rle ?? null;
-    return this.context.worker.run("stroke", { width, height }, rle, path, brushRadius, how);
+    return this.context.worker.run("stroke", { width, height }, rle, path, radius, how);
   }
 
   #edited(object: Drawn | null, shape: Shape): void {
@@ -252,6 +298,15 @@ export class Actions {
     return scenes.activeObject(currentScene(this.context.state.get()));
   }
 
+  #object(id: number): Drawn | null {
+    const { objects } = currentScene(this.context.state.get());
+    return objects.find((one) => one.id === id) ?? null;
+  }
+
+  get #maxPoints(): number {
+    return this.context.client.welcome?.limits.max_points ?? MAX_POINTS;
+  }
+
   #image(): Extent | null {
     return currentPicture(this.context.state.get())?.size ?? null;
   }
@@ -264,14 +319,4 @@ function oppositeCorner([x0, y0, x1, y1]: Box, corner: 0 | 1 | 2 | 3): ImagePoin
 /** Corners go round: top left, top right, bottom right, bottom left. */
 export function cornersOf([x0, y0, x1, y1]: Box): ImagePoint[] {
   return [imagePoint(x0, y0), imagePoint(x1, y0), imagePoint(x1, y1), imagePoint(x0, y1)];
-}
-
-function contains({ traced }: Shape, { x, y }: ImagePoint): boolean {
-  const position = Math.floor(x) * traced.height + Math.floor(y);
-  let end = 0;
-  for (let index = 0; index < traced.lengths.length; index++) {
-    end += traced.lengths[index]!;
-    if (position < end) return index % 2 === 1;
-  }
-  return false;
 }

@@ -8,6 +8,7 @@ import {
   NO_PROMPTS,
   type PromptPoint,
   type Prompts,
+  type Scene,
 } from "../../../src/app/state/model.ts";
 import {
   addPicture,
@@ -23,6 +24,7 @@ import {
   keep,
   movedPoint,
   removeObject,
+  select,
   withoutPoint,
   withPoint,
 } from "../../../src/app/state/scene.ts";
@@ -67,6 +69,14 @@ describe("scene", () => {
     expect(keep(kept)).toBe(kept);
   });
 
+  test("an object that is left for another is done, too", () => {
+    const two = addObject(addObject(EMPTY_SCENE));
+    expect(two.objects.map(({ kept }) => kept)).toEqual([true, false]);
+    const back = select(two, 1);
+    expect(back.objects.map(({ kept }) => kept)).toEqual([true, true]);
+    expect(select(back, 1)).toBe(back);
+  });
+
   test("only more points on the same beginning extend prompts", () => {
     const one = withPoint(NO_PROMPTS, point(1));
     const two = withPoint(one, point(2, 0));
@@ -91,6 +101,25 @@ describe("pictures", () => {
     expect(removePicture({ ...two, current: "a" }, "a").current).toBe("b");
     expect(removePicture({ ...two, current: "b" }, "b").current).toBe("a");
     expect(removePicture({ ...two, current: "a" }, "b").current).toBe("a");
+  });
+
+  test("a picture has a name of its own", () => {
+    const names = ["image.png", "image.png", "scan", "scan", "image-2.png", "image.png"];
+    const state = names.reduce((all, name, at) => addPicture(all, String(at), name), INITIAL);
+    expect(state.pictures.map(({ name }) => name)).toEqual([
+      ...["image.png", "image-2.png", "scan", "scan-2", "image-2-2.png", "image-3.png"],
+    ]);
+  });
+
+  test("a mark is let go of with its object or its picture", () => {
+    const mark = { point: 0 };
+    const state = { ...two, current: "a", mark };
+    const drawn = { ...changeScene(state, "commit", addObject), mark };
+    const same = (scene: Scene) => ({ ...scene });
+    expect(changeScene(drawn, "amend", same).mark).toBe(mark);
+    expect(changeScene(drawn, "amend", (scene) => select(scene, null)).mark).toBeNull();
+    expect(removePicture(drawn, "a").mark).toBeNull();
+    expect(removePicture(drawn, "b").mark).toBe(mark);
   });
 
   test("a change that changes nothing is no step", () => {
@@ -125,6 +154,17 @@ describe("the mask book", () => {
     expect(book.shown({ revision: second, chosen: 0 })).toBe(shape);
     book.update(second, { status: "ready", shapes: [] });
     expect(book.shown({ revision: second, chosen: 0 })).toBeNull();
+  });
+
+  test("only what was answered is known to be empty", () => {
+    const book = new MaskBook();
+    const revision = book.next(entry(one));
+    for (const status of ["pending", "failed", "ready"] as const) {
+      book.update(revision, { status });
+      expect(book.isEmpty({ revision, chosen: 0 })).toBe(status === "ready");
+    }
+    book.update(revision, { shapes: [shape] });
+    expect(book.isEmpty({ revision, chosen: 0 })).toBe(false);
   });
 
   test("the server chooses the prior unless another candidate was chosen", () => {
