@@ -15,6 +15,7 @@ import uvicorn
 
 from server.app import App
 from server.config import Settings
+from server.guards import GuardedHttp, GuardedWebSocket
 from server.protocol import MAX_FRAME_BYTES
 
 __all__ = ["PortTakenError", "bind", "run"]
@@ -63,7 +64,8 @@ def run(app: App, listener: socket.socket) -> int:
     """Serve until a signal or a failure; returns the exit code."""
     config = uvicorn.Config(
         app.starlette,
-        ws="websockets-sansio",
+        http=GuardedHttp,
+        ws=GuardedWebSocket,
         ws_max_size=MAX_FRAME_BYTES,
         ws_per_message_deflate=False,  # masks are dense already; inflating is an attack surface
         access_log=False,  # it would print query strings, tokens and all

@@ -1,0 +1,133 @@
+"""What stands before the application: connections that ask for nothing, and floods below its sight.
+
+uvicorn waits for ever for a request that does not come, and answers WebSocket pings and collects
+fragments as fast as they arrive, of which the application never hears. So here a connection has a
+few seconds to ask for something, those that have not yet make room for newer ones, and frames that
+are no messages are counted. Whoever goes beyond is cut off without a word.
+
+Headers are bounded by h11 (64 KiB for a request's); uvicorn's other parser, httptools, bounds none.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
+
+from server.sessions.rate import TokenBucket
+
+__all__ = ["GuardedHttp", "GuardedWebSocket"]
+
+REQUEST_WITHIN_S = 10.0
+"""From the connection, or the last answer, to a whole request."""
+MAX_WAITING = 256
+"""Connections that have asked for nothing yet; a newer one takes the place of the oldest."""
+
+CONTROL_FRAMES_PER_S = 20.0
+CONTROL_FRAME_BURST = 200.0
+SMALL_FRAGMENT = 1024
+"""Bytes. A shorter one that does not end its message counts as a control frame."""
+BITE = 4096
+"""Bytes looked at before what they held is counted."""
+
+
+class GuardedHttp(H11Protocol):
+    """HTTP/1.1 that does not wait for ever."""
+
+    deadline: asyncio.TimerHandle | None = None
+    """While it is waited for a request."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def handle_events(self) -> None:
+        """A request that is whole is waited for no more."""
+        super().handle_events()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_waiting()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Neither is one for an upgrade."""
+        self._stop_waiting()
+        super().handle_websocket_upgrade(event)
+
+    def on_response_complete(self) -> None:
+        """Wait for the next."""
+        self._wait()
+        super().on_response_complete()
+
+    def _wait(self) -> None:
+        self._stop_waiting()
+        self.deadline = self.loop.call_later(REQUEST_WITHIN_S, self.cut_off)
+        waiting = {
+            other.deadline.when(): other
+            for other in self.connections
+            if isinstance(other, GuardedHttp) and other.deadline is not None
+        }
+        if len(waiting) > MAX_WAITING:
+            waiting[min(waiting)].cut_off()
+
+    def _stop_waiting(self) -> None:
+        if self.deadline is not None:
+            self.deadline.cancel()
+            self.deadline = None
+
+    def cut_off(self) -> None:
+        """End it, whatever it was about to say."""
+        self._stop_waiting()
+        self.transport.abort()
+
+
+class GuardedWebSocket(WebSocketsSansIOProtocol):
+    """A WebSocket whose frames are counted, also those that are no messages."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to count."""
+        super().connection_made(transport)
+        self._frames_left = TokenBucket(CONTROL_FRAMES_PER_S, CONTROL_FRAME_BURST, time.monotonic())
+
+    def data_received(self, data: bytes) -> None:
+        """Take it in bites: a full read of pings would take half a second to go through."""
+        for bite in _bites(data):
+            if self.transport.is_closing():
+                return
+            super().data_received(bite)
+        # The first bytes are a whole request; where no answer was begun, none would ever come.
+        if not self.handshake_initiated:
+            self.transport.abort()
+
+    def handle_ping(self) -> None:
+        """Answer it, within the rate."""
+        if self._is_allowed():
+            super().handle_ping()
+
+    def handle_pong(self, event: Frame) -> None:
+        """Take it, within the rate."""
+        if self._is_allowed():
+            super().handle_pong(event)
+
+    def handle_cont(self, event: Frame) -> None:
+        """Take a fragment; small ones within the rate."""
+        if event.fin or len(event.data) >= SMALL_FRAGMENT or self._is_allowed():
+            super().handle_cont(event)
+
+    def _is_allowed(self) -> bool:
+        allowed = self._frames_left.take(time.monotonic())
+        if not allowed:
+            self.transport.abort()
+        return allowed
+
+
+def _bites(data: bytes) -> Iterator[bytes]:
+    for start in range(0, len(data), BITE):
+        yield data[start : start + BITE]
