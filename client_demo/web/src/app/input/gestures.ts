@@ -13,6 +13,7 @@ export type GestureEvent =
       readonly id: number;
       readonly at: CanvasPoint;
       readonly button: number;
+      /** A finger or a pen: neither is as steady as a mouse, and holding it excludes. */
       readonly touch: boolean;
       readonly alt: boolean;
       readonly space: boolean;
@@ -20,7 +21,7 @@ export type GestureEvent =
   | { readonly type: "move"; readonly id: number; readonly at: CanvasPoint; readonly alt: boolean }
   | { readonly type: "up"; readonly id: number; readonly at: CanvasPoint }
   | { readonly type: "cancel"; readonly id: number }
-  /** A finger has rested long enough. */
+  /** A finger or a pen has rested long enough. */
   | { readonly type: "hold" };
 
 export type Intent =
@@ -39,7 +40,6 @@ type Mode = "press" | "box" | "stroke" | "pan" | "pinch" | "spent";
 const RIGHT = 2;
 const MIDDLE = 1;
 const PEN_ERASER = 5;
-const SLOP_PX = { mouse: 4, touch: 10 };
 
 export class Gestures {
   readonly #fingers = new Map<number, CanvasPoint>();
@@ -102,7 +102,7 @@ export class Gestures {
     if (this.#mode === "pinch") return this.#pinched(event.id, event.at);
     this.#fingers.set(event.id, event.at);
     const down = this.#down!;
-    if (this.#mode === "press" && distance(down.at, event.at) > slop(down)) {
+    if (this.#mode === "press" && distance(down.at, event.at) > slopPx(down.touch)) {
       this.#mode = this.#dragMode(down);
     }
     if (this.#mode === "box") return [{ do: "box", from: down.at, to: event.at }];
@@ -161,8 +161,9 @@ export class Gestures {
   }
 }
 
-function slop(down: Down): number {
-  return down.touch ? SLOP_PX.touch : SLOP_PX.mouse;
+/** Less is a click, not a drag. */
+export function slopPx(touch: boolean): number {
+  return touch ? 10 : 4;
 }
 
 function between(a: CanvasPoint, b: CanvasPoint): CanvasPoint {

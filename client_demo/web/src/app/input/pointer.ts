@@ -55,7 +55,7 @@ export class PointerInput {
     root.focus({ preventScroll: true });
     root.setPointerCapture(event.pointerId);
     event.preventDefault();
-    const touch = event.pointerType === "touch";
+    const touch = event.pointerType !== "mouse";
     clearTimeout(this.#hold);
     if (touch) this.#hold = setTimeout(() => this.#feed({ type: "hold" }), HOLD_MS);
     this.context.live.update((now) => ({ ...now, crosshair: null }));
@@ -117,7 +117,7 @@ export class PointerInput {
   #perform(intent: Intent): void {
     switch (intent.do) {
       case "tap":
-        return this.actions.addPoint(this.#image(intent.at), intent.label);
+        return this.actions.addPoint(this.#image(intent.at), this.#label(intent.label));
       case "select":
         return this.actions.selectAt(this.#image(intent.at));
       case "box":
@@ -133,12 +133,16 @@ export class PointerInput {
       case "zoom":
         return this.stage.zoom(intent.factor, intent.at);
       case "hover":
-        return this.#hover(intent.at, intent.label);
+        return this.#hover(intent.at, this.#label(intent.label));
       case "abandon":
         clearTimeout(this.#hold);
         this.#path = [];
         return this.actions.cancelStroke();
     }
+  }
+
+  #label(gesture: 0 | 1): 0 | 1 {
+    return gesture && this.stage.tapLabel.get();
   }
 
   #rubberBand(from: CanvasPoint, to: CanvasPoint): void {

@@ -6,6 +6,7 @@ import {
   type ImagePoint,
   imagePoint,
 } from "../geometry/points.ts";
+import { slopPx } from "../input/gestures.ts";
 import type { Mark, Prompts } from "../state/model.ts";
 import { cornersOf } from "../work/actions.ts";
 import { element, setAttribute } from "./dom.ts";
@@ -19,8 +20,6 @@ export interface MarkHandlers {
 }
 
 const CORNERS = ["Top left", "Top right", "Bottom right", "Bottom left"] as const;
-/** Less is a click, not a drag. */
-const SLOP_PX = 4;
 const HOLD_MS = 550;
 
 export class MarkLayer {
@@ -79,10 +78,8 @@ export class MarkLayer {
     if (down.button === 2) return this.handlers.remove(mark);
     button.setPointerCapture(down.pointerId);
     const from = spot(down);
-    const hold =
-      down.pointerType === "touch"
-        ? setTimeout(() => end(() => this.handlers.remove(mark)), HOLD_MS)
-        : 0;
+    const touch = down.pointerType !== "mouse";
+    const hold = touch ? setTimeout(() => end(() => this.handlers.remove(mark)), HOLD_MS) : 0;
     const drag = new AbortController();
     const end = (then: () => void) => {
       clearTimeout(hold);
@@ -91,7 +88,7 @@ export class MarkLayer {
       then();
     };
     const { signal } = drag;
-    const moved = (event: PointerEvent) => distance(from, spot(event)) > SLOP_PX;
+    const moved = (event: PointerEvent) => distance(from, spot(event)) > slopPx(touch);
     button.addEventListener(
       "pointermove",
       (event) => {

@@ -32,6 +32,8 @@ const EXACT_FROM = 3;
 export class Stage {
   readonly root = element("div", "stage");
   readonly viewport = new Store<Viewport>({ scale: 1, left: 0, top: 0 });
+  /** What a plain tap says; a gesture that excludes does so whatever this is. */
+  readonly tapLabel = new Store<0 | 1>(1);
   readonly #world = element("div", "world");
   readonly #image = element("img", "picture");
   readonly #masks = new MaskLayer();
@@ -40,6 +42,8 @@ export class Stage {
   readonly #crosshair = element("div", "crosshair");
   #extent: Extent = { width: 0, height: 0 };
   #fitted = "";
+  /** The picture that the browser could not show: whether anybody can, the server will say. */
+  #unshown: string | null = null;
   /** Until the user zooms or pans, the picture fits whatever size the stage takes. */
   #follows = true;
   #frame = 0;
@@ -124,12 +128,8 @@ export class Stage {
     this.#image.draggable = false;
     this.#cursor.hidden = this.#crosshair.hidden = this.#world.hidden = true;
     this.#image.addEventListener("error", () => {
-      const { status } = currentPicture(this.context.state.get()) ?? {};
-      if (this.#image.dataset.key && status?.kind === "open") {
-        this.context.notices.problem(
-          "This browser cannot show that picture. Save it as JPEG or PNG.",
-        );
-      }
+      this.#unshown = this.#image.dataset.key ?? null;
+      this.#schedule();
     });
     this.#image.addEventListener("load", () => {
       const key = this.#image.dataset.key;
@@ -173,6 +173,7 @@ export class Stage {
     const picture = currentPicture(this.context.state.get());
     this.#world.hidden = !picture?.size;
     this.#showPicture(picture?.key ?? null);
+    if (picture?.status.kind === "open") this.#tellUnshown(picture.key);
     if (!picture?.size) return;
     if (this.#fitted !== picture.key) {
       this.#fitted = picture.key;
@@ -193,6 +194,12 @@ export class Stage {
       this.#image.removeAttribute("src");
       this.#fitted = "";
     }
+  }
+
+  #tellUnshown(key: string): void {
+    if (this.#unshown !== key) return;
+    this.#unshown = null;
+    this.context.notices.problem("This browser cannot show that picture. Save it as JPEG or PNG.");
   }
 
   #paintWorld(image: Extent): void {

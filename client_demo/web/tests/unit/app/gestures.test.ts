@@ -102,6 +102,11 @@ describe("with fingers", () => {
     expect(hand.intents).toEqual([{ do: "tap", at: { x: 5, y: 5 }, label: 0 }]);
   });
 
+  test("a finger or a pen may tremble more than a mouse", () => {
+    expect(new Hand().down(5, 5, touch).move(11, 11).up(11, 11).did).toEqual(["tap"]);
+    expect(new Hand().down(5, 5).move(11, 11).up(11, 11).did).toEqual(["box", "boxEnd"]);
+  });
+
   test("a finger that moved does not exclude when it rests", () => {
     expect(new Hand().down(5, 5, touch).move(40, 40).feed({ type: "hold" }).did).toEqual(["box"]);
   });
