@@ -31,6 +31,9 @@ export interface KeyboardTargets {
 
 export class KeyboardInput {
   #corner: ImagePoint | null = null;
+  #picture: string | null = null;
+  /** Whoever gets about by Tab must not be caught by it on the stage: there it moves on. */
+  #tabMovesOn = true;
   readonly #commands: Record<Command, () => unknown>;
 
   constructor(
@@ -43,6 +46,8 @@ export class KeyboardInput {
       if (event.key === " ") this.#space(false);
     });
     addEventListener("blur", () => this.#space(false));
+    addEventListener("pointerdown", () => (this.#tabMovesOn = false), { capture: true });
+    context.state.subscribe(({ current }) => this.#shown(current));
   }
 
   #table(): Record<Command, () => unknown> {
@@ -80,9 +85,28 @@ export class KeyboardInput {
   }
 
   #down(event: KeyboardEvent): void {
-    if (this.context.state.get().sheet || isTyping(event.target)) return;
+    const used = !this.#isElsewhere(event) && this.#use(event);
+    if (used) event.preventDefault();
+    else if (event.key === "Tab") this.#tabMovesOn = true;
+  }
+
+  #isElsewhere(event: KeyboardEvent): boolean {
+    const { sheet } = this.context.state.get();
+    return sheet !== null || isTyping(event.target) || !!document.querySelector("dialog:modal");
+  }
+
+  /** What was begun on one picture means nothing on another. */
+  #shown(picture: string | null): void {
+    if (picture === this.#picture) return;
+    this.#picture = picture;
+    this.to.pointer.abandon();
+    this.#dropCorner();
+    this.context.live.update((now) => ({ ...now, crosshair: null }));
+  }
+
+  #use(event: KeyboardEvent): boolean {
     const command = commandOf(event);
-    if (command ? this.#run(command, event) : this.#other(event)) event.preventDefault();
+    return command ? this.#run(command, event) : this.#other(event);
   }
 
   /** Whether the key was used up. */
@@ -91,6 +115,7 @@ export class KeyboardInput {
     const activates = event.key === "Enter" || event.key === "Tab";
     // On a button Enter presses it, and Tab moves on: there the page must not take them.
     if (activates && !onStage) return false;
+    if (event.key === "Tab" && this.#tabMovesOn) return false;
     const done = this.#commands[command]();
     return event.key === "Tab" ? done === true : true;
   }
@@ -102,8 +127,9 @@ export class KeyboardInput {
       return true;
     }
     const arrow = ARROWS[event.key];
-    if (arrow && onStage) return this.#moveCrosshair(arrow, event.shiftKey ? 10 : 1);
-    if (/^[1-9]$/.test(event.key) && !event.ctrlKey && !event.metaKey) {
+    const chord = event.ctrlKey || event.metaKey || event.altKey;
+    if (arrow && onStage && !chord) return this.#moveCrosshair(arrow, event.shiftKey ? 10 : 1);
+    if (/^[1-9]$/.test(event.key) && !chord) {
       this.to.actions.nameByNumber(Number(event.key) - 1);
       return true;
     }
@@ -119,6 +145,7 @@ export class KeyboardInput {
   #moveCrosshair([dx, dy]: readonly [number, number], times: number): boolean {
     const size = currentPicture(this.context.state.get())?.size;
     if (!size) return false;
+    this.#tabMovesOn = true;
     const { stage, segmenter } = this.to;
     const from = this.context.live.get().crosshair ?? this.#middle();
     const step = Math.max(1, 6 / stage.viewport.get().scale) * times;
@@ -200,7 +227,7 @@ export class KeyboardInput {
   }
 }
 
-function isTyping(target: EventTarget | null): boolean {
+export function isTyping(target: EventTarget | null): boolean {
   if (target instanceof HTMLInputElement)
     return !["range", "color", "checkbox"].includes(target.type);
   return target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement;

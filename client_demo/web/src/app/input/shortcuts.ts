@@ -54,7 +54,7 @@ export const SHORTCUTS: readonly ShortcutGroup[] = [
     shortcuts: [
       row("keep", ["Enter"], "Keep the object, start the next"),
       row("escape", ["Escape"], "Drop what was begun"),
-      row("nextCandidate", ["Tab", "c"], "Next candidate"),
+      row("nextCandidate", ["c", "Tab"], "Next candidate"),
       row("previousCandidate", ["shift+Tab"], "Previous candidate"),
       row("name", ["n"], "Name the object"),
       row("delete", ["Delete", "Backspace"], "Delete the object"),
@@ -105,11 +105,16 @@ const BY_KEY = new Map(
   ),
 );
 
+/** Many layouts have these only behind AltGr or Option. */
+const BEHIND_ALT = /^[[\]]$/;
+
 type Press = Pick<KeyboardEvent, "key" | "ctrlKey" | "metaKey" | "shiftKey" | "altKey">;
 
 /** The command of a key press; Shift counts only where it does not make another character. */
 export function commandOf(press: Press): Command | null {
-  if (press.altKey) return null;
+  if (press.altKey) {
+    return BEHIND_ALT.test(press.key) && !press.metaKey ? (BY_KEY.get(press.key) ?? null) : null;
+  }
   const key = press.key.length === 1 ? press.key.toLowerCase() : press.key;
   const mod = press.ctrlKey || press.metaKey ? "mod+" : "";
   const shift = press.shiftKey && (mod || press.key.length > 1) ? "shift+" : "";

@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import type { Tool } from "../state/model.ts";
 import { currentPicture, currentScene } from "../state/pictures.ts";
 import { useDesk } from "./desk.ts";
-import { IconButton, type IconName } from "./icons.tsx";
+import { IconButton, type IconName, leaveFocus } from "./icons.tsx";
 import { nextTheme, type Theme } from "./theme.ts";
 import { useStore } from "./use-store.ts";
 
@@ -39,7 +39,7 @@ export function Header(): JSX.Element {
   );
 }
 
-export function Tools(): JSX.Element | null {
+function Tools(): JSX.Element | null {
   const { context } = useDesk();
   const state = useStore(context.state);
   if (!state.current) return null;
@@ -91,7 +91,13 @@ function Zoom(): JSX.Element | null {
   return (
     <div class="group zoom">
       <IconButton icon="minus" label="Zoom out" hint="-" onClick={() => stage.zoom(0.8)} />
-      <button type="button" class="zoom-value" title="100 % (Z)" onClick={() => stage.actualSize()}>
+      <button
+        type="button"
+        class="zoom-value"
+        title="100 % (Z)"
+        onMouseDown={leaveFocus}
+        onClick={() => stage.actualSize()}
+      >
         {Math.round(scale * devicePixelRatio * 100)} %
       </button>
       <IconButton icon="plus" label="Zoom in" hint="+" onClick={() => stage.zoom(1.25)} />
@@ -126,7 +132,8 @@ function ExportButton(): JSX.Element | null {
   return (
     <button
       type="button"
-      class="button primary export-button"
+      class="button primary"
+      onMouseDown={leaveFocus}
       onClick={() => context.state.update((now) => ({ ...now, sheet: "export" }))}
     >
       Export

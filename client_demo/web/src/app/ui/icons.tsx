@@ -1,5 +1,6 @@
 /** Line icons, drawn for this page on a grid of 20. */
 import type { JSX } from "preact";
+import { isTyping } from "../input/keyboard.ts";
 
 const PATHS = {
   segment: "M4 3l5.5 13 1.9-5.6L17 8.5zM12.5 12.5L17 17",
@@ -51,6 +52,16 @@ interface IconButtonProps {
   readonly class?: string;
 }
 
+/**
+ * For `onMouseDown`: a mouse leaves the keys with the picture, or Enter would press the button again.
+ * Typing is over, though, and saved.
+ */
+export function leaveFocus(event: MouseEvent): void {
+  event.preventDefault();
+  const focused = document.activeElement;
+  if (isTyping(focused)) (focused as HTMLElement).blur();
+}
+
 /** A button that is only an icon: its name is for those who hear or hover. */
 export function IconButton({ icon, label, hint, pressed, ...rest }: IconButtonProps): JSX.Element {
   return (
@@ -61,6 +72,7 @@ export function IconButton({ icon, label, hint, pressed, ...rest }: IconButtonPr
       aria-label={label}
       aria-pressed={pressed}
       title={hint ? `${label} (${hint})` : label}
+      onMouseDown={leaveFocus}
     >
       <Icon name={icon} />
     </button>

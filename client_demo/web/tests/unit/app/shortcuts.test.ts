@@ -19,6 +19,10 @@ test.each([
   ["c", { ctrlKey: true }, null],
   ["i", { altKey: true }, null],
   ["q", {}, null],
+  ["[", {}, "smaller"],
+  ["[", { altKey: true }, "smaller"],
+  ["]", { altKey: true, ctrlKey: true }, "larger"],
+  ["[", { metaKey: true }, null],
 ])("%s with %o means %s", (key, more, command) => {
   expect(commandOf(press(key, more))).toBe(command);
 });
