@@ -34,15 +34,20 @@ export function NameInput({ object, id, onEnter }: NameInputProps): JSX.Element 
       maxLength={80}
       onChange={save}
       onKeyDown={(event) => {
-        if (event.key === "Escape") event.currentTarget.blur();
-        if (event.key !== "Enter") return;
-        save();
-        event.currentTarget.blur();
-        onEnter?.();
+        if (composes(event) || (event.key !== "Enter" && event.key !== "Escape")) return;
+        const given = event.key === "Enter";
+        if (!given) event.currentTarget.value = object.label;
+        event.currentTarget.blur(); // which saves what was typed
+        if (given) onEnter?.();
         if (onEnter) stage.root.focus();
       }}
     />
   );
+}
+
+/** Keys that only choose among characters. Safari has ended the choice by then; 229 gives it away. */
+function composes({ isComposing, keyCode }: KeyboardEvent): boolean {
+  return isComposing || keyCode === 229;
 }
 
 /** The names there are, for every such input. */
