@@ -5,6 +5,7 @@ import { currentPicture } from "../state/pictures.ts";
 import { SAMPLES, sampleUrl } from "../work/intake.ts";
 import { useDesk } from "./desk.ts";
 import { Icon, IconButton } from "./icons.tsx";
+import { useRemoval } from "./removal.tsx";
 import { useStore } from "./use-store.ts";
 
 export function Welcome(): JSX.Element | null {
@@ -63,21 +64,25 @@ const STAGES: Record<string, string> = {
 
 export function Progress(): JSX.Element | null {
   const { context, gallery } = useDesk();
+  const { remove, question } = useRemoval();
   const picture = currentPicture(useStore(context.state));
   const status = picture?.status;
   if (status?.kind === "failed") {
     return (
-      <div class="card failure" role="alert">
-        <p>{status.message}</p>
-        <div class="failure-buttons">
-          <button type="button" class="button" onClick={() => gallery.retry()}>
-            Try again
-          </button>
-          <button type="button" class="button quiet" onClick={() => gallery.remove(picture!.key)}>
-            Remove picture
-          </button>
+      <>
+        <div class="card failure" role="alert">
+          <p>{status.message}</p>
+          <div class="failure-buttons">
+            <button type="button" class="button" onClick={() => gallery.retry()}>
+              Try again
+            </button>
+            <button type="button" class="button quiet" onClick={() => remove(picture!)}>
+              Remove picture
+            </button>
+          </div>
         </div>
-      </div>
+        {question}
+      </>
     );
   }
   return status?.kind === "opening" ? <Opening status={status} /> : null;

@@ -6,6 +6,7 @@ import { useDesk } from "./desk.ts";
 import { Icon, IconButton } from "./icons.tsx";
 import { NameInput } from "./name-input.tsx";
 import { useStore } from "./use-store.ts";
+import { formatArea, nameOf } from "./words.ts";
 
 export function Panel(): JSX.Element | null {
   const { context } = useDesk();
@@ -44,7 +45,7 @@ export function Panel(): JSX.Element | null {
 
 function Row({ object, active }: { object: Drawn; active: boolean }): JSX.Element {
   const { actions, context } = useDesk();
-  const name = object.label || `Object ${object.id}`;
+  const name = nameOf(object);
   const shape = context.book.shown(object);
   const area = shape ? formatArea(shape.traced.area) : "…";
   return (
@@ -108,10 +109,4 @@ function Appearance(): JSX.Element {
       </button>
     </div>
   );
-}
-
-function formatArea(pixels: number): string {
-  if (pixels < 10_000) return `${pixels} px`;
-  if (pixels < 1_000_000) return `${(pixels / 1000).toFixed(pixels < 100_000 ? 1 : 0)}k px`;
-  return `${(pixels / 1_000_000).toFixed(2)}M px`;
 }

@@ -1,47 +1,59 @@
-/** Help and export, as dialogs the browser itself keeps focus in. */
+/** Help, export and the one question, as dialogs the browser itself keeps focus in. */
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import type { ExportKind } from "../export/files.ts";
 import { SHORTCUTS } from "../input/shortcuts.ts";
+import type { Picture } from "../state/model.ts";
 import { useDesk } from "./desk.ts";
 import { Icon, IconButton } from "./icons.tsx";
 import { useStore } from "./use-store.ts";
+import { plural } from "./words.ts";
 
 export function Sheets(): JSX.Element | null {
-  const { sheet } = useStore(useDesk().context.state);
-  if (sheet === "help") return <HelpSheet />;
-  return sheet === "export" ? <ExportSheet /> : null;
+  const { context } = useDesk();
+  const { sheet } = useStore(context.state);
+  const close = () => context.state.update((now) => ({ ...now, sheet: null }));
+  if (sheet === "help") return <HelpSheet onClose={close} />;
+  return sheet === "export" ? <ExportSheet onClose={close} /> : null;
 }
 
-function Sheet({ title, children }: { title: string; children: ComponentChildren }): JSX.Element {
-  const { context, stage } = useDesk();
+interface SheetProps {
+  readonly title: string;
+  readonly onClose: () => void;
+  readonly children: ComponentChildren;
+}
+
+type Closable = Pick<SheetProps, "onClose">;
+
+function Sheet({ title, onClose, children }: SheetProps): JSX.Element {
   const dialog = useRef<HTMLDialogElement>(null);
-  const close = () => context.state.update((now) => ({ ...now, sheet: null }));
   useEffect(() => {
-    dialog.current?.showModal();
-    return () => stage.root.focus({ preventScroll: true });
-  }, [stage]);
+    const opened = dialog.current!;
+    opened.showModal();
+    // The browser then hands the focus back to where it came from.
+    return () => opened.close();
+  }, []);
   return (
     <dialog
       ref={dialog}
       class="sheet"
       aria-label={title}
-      onClose={close}
-      onClick={(event) => event.target === dialog.current && close()}
-      onKeyDown={(event) => event.key === "?" && close()}
+      onClose={onClose}
+      onClick={(event) => event.target === dialog.current && onClose()}
+      onKeyDown={(event) => event.key === "?" && onClose()}
     >
       <div class="sheet-head">
         <h2>{title}</h2>
-        <IconButton icon="close" label="Close" onClick={close} />
+        <IconButton icon="close" label="Close" onClick={onClose} />
       </div>
       {children}
     </dialog>
   );
 }
 
-function HelpSheet(): JSX.Element {
+function HelpSheet({ onClose }: Closable): JSX.Element {
   return (
-    <Sheet title="Help">
+    <Sheet title="Help" onClose={onClose}>
       <div class="gestures">
         <p class="for-fingers">
           <b>Tap</b> what belongs to the object, <b>hold</b> a finger on what does not. <b>Drag</b>{" "}
@@ -49,13 +61,17 @@ function HelpSheet(): JSX.Element {
           one to remove it.
         </p>
         <p class="for-mice">
-          <b>Click</b> what belongs to the object, <b>right-click</b> (or Alt-click, or a long
-          press) what does not. <b>Drag</b> a box around it. Points and corners can be dragged;
-          Delete, a right-click or a long press removes them.
+          <b>Click</b> what belongs to the object, <b>right-click</b> or Alt-click what does not;
+          hold a pen on it. <b>Drag</b> a box around it. Points and corners can be dragged; Delete
+          or a right-click removes them.
         </p>
         <p class="for-mice">
           <b>Wheel</b> or <b>pinch</b> zooms; <b>Space-drag</b>, the right button or two fingers
-          move the picture. Arrow keys move a crosshair (Shift: faster), 1 to 9 give the nth name.
+          move the picture. 1 to 9 give the nth name.
+        </p>
+        <p class="for-mice">
+          <b>Arrow keys</b> move a crosshair (Shift: faster). From then on Tab goes to the next
+          button, and C shows the next candidate.
         </p>
       </div>
       <div class="shortcut-groups">
@@ -100,17 +116,17 @@ const KINDS: readonly (readonly [ExportKind, string, string])[] = [
   ["polygons", "Polygons", "GeoJSON with holes and parts, in pixels"],
 ];
 
-function ExportSheet(): JSX.Element {
-  const { context, exchange } = useDesk();
+function ExportSheet({ onClose }: Closable): JSX.Element {
+  const { exchange } = useDesk();
   const subjects = exchange.subjects();
   const count = subjects.reduce((sum, { objects }) => sum + objects.length, 0);
   const unnamed = subjects.flatMap(({ objects }) => objects).filter(({ label }) => !label).length;
   const save = (kind: ExportKind) => {
-    context.state.update((now) => ({ ...now, sheet: null }));
+    onClose();
     void exchange.save(kind);
   };
   return (
-    <Sheet title="Export">
+    <Sheet title="Export" onClose={onClose}>
       <p class="sheet-note">
         {count === 0
           ? "There is nothing to export yet. Click an object first."
@@ -135,6 +151,25 @@ function ExportSheet(): JSX.Element {
   );
 }
 
-function plural(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+interface QuestionProps extends Closable {
+  readonly picture: Picture;
+  readonly onRemove: () => void;
+}
+
+/** No undo brings a picture back, so what was made of it is not thrown away by a slip. */
+export function RemoveQuestion({ picture, onClose, onRemove }: QuestionProps): JSX.Element {
+  const count = plural(picture.history.present.objects.length, "object");
+  return (
+    <Sheet title={`Remove ${picture.name} and its ${count}?`} onClose={onClose}>
+      <p class="sheet-note">They cannot be brought back.</p>
+      <div class="answers">
+        <button type="button" class="button" autofocus onClick={onClose}>
+          Keep
+        </button>
+        <button type="button" class="button danger" onClick={onRemove}>
+          Remove
+        </button>
+      </div>
+    </Sheet>
+  );
 }

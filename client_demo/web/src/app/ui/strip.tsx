@@ -3,17 +3,25 @@ import type { JSX } from "preact";
 import type { Picture } from "../state/model.ts";
 import { useDesk } from "./desk.ts";
 import { Icon, IconButton } from "./icons.tsx";
+import { useRemoval } from "./removal.tsx";
 import { useStore } from "./use-store.ts";
+import { plural } from "./words.ts";
 
 export function Strip(): JSX.Element | null {
   const { context, intake } = useDesk();
   const { pictures, current } = useStore(context.state);
+  const { remove, question } = useRemoval();
   if (pictures.length === 0) return null;
   return (
     <nav class="strip" aria-label="Pictures">
       <ul>
         {pictures.map((picture) => (
-          <Thumbnail key={picture.key} picture={picture} current={picture.key === current} />
+          <Thumbnail
+            key={picture.key}
+            picture={picture}
+            current={picture.key === current}
+            onRemove={() => remove(picture)}
+          />
         ))}
       </ul>
       <button
@@ -25,20 +33,26 @@ export function Strip(): JSX.Element | null {
       >
         <Icon name="plus" />
       </button>
+      {question}
     </nav>
   );
 }
 
-function Thumbnail({ picture, current }: { picture: Picture; current: boolean }): JSX.Element {
+interface ThumbnailProps {
+  readonly picture: Picture;
+  readonly current: boolean;
+  readonly onRemove: () => void;
+}
+
+function Thumbnail({ picture, current, onRemove }: ThumbnailProps): JSX.Element {
   const { gallery } = useDesk();
   const url = useStore(gallery.thumbnails.urls).get(picture.key);
   const count = picture.history.present.objects.length;
-  const objects = count === 1 ? "1 object" : `${count} objects`;
   return (
     <li class="thumbnail">
       <button
         type="button"
-        aria-label={`${picture.name}, ${objects}`}
+        aria-label={`${picture.name}, ${plural(count, "object")}`}
         aria-current={current ? "true" : undefined}
         title={picture.name}
         onClick={() => gallery.show(picture.key)}
@@ -50,7 +64,7 @@ function Thumbnail({ picture, current }: { picture: Picture; current: boolean })
         icon="close"
         label={`Remove ${picture.name}`}
         class="remove-picture"
-        onClick={() => gallery.remove(picture.key)}
+        onClick={onRemove}
       />
     </li>
   );

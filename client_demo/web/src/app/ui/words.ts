@@ -1,0 +1,29 @@
+/** Names, areas and masks as the page says them. */
+import type { MaskBook } from "../state/masks.ts";
+import type { Drawn } from "../state/model.ts";
+
+export function nameOf({ label, id }: Pick<Drawn, "label" | "id">): string {
+  return label || `Object ${id}`;
+}
+
+export function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+export function formatArea(pixels: number): string {
+  if (pixels < 10_000) return `${pixels} px`;
+  if (pixels < 1_000_000) return `${(pixels / 1000).toFixed(pixels < 100_000 ? 1 : 0)}k px`;
+  return `${(pixels / 1_000_000).toFixed(2)}M px`;
+}
+
+/** Nothing while it is still being asked for: the same words again would not be read out. */
+export function sayMask(object: Drawn, book: MaskBook): string | null {
+  const entry = book.get(object.revision);
+  const shape = entry?.status === "ready" ? entry.shapes[object.chosen] : undefined;
+  if (!entry || !shape) return null;
+  const { score, traced } = shape;
+  const said = [nameOf(object), formatArea(traced.area)];
+  if (score !== null) said.push(`${Math.round(score * 100)} %`);
+  if (entry.shapes.length > 1) said.push(`${object.chosen + 1} of ${entry.shapes.length}`);
+  return said.join(", ");
+}

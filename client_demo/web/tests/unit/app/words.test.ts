@@ -1,0 +1,36 @@
+import { expect, test } from "vitest";
+import { MaskBook, type Shape } from "../../../src/app/state/masks.ts";
+import { EMPTY_SCENE, NO_PROMPTS } from "../../../src/app/state/model.ts";
+import { addObject } from "../../../src/app/state/scene.ts";
+import { formatArea, plural, sayMask } from "../../../src/app/ui/words.ts";
+
+const shape = (area: number, score: number | null) => ({ traced: { area }, score }) as Shape;
+
+function said(status: "pending" | "ready", shapes: Shape[], label = ""): string | null {
+  const book = new MaskBook();
+  const revision = book.next({ status, prompts: NO_PROMPTS, from: null, shapes, reply: null });
+  return sayMask(addObject({ ...EMPTY_SCENE, nextId: 2 }, { revision, label }).objects[0]!, book);
+}
+
+test("a finished mask is said by its name, its size and how sure the model is", () => {
+  expect(said("ready", [shape(12_431, 0.934)])).toBe("Object 2, 12.4k px, 93 %");
+  expect(said("ready", [shape(7, null)], "cup")).toBe("cup, 7 px");
+});
+
+test("of several candidates it is said which one is shown", () => {
+  expect(said("ready", [shape(7, 0.9), shape(9, 0.8)])).toBe("Object 2, 7 px, 90 %, 1 of 2");
+});
+
+test("nothing is said of a mask that is still being asked for", () => {
+  expect(said("pending", [])).toBeNull();
+});
+
+test("areas and counts read as one would say them", () => {
+  expect([999, 12_000, 123_456, 2_500_000].map(formatArea)).toEqual([
+    "999 px",
+    "12.0k px",
+    "123k px",
+    "2.50M px",
+  ]);
+  expect([plural(1, "object"), plural(0, "object")]).toEqual(["1 object", "0 objects"]);
+});
