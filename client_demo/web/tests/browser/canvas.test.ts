@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
+import { PHONE } from "../support/browser.ts";
 import { overlap } from "../support/canvas-page.ts";
-import { DISC, SQUARE, shapesPicture } from "../support/pictures.ts";
+import { DISC, SQUARE, shapesPicture, type TestPicture } from "../support/pictures.ts";
 import { skipped, useSession } from "../support/session.ts";
 
 const MIDDLE_OF_SQUARE = [(SQUARE.x0 + SQUARE.x1) / 2, (SQUARE.y0 + SQUARE.y1) / 2] as const;
@@ -106,6 +107,107 @@ describe.skipIf(skipped)("the canvas", () => {
     await expect.poll(() => canvas.objects.count()).toBe(1);
   });
 
+  test("a mouse can click close to a point; on it, it takes hold of the point", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    const marks = canvas.page.locator(".mark");
+    const [x, y] = await canvas.at(DISC.x, DISC.y);
+    await canvas.page.mouse.click(x + 9, y);
+    await canvas.settled();
+    expect(await marks.count()).toBe(1);
+    await canvas.page.mouse.click(x + 16, y);
+    await expect.poll(() => marks.count()).toBe(2);
+  });
+
+  test("a finger that trembles on a point still removes it", async () => {
+    const canvas = await session.open(PHONE);
+    await canvas.pick(shapesPicture());
+    const [x, y] = await canvas.at(DISC.x, DISC.y);
+    await canvas.page.touchscreen.tap(x, y);
+    await canvas.settled();
+    const finger = await canvas.page.context().newCDPSession(canvas.page);
+    const touch = (
+      type: "touchStart" | "touchMove" | "touchEnd",
+      ...at: { x: number; y: number }[]
+    ) => finger.send("Input.dispatchTouchEvent", { type, touchPoints: at });
+    await touch("touchStart", { x, y });
+    await touch("touchMove", { x: x + 5, y: y + 5 });
+    await expect.poll(() => canvas.page.locator(".mark").count()).toBe(0);
+    await touch("touchEnd");
+  });
+
+  test("a pen held still excludes", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    const [x, y] = await canvas.at(DISC.x + 40, DISC.y);
+    const device = await canvas.page.context().newCDPSession(canvas.page);
+    const pen = (type: "mousePressed" | "mouseReleased") =>
+      device.send("Input.dispatchMouseEvent", {
+        ...{ type, x, y, button: "left", clickCount: 1, pointerType: "pen" },
+      });
+    await pen("mousePressed");
+    await expect.poll(() => canvas.page.locator(".mark.exclude").count()).toBe(1);
+    await pen("mouseReleased");
+    await canvas.settled();
+    expect(await canvas.page.locator(".mark").count()).toBe(2);
+  });
+
+  test("on a phone a tap can exclude, until the next object", async () => {
+    const canvas = await session.open(PHONE);
+    await canvas.pick(shapesPicture());
+    const tap = async (x: number, y: number) => {
+      await canvas.page.touchscreen.tap(...(await canvas.at(x, y)));
+      await canvas.settled();
+    };
+    await tap(DISC.x, DISC.y);
+    await expect.poll(() => canvas.page.locator(".lesson").textContent()).toMatch(/^Hold on/);
+    await canvas.page.getByRole("button", { name: "Exclude", exact: true }).tap();
+    await tap(DISC.x + 60, DISC.y);
+    await expect.poll(() => canvas.page.locator(".mark.exclude").count()).toBe(1);
+    await expect.poll(() => canvas.page.locator(".lesson").count()).toBe(0);
+    await canvas.page.getByRole("button", { name: "Keep" }).tap();
+    await tap(...MIDDLE_OF_SQUARE);
+    await expect.poll(() => canvas.objects.count()).toBe(2);
+    expect(await canvas.page.locator(".mark.exclude").count()).toBe(0);
+    const size = canvas.page
+      .locator("#object-name")
+      .evaluate((name) => getComputedStyle(name).fontSize);
+    expect(await size).toBe("16px"); // less, and an iPhone zooms the page in
+  });
+
+  test("a picture with objects is removed only when that is meant", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    const { page } = canvas;
+    const ask = async () => {
+      await page.locator(".thumbnail").hover();
+      await page.getByRole("button", { name: "Remove shapes.png" }).click();
+    };
+    const question = page.getByRole("dialog", { name: "Remove shapes.png and its 1 object?" });
+    await ask();
+    await question.waitFor();
+    await page.keyboard.press("Delete"); // the shortcuts rest meanwhile
+    await question.getByRole("button", { name: "Keep" }).click();
+    await expect.poll(() => question.count()).toBe(0);
+    expect(await canvas.objects.count()).toBe(1);
+    await ask();
+    await question.getByRole("button", { name: "Remove" }).click();
+    await expect.poll(() => page.locator(".thumbnail").count()).toBe(0);
+    await page.getByRole("button", { name: "Choose photos" }).waitFor();
+  });
+
+  test("a picture that only the server can read is said to be one", async () => {
+    const canvas = await session.open();
+    const chooser = canvas.page.waitForEvent("filechooser");
+    await canvas.page.getByRole("button", { name: "Choose photos" }).click();
+    await (await chooser).setFiles([tiffPicture()]);
+    await expect.poll(() => canvas.page.locator(".notice").textContent()).toMatch(/cannot show/);
+    expect(await canvas.page.locator(".failure").count()).toBe(0);
+  });
+
   test("undo and redo bring masks back without asking the server", async () => {
     const canvas = await session.open();
     await canvas.pick(shapesPicture());
@@ -206,6 +308,81 @@ describe.skipIf(skipped)("the canvas", () => {
     await expect.poll(() => canvas.page.locator("#classes option").count()).toBe(1);
   });
 
+  test("Enter names in one step, Escape leaves the name as it was", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    await canvas.page.keyboard.press("Enter");
+    const name = canvas.objects.locator(".name");
+    await name.fill("disc");
+    await name.press("Enter");
+    await name.fill("ball");
+    await name.press("Escape");
+    expect(await name.inputValue()).toBe("disc");
+    await canvas.page.keyboard.press("Control+z");
+    await expect.poll(() => name.inputValue()).toBe("");
+  });
+
+  test("Enter that only picks characters keeps no object", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    const name = canvas.page.locator("#object-name");
+    await name.focus();
+    await name.dispatchEvent("keydown", { key: "Enter", isComposing: true });
+    await canvas.settled();
+    expect(await name.evaluate((input) => input === document.activeElement)).toBe(true);
+  });
+
+  test("whoever goes by keyboard gets off the stage by Tab, and sees candidates by C", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    const shown = canvas.page.locator(".candidates b");
+    await canvas.page.keyboard.press("ArrowLeft");
+    await canvas.page.keyboard.press("c");
+    await expect.poll(() => shown.textContent()).toBe("2/3");
+    await canvas.page.keyboard.press("Tab");
+    await expect.poll(() => canvas.page.evaluate(focusedClass)).not.toBe("stage");
+    expect(await shown.textContent()).toBe("2/3");
+  });
+
+  test("after a click on a button Enter still keeps the object", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    await canvas.page.getByRole("button", { name: "Next candidate" }).click();
+    await expect.poll(() => canvas.page.locator(".candidates b").textContent()).toBe("2/3");
+    expect(await canvas.page.evaluate(focusedClass)).toBe("stage");
+    await canvas.page.keyboard.press("Enter");
+    await expect.poll(() => canvas.page.locator(".object-bar").count()).toBe(0);
+    await expect.poll(() => canvas.objects.count()).toBe(1);
+  });
+
+  test("a corner set on one picture is none on the next", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture(), shapesPicture("second.png", 30));
+    await canvas.stage.focus();
+    await canvas.page.keyboard.press("ArrowLeft");
+    await canvas.page.keyboard.press("r");
+    await canvas.page.keyboard.press(".");
+    await canvas.opened();
+    await expect.poll(() => canvas.page.locator(".crosshair").isVisible()).toBe(false);
+    await canvas.page.keyboard.press("Shift+ArrowLeft");
+    await canvas.page.keyboard.press("r");
+    await canvas.settled();
+    expect(await canvas.objects.count()).toBe(0);
+  });
+
+  test("a finished mask is read out", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    await expect
+      .poll(() => canvas.page.locator(".heard").textContent())
+      .toMatch(/^Object 1, [\d.]+k px, \d+ %, 1 of 3$/);
+  });
+
   test("everything goes by keyboard alone", async () => {
     const canvas = await session.open();
     await canvas.pick(shapesPicture());
@@ -262,6 +439,41 @@ describe.skipIf(skipped)("the canvas", () => {
     expect(Math.max(picture!.width / width, picture!.height / height)).toBeGreaterThan(0.33);
   });
 });
+
+function focusedClass(): string | undefined {
+  return document.activeElement?.className;
+}
+
+/** One strip of uncompressed grey, which servers read and browsers do not. */
+function tiffPicture(): TestPicture {
+  const [width, height] = [64, 48];
+  const SHORT = 3;
+  const LONG = 4;
+  const tags = [
+    [256, SHORT, width],
+    [257, SHORT, height],
+    [258, SHORT, 8],
+    [259, SHORT, 1],
+    [262, SHORT, 1],
+    [273, LONG, 256],
+    [277, SHORT, 1],
+    [278, SHORT, height],
+    [279, LONG, width * height],
+  ] as const;
+  const buffer = Buffer.alloc(256 + width * height, 128);
+  buffer.write("II*\0", "latin1");
+  buffer.writeUInt32LE(8, 4);
+  buffer.writeUInt16LE(tags.length, 8);
+  for (const [index, [tag, type, value]] of tags.entries()) {
+    const at = 10 + index * 12;
+    buffer.writeUInt16LE(tag, at);
+    buffer.writeUInt16LE(type, at + 2);
+    buffer.writeUInt32LE(1, at + 4);
+    buffer.writeUInt32LE(value, at + 8);
+  }
+  buffer.writeUInt32LE(0, 10 + tags.length * 12);
+  return { name: "scan.tif", mimeType: "image/tiff", buffer };
+}
 
 /** The labels of buttons in the bars that a tap on their middle would miss. */
 function coveredButtons(): string[] {

@@ -1,6 +1,7 @@
 /** The page's frame. */
 import type { JSX } from "preact";
 import { useLayoutEffect, useRef } from "preact/hooks";
+import { Announcer } from "./announcer.tsx";
 import { ContextBar } from "./context-bar.tsx";
 import { type Desk, DeskContext, useDesk } from "./desk.ts";
 import { Header } from "./header.tsx";
@@ -38,6 +39,7 @@ function Frame(): JSX.Element {
       <Panel />
       <StatusBar />
       <Sheets />
+      <Announcer />
       <ClassList />
     </div>
   );

@@ -1,11 +1,11 @@
 /** What can be done with the object at hand, near it; and a hint when there is none. */
 import type { JSX } from "preact";
-import { useEffect, useRef } from "preact/hooks";
-import type { Drawn } from "../state/model.ts";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
+import type { Drawn, State } from "../state/model.ts";
 import { currentPicture, currentScene } from "../state/pictures.ts";
 import { activeObject } from "../state/scene.ts";
 import { useDesk } from "./desk.ts";
-import { Icon, IconButton } from "./icons.tsx";
+import { Icon, IconButton, leaveFocus } from "./icons.tsx";
 import { NameInput } from "./name-input.tsx";
 import { useStore } from "./use-store.ts";
 
@@ -19,6 +19,7 @@ export function ContextBar(): JSX.Element | null {
   return (
     <div class="context">
       {brushes && <BrushSize />}
+      {object && <ExcludeHint object={object} />}
       {object ? <ObjectBar object={object} /> : !brushes && <Hint />}
     </div>
   );
@@ -26,14 +27,20 @@ export function ContextBar(): JSX.Element | null {
 
 function ObjectBar({ object }: { object: Drawn }): JSX.Element {
   const { actions, context } = useDesk();
-  const { mark } = context.state.get();
+  const { mark, tool, current } = context.state.get();
   return (
     <section class="card object-bar" aria-label="Current object">
       <span class="swatch" ref={(node) => node?.style.setProperty("--color", object.color)} />
       <NameInput object={object} id="object-name" onEnter={() => actions.keep()} />
+      {tool === "segment" && <TapMeaning key={`${current} ${object.id}`} />}
       <Candidates object={object} />
       {mark && (
-        <button type="button" class="button" onClick={() => actions.removeMark(mark)}>
+        <button
+          type="button"
+          class="button"
+          onMouseDown={leaveFocus}
+          onClick={() => actions.removeMark(mark)}
+        >
           Remove {"point" in mark ? "point" : "box"}
         </button>
       )}
@@ -47,6 +54,7 @@ function ObjectBar({ object }: { object: Drawn }): JSX.Element {
         type="button"
         class="button primary keep"
         title="Enter"
+        onMouseDown={leaveFocus}
         onClick={() => actions.keep()}
       >
         <Icon name="check" />
@@ -56,13 +64,52 @@ function ObjectBar({ object }: { object: Drawn }): JSX.Element {
   );
 }
 
+/** Where nothing hovers there is no right button either. It goes back with each object. */
+function TapMeaning(): JSX.Element {
+  const { stage } = useDesk();
+  const label = useStore(stage.tapLabel);
+  useLayoutEffect(() => () => stage.tapLabel.set(1), [stage]);
+  return (
+    <fieldset class="tap-meaning" aria-label="A tap">
+      <IconButton
+        icon="plus"
+        label="Include"
+        pressed={label === 1}
+        onClick={() => stage.tapLabel.set(1)}
+      />
+      <IconButton
+        icon="minus"
+        label="Exclude"
+        pressed={label === 0}
+        onClick={() => stage.tapLabel.set(0)}
+      />
+    </fieldset>
+  );
+}
+
+/** How many objects it takes to know that excluding is not what one needs. */
+const LESSONS = 3;
+
+function ExcludeHint({ object }: { object: Drawn }): JSX.Element | null {
+  const { context } = useDesk();
+  const state = useStore(context.state);
+  if (state.tool !== "segment" || !context.book.shown(object) || knowsExcluding(state)) return null;
+  const verb = matchMedia("(hover: none)").matches ? "Hold on" : "Right-click";
+  return <p class="hint lesson">{verb} what does not belong</p>;
+}
+
+function knowsExcluding({ pictures }: State): boolean {
+  const objects = pictures.flatMap(({ history }) => history.present.objects);
+  const excludes = ({ prompts }: Drawn) => prompts.points.some(([, , label]) => label === 0);
+  return objects.length > LESSONS || objects.some(excludes);
+}
+
 function Candidates({ object }: { object: Drawn }): JSX.Element | null {
   const { context, actions } = useDesk();
   const entry = context.book.get(object.revision);
   const count = entry?.shapes.length ?? 0;
   const score = entry?.shapes[object.chosen]?.score;
-  if (entry?.status === "pending")
-    return <span class="spinner" role="status" aria-label="Working" />;
+  if (entry?.status === "pending") return <span class="spinner" role="img" aria-label="Working" />;
   if (score === null || score === undefined) return null;
   const quality = <span class="score">{Math.round(score * 100)} %</span>;
   if (count < 2)
@@ -74,13 +121,13 @@ function Candidates({ object }: { object: Drawn }): JSX.Element | null {
   return (
     <fieldset class="candidates" aria-label="Candidates">
       <IconButton icon="left" label="Previous candidate" onClick={() => actions.cycle(-1)} />
-      <span aria-live="polite" title="Candidate, and how sure the model is (Tab)">
+      <span title="Candidate, and how sure the model is">
         <b>
           {object.chosen + 1}/{count}
         </b>{" "}
         {quality}
       </span>
-      <IconButton icon="right" label="Next candidate" hint="Tab" onClick={() => actions.cycle(1)} />
+      <IconButton icon="right" label="Next candidate" hint="C" onClick={() => actions.cycle(1)} />
     </fieldset>
   );
 }
