@@ -32,6 +32,7 @@ function compose(): Desk & { segmenter: Segmenter } {
     onState: (state) => connection.set(state),
     onTiming: (_, totalMs, reply) => latency.add(totalMs, reply),
     onImageLost: (error) => gallery.lost(error),
+    onImageBack: (opened) => gallery.back(opened),
   });
   const context = new Context(client, new MaskWorker(), notices, latency);
   const segmenter = new Segmenter(context);
@@ -71,10 +72,11 @@ async function restore(desk: ReturnType<typeof compose>): Promise<void> {
     const key = await autosave.lastShown();
     await autosave.restore(desk.segmenter);
     autosave.start();
-    const { pictures } = desk.context.state.get();
+    const { pictures, current } = desk.context.state.get();
     for (const [one, blob] of desk.context.blobs) void desk.gallery.thumbnails.add(one, blob);
     const shown = pictures.find((picture) => picture.key === key) ?? pictures[0];
-    if (shown) desk.gallery.show(shown.key);
+    // What was dropped on the page meanwhile is what the user looks at.
+    if (shown && !current) desk.gallery.show(shown.key);
   } catch {
     desk.context.notices.problem(
       "This browser keeps nothing for this page, so a reload would lose your work.",

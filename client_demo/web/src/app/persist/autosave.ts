@@ -1,9 +1,12 @@
 /** Every change finds its way to the browser's store within a moment; a reload finds it there. */
-
+import { SamwireError } from "../../client/index.ts";
+import { RleError } from "../../client/rle/codec.ts";
 import type { Shape } from "../state/masks.ts";
 import type { Drawn, Picture, Scene, State } from "../state/model.ts";
+import { isPositive } from "../state/scene.ts";
 import type { Context } from "../work/context.ts";
 import { restoredPicture } from "../work/gallery.ts";
+import { sentence } from "../work/notices.ts";
 import type { Segmenter } from "../work/segmenter.ts";
 import {
   type Database,
@@ -20,6 +23,10 @@ export class Autosave {
   #timer: ReturnType<typeof setTimeout> | undefined;
   readonly #saved = new Map<string, string>();
   #running: Promise<void> = Promise.resolve();
+  /** Pictures whose file is gone: said once, though each save tries again. */
+  readonly #unreadable = new Set<string>();
+  #damaged = 0;
+  #asked = false;
 
   constructor(
     private readonly database: Database,
@@ -52,6 +59,11 @@ export class Autosave {
       this.#saved.set(picture.key, "");
       restored.push(await this.#revive(picture, segmenter));
     }
+    if (this.#damaged > 0) {
+      this.context.notices.problem(
+        "Some saved masks could not be read. Those that were clicked are asked for again.",
+      );
+    }
     const {
       workspace: _,
       current: __,
@@ -80,10 +92,20 @@ export class Autosave {
   }
 
   async #reviveObject({ shapes, ...object }: StoredObject, segmenter: Segmenter): Promise<Drawn> {
-    const traced = await Promise.all(shapes.map(({ rle, score }) => segmenter.shape(rle, score)));
+    const traced = await Promise.all(
+      shapes.map(({ rle, score }) => segmenter.shape(rle, score)),
+    ).catch((error) => this.#unread(error));
     const entry = { prompts: object.prompts, from: null, shapes: traced, reply: null };
-    const status = traced.length > 0 ? "ready" : "failed"; // failed ones are asked for again
+    // Failed ones are asked for again, which takes prompts to ask with.
+    const status = traced.length === 0 && isPositive(object.prompts) ? "failed" : "ready";
     return { ...object, revision: this.context.book.next({ ...entry, status }) };
+  }
+
+  /** Only a damaged mask may be given up: whatever else went wrong, the next save would lose it. */
+  #unread(error: unknown): Shape[] {
+    if (!(error instanceof RleError)) throw error;
+    this.#damaged += 1;
+    return [];
   }
 
   #later(): void {
@@ -94,8 +116,10 @@ export class Autosave {
   async #save(): Promise<void> {
     const state = this.context.state.get();
     await this.#saveSettings(state);
-    for (const [order, picture] of state.pictures.entries())
-      await this.#savePicture(picture, order);
+    for (const [order, picture] of state.pictures.entries()) {
+      // One that cannot be saved must not keep the ones after it from it.
+      await this.#savePicture(picture, order).catch((error) => this.#unsaved(picture, error));
+    }
     const present = new Set(state.pictures.map(({ key }) => key));
     for (const key of this.#saved.keys()) {
       if (present.has(key)) continue;
@@ -124,6 +148,14 @@ export class Autosave {
       objects: stored,
     });
     this.#saved.set(picture.key, stamp);
+    if (objects.length > 0) this.#askToStay();
+  }
+
+  /** Browsers clear what they did not promise to keep; some ask, so not before there is work. */
+  #askToStay(): void {
+    if (this.#asked) return;
+    this.#asked = true;
+    navigator.storage?.persist?.().catch(() => {});
   }
 
   #stored({ revision, ...object }: Drawn): StoredObject {
@@ -139,6 +171,12 @@ export class Autosave {
     const { objects, active, nextId } = history.present;
     const masks = objects.map(({ revision }) => this.context.book.get(revision)?.status);
     return JSON.stringify([order, size, active, nextId, objects, masks]);
+  }
+
+  #unsaved({ key, name }: Picture, error: unknown): void {
+    if (!(error instanceof SamwireError)) return this.#failed(error);
+    if (!this.#unreadable.has(key)) this.context.notices.problem(sentence(error, name)!);
+    this.#unreadable.add(key);
   }
 
   #failed(error: unknown): void {

@@ -1,6 +1,6 @@
 /** The browser's own store: pictures with their objects, and what the user prefers. */
 import { type DBSchema, type IDBPDatabase, openDB } from "idb";
-import type { Rle } from "../../client/index.ts";
+import { bytesOf, type Rle } from "../../client/index.ts";
 import type { Extent } from "../geometry/points.ts";
 import type { Drawn, State } from "../state/model.ts";
 
@@ -68,7 +68,7 @@ export async function load(database: Database, workspace: string): Promise<Loade
 /** Bytes rather than the Blob itself: a File on a disk may be gone by tomorrow. */
 export async function saveBlob(database: Database, key: string, blob: Blob): Promise<void> {
   if ((await database.count("blobs", key)) > 0) return;
-  await database.put("blobs", { key, bytes: await blob.arrayBuffer(), type: blob.type });
+  await database.put("blobs", { key, bytes: await bytesOf(blob), type: blob.type });
 }
 
 export async function removePicture(database: Database, key: string): Promise<void> {

@@ -1,5 +1,6 @@
 /** Pictures: in from anywhere, onto the stage, ahead to the server. */
-import { SamwireError } from "../../client/index.ts";
+import { type Opened, SamwireError } from "../../client/index.ts";
+import type { Extent } from "../geometry/points.ts";
 import { EMPTY_HISTORY, type Picture } from "../state/model.ts";
 import { addPicture, changePicture, currentPicture, removePicture } from "../state/pictures.ts";
 import type { Context } from "./context.ts";
@@ -87,21 +88,26 @@ export class Gallery {
     if (current) this.#failed(current, error);
   }
 
+  /** It could: what its progress said while it was opened again is over. */
+  back({ width, height }: Opened): void {
+    const { current } = this.context.state.get();
+    if (current) this.#opened(current, { width, height });
+  }
+
   async #open(key: string): Promise<void> {
     const blob = this.context.blobs.get(key);
     if (!blob) return;
     for (const { key: other, status } of this.context.state.get().pictures) {
-      if (status.kind === "open") this.#set(other, { status: { kind: "closed" } });
+      if (status.kind === "open" || status.kind === "opening")
+        this.#set(other, { status: { kind: "closed" } });
     }
     this.#set(key, { status: { kind: "opening", stage: "connect", fraction: null } });
     try {
       this.#refuseTooLarge(blob);
-      const opened = await this.context.client.open(blob, ({ stage, fraction }) =>
+      const { width, height } = await this.context.client.open(blob, ({ stage, fraction }) =>
         this.#set(key, { status: { kind: "opening", stage, fraction } }),
       );
-      const size = { width: opened.width, height: opened.height };
-      this.#set(key, { status: { kind: "open" }, size });
-      this.segmenter.ensure();
+      this.#opened(key, { width, height });
       this.#prefetchAfter(key);
     } catch (error) {
       this.#failed(key, error);
@@ -113,8 +119,14 @@ export class Gallery {
     if (blob.size > limit) throw new SamwireError("image_too_large", "Too large.");
   }
 
+  #opened(key: string, size: Extent): void {
+    this.#set(key, { status: { kind: "open" }, size });
+    this.segmenter.ensure();
+  }
+
   #failed(key: string, error: unknown): void {
-    const message = sentence(error);
+    const picture = this.context.state.get().pictures.find((one) => one.key === key);
+    const message = sentence(error, picture?.name);
     const status: Picture["status"] = message ? { kind: "failed", message } : { kind: "closed" };
     this.#set(key, { status });
   }

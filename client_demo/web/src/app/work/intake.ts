@@ -2,6 +2,7 @@
 import { SamwireError } from "../../client/index.ts";
 import { Store } from "../state/store.ts";
 import type { Context } from "./context.ts";
+import { droppedFiles } from "./drops.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Gallery } from "./gallery.ts";
 
@@ -68,6 +69,16 @@ export class Intake {
     this.gallery.add(pictures.map((blob) => ({ blob, name: blob.name })));
   }
 
+  async #drop(items: Iterable<DataTransferItem>): Promise<void> {
+    try {
+      const files = await droppedFiles(items);
+      if (files.length > 0) this.take(files);
+      else this.context.notices.info("There is no picture in what was dropped.");
+    } catch {
+      this.context.notices.problem("That folder could not be read. Choose the pictures instead.");
+    }
+  }
+
   #listen(): void {
     let depth = 0;
     const drag = (change: number) => {
@@ -81,7 +92,7 @@ export class Intake {
       event.preventDefault();
       depth = 0;
       this.dragging.set(false);
-      this.take([...(event.dataTransfer?.files ?? [])]);
+      void this.#drop(event.dataTransfer?.items ?? []);
     });
     addEventListener("paste", (event) => {
       const files = [...(event.clipboardData?.files ?? [])];

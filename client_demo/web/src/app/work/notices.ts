@@ -67,12 +67,16 @@ const SENTENCES: Record<string, string> = {
   version: "This page and the server are of different versions. Reload the page.",
   stopped: "The connection was ended. Reload the page to go on.",
   unreachable: "That picture could not be fetched. Check the network and try again.",
+  full: "The server is full. Trying again.",
+  restarting: "The server restarts. Trying again.",
 };
 
-export function sentence(error: unknown): string | null {
+/** `file`: the one it happened with, where it is known. */
+export function sentence(error: unknown, file = "The file"): string | null {
   if (!(error instanceof SamwireError)) {
     return "Something unexpected happened. Your work is saved; reload the page if it stays.";
   }
   if (QUIET.has(error.code)) return null;
+  if (error.code === "unreadable") return `${file} could not be read. Choose it again.`;
   return SENTENCES[error.code] ?? `${error.message} (${error.code})`;
 }

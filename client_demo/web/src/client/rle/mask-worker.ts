@@ -9,7 +9,7 @@ const SMALL_BYTES = 1 << 10;
 
 interface Waiting {
   resolve(value: unknown): void;
-  reject(error: RleError): void;
+  reject(error: Error): void;
 }
 
 export class MaskWorker {
@@ -53,7 +53,7 @@ export class MaskWorker {
   #broke(message: string): void {
     this.#worker?.terminate();
     this.#worker = null; // the next job tries again with a new one
-    for (const { reject } of this.#waiting.values()) reject(new RleError(message));
+    for (const { reject } of this.#waiting.values()) reject(new Error(message));
     this.#waiting.clear();
   }
 

@@ -1,9 +1,13 @@
 import "fake-indexeddb/auto";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Autosave } from "../../../src/app/persist/autosave.ts";
-import { type Database, openDatabase } from "../../../src/app/persist/database.ts";
+import {
+  type Database,
+  openDatabase,
+  type StoredPicture,
+} from "../../../src/app/persist/database.ts";
 import { amend, commit } from "../../../src/app/state/history.ts";
-import { NO_PROMPTS } from "../../../src/app/state/model.ts";
+import { type Drawn, NO_PROMPTS } from "../../../src/app/state/model.ts";
 import { addPicture, changePicture, removePicture } from "../../../src/app/state/pictures.ts";
 import { addObject } from "../../../src/app/state/scene.ts";
 import { Context } from "../../../src/app/work/context.ts";
@@ -16,6 +20,8 @@ import { jobs } from "../../../src/client/rle/jobs.ts";
 // The page's own events, which Node has not.
 vi.stubGlobal("addEventListener", () => {});
 vi.stubGlobal("document", { addEventListener: () => {} });
+const persist = vi.fn(async () => true);
+vi.stubGlobal("navigator", { storage: { persist } });
 
 const traced = jobs.fill({ width: 4, height: 4 }, [[[0, 0, 2, 0, 2, 2, 0, 2]]]);
 const worker = { run: async (_: "trace", rle: typeof traced.rle) => jobs.trace(rle) };
@@ -42,7 +48,17 @@ function draw({ context }: ReturnType<typeof page>, key: string): void {
   );
 }
 
+/** The stored picture as something else left it. */
+async function tamper(key: string, change: (stored: StoredPicture) => object): Promise<void> {
+  const stored = (await database.get("pictures", key))!;
+  await database.put("pictures", { ...stored, ...change(stored) });
+}
+
+const said = ({ context }: ReturnType<typeof page>) =>
+  context.notices.list.get().map(({ text }) => text);
+
 beforeEach(async () => {
+  persist.mockClear();
   database = await openDatabase(`test-${Math.random()}`);
 });
 afterEach(() => database.close());
@@ -111,9 +127,10 @@ describe("autosave", () => {
     const desk = page();
     draw(desk, "a");
     const { history } = desk.context.state.get().pictures[0]!;
-    const entry = { prompts: NO_PROMPTS, from: null, shapes: [], reply: null };
+    const prompts = { points: [[1, 1, 1]], box: null } as const;
+    const entry = { prompts, from: null, shapes: [], reply: null };
     const revision = desk.context.book.next({ ...entry, status: "pending" });
-    const scene = addObject(history.present, { revision });
+    const scene = addObject(history.present, { prompts, revision });
     desk.context.state.update((state) =>
       changePicture(state, "a", { history: amend(history, scene) }),
     );
@@ -123,6 +140,75 @@ describe("autosave", () => {
     await after.autosave.restore(after.segmenter);
     const object = after.context.state.get().pictures[0]!.history.present.objects[1]!;
     expect(after.context.book.get(object.revision)?.status).toBe("failed");
+  });
+
+  test("a file that is gone does not keep the pictures after it from being saved", async () => {
+    const desk = page();
+    draw(desk, "a");
+    draw(desk, "b");
+    const missing = () => Promise.reject(new DOMException("", "NotReadableError"));
+    desk.context.blobs.get("a")!.arrayBuffer = missing;
+    await desk.autosave.flush();
+    expect(await database.getAllKeys("pictures")).toEqual(["b"]);
+    expect(said(desk)).toEqual(["a.png could not be read. Choose it again."]);
+    desk.context.notices.dismiss(1);
+    await desk.autosave.flush();
+    expect(said(desk)).toEqual([]);
+  });
+
+  test("a damaged mask takes nothing else with it", async () => {
+    const before = page();
+    draw(before, "a");
+    draw(before, "b");
+    await before.autosave.flush();
+    await tamper("a", ({ objects: [object] }) => {
+      const damaged = { rle: { size: [4, 4], counts: Uint8Array.of(255) }, score: null };
+      const clicked = { points: [[1, 1, 1]], box: null };
+      return { objects: [object, { ...object, id: 2, prompts: clicked, shapes: [damaged] }] };
+    });
+
+    const after = page();
+    await after.autosave.restore(after.segmenter);
+    const [a, b] = after.context.state.get().pictures;
+    const status = (object?: Drawn) => after.context.book.get(object!.revision)?.status;
+    expect(a!.history.present.objects.map(status)).toEqual(["ready", "failed"]);
+    expect(b!.history.present.objects.map(status)).toEqual(["ready"]);
+    expect(said(after)).toEqual([expect.stringMatching(/could not be read/)]);
+  });
+
+  test("masks that merely were not traced are not given up", async () => {
+    const before = page();
+    draw(before, "a");
+    await before.autosave.flush();
+    const after = page();
+    after.segmenter.shape = () => Promise.reject(new Error("the worker did not load"));
+    await expect(after.autosave.restore(after.segmenter)).rejects.toThrow();
+    expect(after.context.state.get().pictures).toEqual([]);
+  });
+
+  test("an object without any prompt is not asked for", async () => {
+    const before = page();
+    draw(before, "a");
+    await before.autosave.flush();
+    await tamper("a", ({ objects }) => ({
+      objects: objects.map((object) => ({ ...object, shapes: [] })),
+    }));
+    const after = page();
+    await after.autosave.restore(after.segmenter);
+    const [object] = after.context.state.get().pictures[0]!.history.present.objects;
+    expect(after.context.book.isEmpty(object!)).toBe(true);
+  });
+
+  test("the browser is asked to keep what is saved, once there is an object", async () => {
+    const desk = page();
+    desk.context.blobs.set("empty", new Blob(["empty"]));
+    desk.context.state.update((state) => addPicture(state, "empty", "empty.png"));
+    await desk.autosave.flush();
+    expect(persist).not.toHaveBeenCalled();
+    draw(desk, "a");
+    draw(desk, "b");
+    await desk.autosave.flush();
+    expect(persist).toHaveBeenCalledTimes(1);
   });
 
   test("a full disk is said, once", async () => {

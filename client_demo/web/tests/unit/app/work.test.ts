@@ -10,12 +10,18 @@ afterEach(() => void vi.useRealTimers());
 test("every error of the server's table is a sentence of ours, or needs none", () => {
   // Those that never reach a request: the connection's own, and the library's mistakes.
   const internal = ["bad_data", "bad_field", "bad_frame", "bad_id", "frame_too_big", "text_frame"];
-  const others = ["full", "hello_required", "idle", "restarting", "slow_reader"];
+  const others = ["hello_required", "idle", "slow_reader"];
   const elsewhere = [...internal, ...others, "unknown_field", "unknown_type", "prior_gone"];
   for (const code of schema.errors.filter((one) => !elsewhere.includes(one))) {
     const text = sentence(new SamwireError(code, "raw"));
     if (code !== "not_open") expect(text, code).toMatch(/^[A-Z].*\.$/);
   }
+});
+
+test("a file that is gone is named", () => {
+  const gone = new SamwireError("unreadable", "");
+  expect(sentence(gone, "a.png")).toBe("a.png could not be read. Choose it again.");
+  expect(sentence(gone)).toBe("The file could not be read. Choose it again.");
 });
 
 test("what the page mends by itself is not told", () => {
