@@ -10,25 +10,39 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WEB := client_demo/web
 PAGE := server/static/index.html
+# Where the browser tests look for it, too.
+CHROMIUM ?= /usr/bin/chromium
+# npm goes on with a Node that is too old, and what it runs fails without saying why.
+NODE_FITS := command -v npm >/dev/null && node --version 2>/dev/null | awk -F '[v.]' \
+  '$$2 > 20 || ($$2 == 20 && $$3 >= 19) { fits = 1 } END { exit !fits }'
 WEB_SOURCES := $(shell find $(WEB) -path '*/node_modules' -prune -o -type f -print 2>/dev/null)
 
-.PHONY: help run page setup test lint types laws test-python test-web test-browser format clean
+.PHONY: help run page setup browser test lint types laws test-python test-web test-browser format clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
 
 run: $(VENV)/.server
-	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory page; else \
-	  echo 'samwire: Node.js (with npm) is missing, so the page is not built; the socket, the Python' \
-	       'client and the command line work. Install Node 20.19 or newer for the page.'; fi
+	@if ! { $(NODE_FITS); }; then \
+	  echo 'samwire: there is no Node.js 20.19 or newer (with npm), so the page is not built; the socket,' \
+	       'the Python client and the command line work. Install one for the page.'; \
+	elif ! $(MAKE) --no-print-directory page; then \
+	  echo 'samwire: the page could not be built, for the reason above; the socket, the Python client' \
+	       'and the command line work.'; fi
 	@$(BIN)/samwire serve
 
 page: $(PAGE)
 
-setup: $(VENV)/.dev $(WEB)/node_modules/.installed
+setup: browser $(VENV)/.dev $(WEB)/node_modules/.installed
+
+browser:
+	@[ -e '$(CHROMIUM)' ] || echo 'samwire: there is no Chromium at $(CHROMIUM), so `make test` will skip' \
+	  'the browser tests (with CI set: fail). Install it (apt install chromium), or set CHROMIUM to one.'
 
 test: setup lint types laws test-python test-web test-browser
-	@echo 'samwire: every check passed.'
+	@if [ -e '$(CHROMIUM)' ]; then echo 'samwire: every check passed.'; else \
+	  echo 'samwire: every check passed but the browser tests, which were SKIPPED: there is no Chromium' \
+	       'at $(CHROMIUM).'; fi
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -46,7 +60,8 @@ test-python: $(VENV)/.dev
 test-web: $(VENV)/.dev $(WEB)/node_modules/.installed
 	npm --prefix $(WEB) run check
 
-test-browser: $(VENV)/.dev $(PAGE)
+# Not of $(PAGE): the script builds the page itself.
+test-browser: $(VENV)/.dev $(WEB)/node_modules/.installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix $(WEB) run test:browser
 
 format: $(VENV)/.dev
@@ -62,7 +77,7 @@ $(PAGE): $(WEB_SOURCES) $(WEB)/node_modules/.installed
 	@npm --prefix $(WEB) run --silent build
 
 $(WEB)/node_modules/.installed: $(WEB)/package-lock.json
-	@command -v npm >/dev/null || { echo 'samwire: Node.js (with npm) is missing; install Node 20.19 or newer.' >&2; exit 1; }
+	@$(NODE_FITS) || { echo 'samwire: there is no Node.js 20.19 or newer (with npm); install one.' >&2; exit 1; }
 	@echo 'samwire: installing the page'"'"'s packages'
 	@npm --prefix $(WEB) ci --no-audit --no-fund --loglevel=error $(NPM_ARGS)
 	@touch $@
