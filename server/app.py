@@ -36,8 +36,8 @@ from server.protocol import (
 )
 from server.sessions.connection import Connection
 from server.sessions.outbox import Outbox
-from server.sessions.registry import Registry
-from server.sessions.session import Session, SessionRules
+from server.sessions.registry import Admission, Registry
+from server.sessions.session import Session, SessionRules, State
 from server.sessions.uploads import UploadBudget
 
 __all__ = ["App"]
@@ -167,15 +167,24 @@ class App:
         if refusal is not None:
             await self._refuse(socket, *refusal)
             return
-        session = Session(secrets.token_urlsafe(12), self._rules(), self._uploads, time.monotonic())
+        now, name = time.monotonic(), secrets.token_urlsafe(12)
+        session = Session(name, self._rules(), self._uploads, now, self._seat)
         address = socket.client.host if socket.client else ""
-        admission = self._registry.admit(session, time.monotonic(), address=address)
-        if admission.victim is not None:
-            self._connections[admission.victim.id].hang_up("idle", "the place was needed")
-        if not admission.admitted:
-            await self._refuse(socket, "full", "every place is taken by a session in use")
+        if not self._make_room(self._registry.enter(session, now, address=address)):
+            await self._refuse(socket, "full", "every place of this address is in use")
             return
         await self._serve_session(socket, session)
+
+    def _seat(self, session: Session, now: float) -> bool:
+        return self._make_room(self._registry.seat(session, now))
+
+    def _make_room(self, admission: Admission[Session]) -> bool:
+        """Close whoever was taken out; whether the newcomer is in."""
+        victim = admission.victim
+        if victim is not None:
+            code = "full" if victim.state is State.GREETING else "idle"
+            self._connections[victim.id].hang_up(code, "the place was needed")
+        return admission.admitted
 
     async def _serve_session(self, socket: WebSocket, session: Session) -> None:
         connection = Connection(

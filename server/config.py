@@ -87,9 +87,11 @@ class Settings(BaseSettings):
         default=1024 * _MIB,
         description="Compressed images that may be on their way in, all together.",
     )
-    max_sessions: _Positive = Field(default=256, description="Connections served at once.")
+    max_sessions: _Positive = Field(
+        default=256, description="Sessions that have said hello, served at once."
+    )
     max_sessions_per_address: _NotNegative = Field(
-        default=0, description="Of these, how many one address may hold; 0 = all."
+        default=0, description="Connections that one address may hold; 0 = any number."
     )
     max_image_bytes: _Positive = Field(default=32 * _MIB, description="One compressed image.")
     max_image_pixels: Annotated[int, Field(gt=0, le=_PILLOWS_PIXELS)] = Field(

@@ -75,10 +75,16 @@ class Session:
         rules: what the server allows.
         uploads: the process's budget for compressed bytes.
         now: monotonic seconds, as in every method that takes it.
+        seat: whether there is a place for a session that has said a valid hello, at this time.
     """
 
     def __init__(
-        self, session_id: str, rules: SessionRules, uploads: UploadBudget, now: float
+        self,
+        session_id: str,
+        rules: SessionRules,
+        uploads: UploadBudget,
+        now: float,
+        seat: Callable[["Session", float], bool] = lambda _session, _now: True,
     ) -> None:
         self.id = session_id
         self.state = State.GREETING
@@ -86,6 +92,7 @@ class Session:
         self.last_active_at = now
         self._rules = rules
         self._uploads = uploads
+        self._seat = seat
         self._born_at = now
         self._last_id = 0
         self._image: ImageHandle | None = None
@@ -231,9 +238,11 @@ class Session:
 
     # What each message does; `TRANSITIONS` says when.
 
-    def _greet(self, message: Hello, _now: float) -> list[Effect]:
+    def _greet(self, message: Hello, now: float) -> list[Effect]:
         if not self._rules.accepts(message.token):
             return self.hang_up("unauthorized", "expected a valid `token` in `hello`")
+        if not self._seat(self, now):
+            return self.hang_up("full", "every place is taken by a session in use")
         self.token = message.token
         self.state = State.EMPTY
         return [Reply(self._rules.welcome(self.id))]

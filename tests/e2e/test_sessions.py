@@ -208,10 +208,19 @@ async def test_when_full_the_newcomer_is_told_to_come_again() -> None:
     with running_server(max_sessions=2) as server:
         async with wire(server.url), wire(server.url):
             async with wire(server.url, greet=False) as third:
+                await third.send(Hello())
                 with pytest.raises(ConnectionClosed) as closed:
                     await third.socket.recv()
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == 1013
+
+
+async def test_connections_that_never_say_hello_take_no_place_from_those_that_did() -> None:
+    with running_server(max_sessions=1, spare_after_s=1e-6) as server:
+        async with wire(server.url) as client, contextlib.AsyncExitStack() as silent:
+            for _ in range(40):
+                await silent.enter_async_context(wire(server.url, greet=False))
+            assert (await client.open(PHOTO)).width == 320
 
 
 async def test_one_address_may_hold_no_more_places_than_it_is_allowed() -> None:
