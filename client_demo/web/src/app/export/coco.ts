@@ -27,7 +27,8 @@ export interface Coco {
 
 export function toCoco(subjects: readonly Subject[], classes: readonly string[]): Coco {
   const used = subjects.flatMap(({ objects }) => objects.map(({ label }) => label || UNNAMED));
-  const names = [...new Set([...classes.filter((name) => used.includes(name)), ...used])];
+  // Used or not: a class keeps its number from one export to the next.
+  const names = [...new Set([...classes, ...used])];
   const annotations = subjects.flatMap(({ objects }, image) =>
     objects.map((object) => ({
       image_id: image + 1,

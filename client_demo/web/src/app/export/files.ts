@@ -7,6 +7,7 @@ import { toCoco } from "./coco.ts";
 import { toGeoJson } from "./geojson.ts";
 import { encodePng, type Rgb } from "./png.ts";
 import {
+  ExportError,
   type ExportObject,
   jsonFile,
   type OutFile,
@@ -21,11 +22,15 @@ export interface ExportContext {
   readonly classes: readonly string[];
   /** That many more objects are in their files. */
   readonly done: (count: number) => void;
+  /** Nothing can be made of the picture of this name. */
+  readonly skipped: (name: string) => void;
 }
 
 type Exporter = (subjects: readonly Subject[], context: ExportContext) => Promise<OutFile[]>;
 
 const PNG = "image/png";
+/** One byte a pixel, and 0 is nothing. */
+const MAX_INDEX = 255;
 
 export const EXPORTERS: Record<ExportKind, Exporter> = {
   coco: async (subjects, { classes }) => [
@@ -40,6 +45,7 @@ export const EXPORTERS: Record<ExportKind, Exporter> = {
     const files: OutFile[] = [];
     // One after the other: an unpacked picture takes four bytes a pixel.
     for (const subject of subjects) files.push(...(await cutoutFiles(subject, context)));
+    if (files.length === 0) throw new ExportError("This browser can show none of these pictures.");
     return files;
   },
   polygons: async (subjects, context) => subjects.map((one) => polygonsFile(one, context)),
@@ -80,17 +86,27 @@ function polygonsFile(subject: Subject, { done }: ExportContext): OutFile {
 
 /** Later objects lie on top; index 0 is nothing, index n the nth object. */
 function indexedFile(subject: Subject, { done }: ExportContext): OutFile {
+  const { objects } = subject;
+  if (objects.length > MAX_INDEX) {
+    throw new ExportError(
+      `${subject.name} has ${objects.length} objects, and an indexed PNG holds ${MAX_INDEX}. Export PNG masks instead.`,
+    );
+  }
   const rows = new Uint8Array(subject.width * subject.height);
-  const shown = subject.objects.slice(0, 255);
-  for (const [index, { rle }] of shown.entries()) paintRows(fromRle(rle), rows, index + 1);
-  const palette: Rgb[] = [[0, 0, 0], ...shown.map(({ color }) => rgb(color))];
+  for (const [index, { rle }] of objects.entries()) paintRows(fromRle(rle), rows, index + 1);
+  const palette: Rgb[] = [[0, 0, 0], ...objects.map(({ color }) => rgb(color))];
   const bytes = encodePng(subject, rows, palette);
-  done(subject.objects.length);
+  done(objects.length);
   return { name: `${stem(subject.name)}.index.png`, bytes, type: PNG };
 }
 
-async function cutoutFiles(subject: Subject, { done }: ExportContext): Promise<OutFile[]> {
-  const picture = await createImageBitmap(subject.blob);
+async function cutoutFiles(subject: Subject, { done, skipped }: ExportContext): Promise<OutFile[]> {
+  const picture = await createImageBitmap(subject.blob).catch(() => null);
+  if (!picture) {
+    skipped(subject.name);
+    done(subject.objects.length);
+    return [];
+  }
   const files: OutFile[] = [];
   for (const object of subject.objects) {
     if (object.area > 0) files.push(await cutout(subject, object, picture));

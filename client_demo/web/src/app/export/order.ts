@@ -5,7 +5,7 @@
  * and the pictures that were unpacked are given back with the thread.
  */
 import type { ExportKind } from "./files.ts";
-import type { OutFile, Subject } from "./subject.ts";
+import { ExportError, type OutFile, type Subject } from "./subject.ts";
 
 export interface Order {
   readonly kind: ExportKind;
@@ -13,24 +13,32 @@ export interface Order {
   readonly classes: readonly string[];
 }
 
+/** The file ordered, and the pictures of which nothing could be made. */
+export interface Delivery {
+  readonly file: OutFile;
+  readonly skipped: readonly string[];
+}
+
 /** Objects made so far, or how it ended. */
 export type News =
   | { readonly made: number }
-  | { readonly file: OutFile }
+  | Delivery
+  | { readonly refused: string }
   | { readonly failed: string };
 
-/** The file ordered; `onProgress` hears the share of the objects that are in it. */
+/** `onProgress` hears the share of the objects that are in the file. */
 export async function fileOf(
   order: Order,
   onProgress: (fraction: number) => void,
-): Promise<OutFile> {
+): Promise<Delivery> {
   const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
   const total = order.subjects.reduce((sum, { objects }) => sum + objects.length, 0);
   try {
     return await new Promise((resolve, reject) => {
       worker.onmessage = ({ data }: MessageEvent<News>) => {
-        if ("file" in data) resolve(data.file);
+        if ("file" in data) resolve(data);
         else if ("made" in data) onProgress(data.made / total);
+        else if ("refused" in data) reject(new ExportError(data.refused));
         else reject(new Error(data.failed));
       };
       worker.onerror = ({ message }) => reject(new Error(message));

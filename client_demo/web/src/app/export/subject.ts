@@ -26,6 +26,9 @@ export interface OutFile {
 
 export const UNNAMED = "object";
 
+/** Why there is no file, in words for the user. */
+export class ExportError extends Error {}
+
 /** A file name's stem: without folder, ending and what file systems dislike. */
 export function stem(name: string): string {
   const base = name.replace(/^.*[/\\]/, "").replace(/\.[^.]+$/, "");

@@ -1,9 +1,12 @@
 /** The worker's side of an export. It gets one order and is ended after it, with all it holds. */
 import { bundle, EXPORTERS } from "./files.ts";
 import type { News, Order } from "./order.ts";
+import { ExportError } from "./subject.ts";
 
 addEventListener("message", (event: MessageEvent<Order>) => {
-  make(event.data).catch((error) => tell({ failed: String(error) }));
+  make(event.data).catch((error) => {
+    tell(error instanceof ExportError ? { refused: error.message } : { failed: String(error) });
+  });
 });
 
 async function make({ kind, subjects, classes }: Order): Promise<void> {
@@ -12,8 +15,10 @@ async function make({ kind, subjects, classes }: Order): Promise<void> {
     made += count;
     tell({ made });
   };
-  const file = bundle(await EXPORTERS[kind](subjects, { classes, done }), kind);
-  tell({ file }, [file.bytes.buffer]);
+  const skipped: string[] = [];
+  const context = { classes, done, skipped: (name: string) => void skipped.push(name) };
+  const file = bundle(await EXPORTERS[kind](subjects, context), kind);
+  tell({ file, skipped }, [file.bytes.buffer]);
 }
 
 function tell(news: News, transfer: Transferable[] = []): void {

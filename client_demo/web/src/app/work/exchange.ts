@@ -2,16 +2,25 @@
 import { CocoError, fromCoco, type ImportedImage, type ImportedObject } from "../export/coco.ts";
 import type { ExportKind } from "../export/files.ts";
 import { fileOf } from "../export/order.ts";
-import { type OutFile, type Subject, stem } from "../export/subject.ts";
+import { ExportError, type OutFile, type Subject, stem } from "../export/subject.ts";
 import type { Extent } from "../geometry/points.ts";
 import type { Shape } from "../state/masks.ts";
 import type { Picture } from "../state/model.ts";
+import { changePicture } from "../state/pictures.ts";
 import { Store } from "../state/store.ts";
 import type { Actions } from "./actions.ts";
 import type { Context } from "./context.ts";
+import { counted } from "./notices.ts";
 
 /** An export that takes longer says how far it is. */
 const SLOW_MS = 1000;
+
+/** A picture that a COCO file knows, and what it says of it. */
+interface Match {
+  readonly key: string;
+  readonly image: ImportedImage;
+  readonly objects: readonly { readonly shape: Shape; readonly label: string }[];
+}
 
 export class Exchange {
   /** How much of a slow export is done; null while there is none. */
@@ -31,41 +40,56 @@ export class Exchange {
   /** One export after the other: each may fill the memory there is. */
   save(kind: ExportKind): Promise<void> {
     const subjects = this.subjects();
-    if (subjects.length === 0) {
-      this.context.notices.info("There is nothing to export yet. Click an object first.");
-      return this.#exports;
+    const waiting = this.#waiting();
+    if (subjects.length > 0) {
+      this.#exports = this.#exports.then(() => this.#save(kind, subjects, waiting));
+    } else {
+      const nothing = "There is nothing to export yet.";
+      this.context.notices.info(`${nothing} ${stillWaiting(waiting) ?? "Click an object first."}`);
     }
-    this.#exports = this.#exports.then(() => this.#save(kind, subjects));
     return this.#exports;
   }
 
-  async #save(kind: ExportKind, subjects: readonly Subject[]): Promise<void> {
+  /** How many objects have no mask yet, or one that is about to change. */
+  #waiting(): number {
+    const { book, state } = this.context;
+    const objects = state.get().pictures.flatMap(({ history }) => history.present.objects);
+    return objects.filter(({ revision }) => book.get(revision)?.status !== "ready").length;
+  }
+
+  async #save(kind: ExportKind, subjects: readonly Subject[], waiting: number): Promise<void> {
     let done = 0;
     const patience = setTimeout(() => this.progress.set(done), SLOW_MS);
     try {
       const { classes } = this.context.state.get();
-      const file = await fileOf({ kind, subjects, classes }, (fraction) => {
+      const { file, skipped } = await fileOf({ kind, subjects, classes }, (fraction) => {
         done = fraction;
         this.progress.update((shown) => (shown === null ? null : fraction));
       });
       download(file);
-      this.context.notices.info(`Saved ${file.name}.`);
-    } catch {
-      this.context.notices.problem(
-        "The export failed. Try another format, or fewer pictures at once.",
-      );
+      this.#saved(file, [unshown(skipped), stillWaiting(waiting)]);
+    } catch (error) {
+      const words = "The export failed. Try another format, or fewer pictures at once.";
+      this.context.notices.problem(error instanceof ExportError ? error.message : words);
     } finally {
       clearTimeout(patience);
       this.progress.set(null);
     }
   }
 
+  /** What is not in the file is a problem, lest it be missed. */
+  #saved({ name }: OutFile, lacks: readonly (string | null)[]): void {
+    const words = [`Saved ${name}.`, ...lacks.filter((one) => one !== null)];
+    this.context.notices[words.length > 1 ? "problem" : "info"](words.join(" "));
+  }
+
   /** Add a COCO file's objects to the pictures of the same names. */
   async load(file: Blob): Promise<void> {
     try {
       const images = fromCoco(await file.text());
-      const count = await this.#adopt(images);
-      this.context.notices.info(count > 0 ? `Imported ${count} objects.` : notFound(images));
+      const matches = await this.#matches(images);
+      for (const { key, objects } of matches) this.actions.adopt(key, objects);
+      this.#imported(images, matches);
     } catch (error) {
       const known = error instanceof CocoError;
       this.context.notices.problem(
@@ -74,29 +98,56 @@ export class Exchange {
     }
   }
 
-  async #adopt(images: readonly ImportedImage[]): Promise<number> {
-    let count = 0;
-    for (const { key, name, size } of this.context.state.get().pictures) {
-      const image = images.find((one) => stem(one.name) === stem(name));
-      if (!image || !size) continue;
-      if (image.width !== size.width || image.height !== size.height) {
-        throw new CocoError(`The file describes a ${name} of another size. Open that one first.`);
-      }
-      const objects = image.objects.map(async (object) => ({
-        label: object.label,
-        shape: await this.#shape(object, size),
-      }));
-      this.actions.adopt(key, await Promise.all(objects));
-      count += objects.length;
-    }
-    return count;
+  #imported(images: readonly ImportedImage[], matches: readonly Match[]): void {
+    const count = matches.reduce((sum, { objects }) => sum + objects.length, 0);
+    const reached = matches.filter(({ objects }) => objects.length > 0).length;
+    const missing = images.length - matches.length;
+    const words = [
+      `Imported ${counted(count, "object")} into ${counted(reached, "picture")}.`,
+      missing > 0 ? `${counted(missing, "file name")} not found here.` : null,
+    ];
+    if (count === 0) this.context.notices.info(nothingFor(images, matches));
+    else this.context.notices.info(words.filter((one) => one !== null).join(" "));
   }
 
-  async #shape({ shape }: ImportedObject, { width, height }: Extent): Promise<Shape> {
+  /** All of them before the first is adopted: a file that is wrong half-way changes nothing. */
+  async #matches(images: readonly ImportedImage[]): Promise<Match[]> {
+    const matches: Match[] = [];
+    const { pictures } = this.context.state.get();
+    const pairs = paired(pictures, images);
+    for (const picture of pictures) {
+      const image = pairs.get(picture.key);
+      const size = image && (picture.size ?? (await this.#measure(picture.key)));
+      if (!image || !size) continue;
+      if (image.width !== size.width || image.height !== size.height) throw otherSize(picture);
+      const objects = image.objects.map(async (object) => ({
+        label: object.label,
+        shape: await this.#shape(object, size, picture),
+      }));
+      matches.push({ key: picture.key, image, objects: await Promise.all(objects) });
+    }
+    return matches;
+  }
+
+  /** Pictures that were not looked at yet have no size; what the browser cannot show has none here. */
+  async #measure(key: string): Promise<Extent | null> {
+    const bitmap = await createImageBitmap(this.context.blobs.get(key)!).catch(() => null);
+    if (!bitmap) return null;
+    const size = { width: bitmap.width, height: bitmap.height };
+    bitmap.close();
+    this.context.state.update((state) => changePicture(state, key, { size }));
+    return size;
+  }
+
+  async #shape({ shape }: ImportedObject, size: Extent, picture: Picture): Promise<Shape> {
     const { worker } = this.context;
-    if ("rle" in shape) return { traced: await worker.run("trace", shape.rle), score: null };
-    const parts = shape.polygons.map((ring) => [ring]);
-    return { traced: await worker.run("fill", { width, height }, parts), score: null };
+    if ("polygons" in shape) {
+      const parts = shape.polygons.map((ring) => [ring]);
+      return { traced: await worker.run("fill", size, parts), score: null };
+    }
+    const [height, width] = shape.rle.size;
+    if (width !== size.width || height !== size.height) throw otherSize(picture);
+    return { traced: await worker.run("trace", shape.rle), score: null };
   }
 
   #subject({ key, name, size, history }: Picture): Subject | null {
@@ -113,9 +164,50 @@ export class Exchange {
   }
 }
 
-function notFound(images: readonly ImportedImage[]): string {
-  const wanted = images[0]?.name ?? "its picture";
-  return `Open ${wanted} first, then import the file again.`;
+/**
+ * Which image of the file each picture is, by key: of its whole name, or else of its stem, since
+ * `a.png` and `a.jpg` may be two pictures, or one that was converted.
+ */
+function paired(pictures: readonly Picture[], images: readonly ImportedImage[]) {
+  const pairs = new Map<string, ImportedImage>();
+  for (const nameOf of [baseName, stem]) {
+    const taken = new Set(pairs.values());
+    const left = new Map(
+      images.filter((one) => !taken.has(one)).map((one) => [nameOf(one.name), one]),
+    );
+    for (const { key, name } of pictures) {
+      const image = pairs.has(key) ? undefined : left.get(nameOf(name));
+      if (image) pairs.set(key, image);
+      left.delete(nameOf(name));
+    }
+  }
+  return pairs;
+}
+
+function baseName(name: string): string {
+  return name.replace(/^.*[/\\]/, "");
+}
+
+function otherSize({ name }: Picture): CocoError {
+  return new CocoError(`The file describes a ${name} of another size. Open that one first.`);
+}
+
+function nothingFor(images: readonly ImportedImage[], matches: readonly Match[]): string {
+  const wanted = images.find((one) => !matches.some(({ image }) => image === one));
+  if (!wanted) return "This file holds no objects.";
+  return `Open ${wanted.name} first, then import the file again.`;
+}
+
+function stillWaiting(count: number): string | null {
+  if (count === 0) return null;
+  return count === 1
+    ? "1 object still waits for its mask. Look at its picture, then export again."
+    : `${count} objects still wait for their masks. Look at their pictures, then export again.`;
+}
+
+function unshown(names: readonly string[]): string | null {
+  if (names.length === 0) return null;
+  return `Without ${names.join(", ")}, which this browser cannot show.`;
 }
 
 function download({ name, bytes, type }: OutFile): void {

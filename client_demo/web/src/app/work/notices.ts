@@ -41,6 +41,11 @@ export class Notices {
   }
 }
 
+/** `1 object`, `2 objects`. */
+export function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
 const QUIET = new Set(["superseded", "connection_lost", "not_open"]);
 
 const SENTENCES: Record<string, string> = {

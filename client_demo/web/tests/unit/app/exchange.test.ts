@@ -1,8 +1,8 @@
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { News, Order } from "../../../src/app/export/order.ts";
 import { commit } from "../../../src/app/state/history.ts";
-import { NO_PROMPTS } from "../../../src/app/state/model.ts";
-import { addPicture, changePicture } from "../../../src/app/state/pictures.ts";
+import { EMPTY_SCENE, NO_PROMPTS } from "../../../src/app/state/model.ts";
+import { addPicture, changePicture, changeScene } from "../../../src/app/state/pictures.ts";
 import { addObject } from "../../../src/app/state/scene.ts";
 import { Actions } from "../../../src/app/work/actions.ts";
 import { Context } from "../../../src/app/work/context.ts";
@@ -43,6 +43,7 @@ class Thread {
 }
 
 let exchange: Exchange;
+let context: Context;
 let notices: Notices;
 let downloaded: string[];
 
@@ -59,7 +60,10 @@ beforeEach(() => {
   };
   vi.stubGlobal("document", { createElement: () => ({ ...link }) });
   notices = new Notices();
-  const context = new Context({} as SamwireClient, {} as MaskWorker, notices, new Latency());
+  const run = async (name: keyof typeof jobs, ...args: never[]) =>
+    (jobs[name] as (...args: never[]) => unknown)(...args);
+  const worker = { run } as unknown as MaskWorker;
+  context = new Context({} as SamwireClient, worker, notices, new Latency());
   context.blobs.set("a", new Blob(["a"]));
   const shapes = [{ traced, score: 0.7 }];
   const entry = { status: "ready", prompts: NO_PROMPTS, from: null, shapes, reply: null } as const;
@@ -78,6 +82,114 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
+const said = () => notices.list.get().map(({ text }) => text);
+
+/** One more picture, which was not looked at yet. */
+function add(key: string, name: string): void {
+  context.blobs.set(key, new Blob([key]));
+  context.state.update((state) => addPicture(state, key, name));
+}
+
+/** Annotations as a file: of each picture one object, `size` that of all of them. */
+function coco(names: readonly string[], size = SIZE, mask = size): Blob {
+  const images = names.map((file_name, id) => ({ id, file_name, ...size }));
+  const counts = [0, mask.width * mask.height];
+  const annotations = images.map(({ id }) => ({
+    ...{ image_id: id, category_id: 1 },
+    segmentation: { size: [mask.height, mask.width], counts },
+  }));
+  return new Blob([JSON.stringify({ images, annotations, categories: [{ id: 1, name: "cat" }] })]);
+}
+
+function labels(): Record<string, string[]> {
+  const { pictures } = context.state.get();
+  const named = pictures.map(({ name, history }) => [
+    name,
+    history.present.objects.map(({ label }) => label),
+  ]);
+  return Object.fromEntries(named);
+}
+
+describe("an import", () => {
+  beforeEach(() => {
+    vi.stubGlobal("createImageBitmap", async () => ({ ...SIZE, close: () => {} }));
+  });
+
+  test("reaches pictures that were not looked at yet, and says what it did", async () => {
+    add("b", "b.png");
+    await exchange.load(coco(["a.png", "sub/b.png", "c.png"]));
+    expect(labels()).toEqual({ "a.png": ["", "", "cat"], "b.png": ["cat"] });
+    expect(said()).toEqual(["Imported 2 objects into 2 pictures. 1 file name not found here."]);
+  });
+
+  test("tells pictures of one stem apart, and takes a converted one for itself", async () => {
+    add("jpg", "a.jpg");
+    add("b", "b.webp");
+    await exchange.load(coco(["a.jpg", "b.png"]));
+    expect(labels()).toEqual({ "a.png": ["", ""], "a.jpg": ["cat"], "b.webp": ["cat"] });
+  });
+
+  test.each([
+    ["a picture", { width: 5, height: 4 }, undefined],
+    ["a mask", SIZE, { width: 8, height: 2 }],
+  ])("of %s of another size changes nothing", async (_, size, mask) => {
+    add("b", "b.png");
+    await exchange.load(coco(["b.png", "a.png"], size, mask));
+    expect(labels()).toEqual({ "a.png": ["", ""], "b.png": [] });
+    expect(said()).toEqual([expect.stringMatching(/of another size/)]);
+  });
+
+  test("that is of no picture here names one", async () => {
+    await exchange.load(coco(["x.png"]));
+    expect(said()).toEqual(["Open x.png first, then import the file again."]);
+  });
+});
+
+describe("what an export lacks is said:", () => {
+  function wait(): void {
+    const entry = { status: "pending", prompts: NO_PROMPTS, from: null, shapes: [], reply: null };
+    const revision = context.book.next(entry as never);
+    context.state.update((state) =>
+      changeScene(state, "commit", (scene) => addObject(scene, { revision })),
+    );
+  }
+
+  test("objects that wait for their mask", async () => {
+    wait();
+    const saving = exchange.save("masks");
+    await vi.advanceTimersByTimeAsync(10);
+    Thread.all[0]!.says({ file, skipped: [] });
+    await saving;
+    expect(said()).toEqual([
+      "Saved a.png. 1 object still waits for its mask. Look at its picture, then export again.",
+    ]);
+  });
+
+  test("that there is nothing else", async () => {
+    context.state.update((state) => changeScene(state, "commit", () => EMPTY_SCENE));
+    wait();
+    wait();
+    await exchange.save("masks");
+    expect(said()).toEqual([expect.stringMatching(/^There is nothing .* 2 objects still wait/)]);
+  });
+
+  test("pictures that were skipped", async () => {
+    const saving = exchange.save("cutouts");
+    await vi.advanceTimersByTimeAsync(10);
+    Thread.all[0]!.says({ file, skipped: ["scan.tif"] });
+    await saving;
+    expect(said()).toEqual(["Saved a.png. Without scan.tif, which this browser cannot show."]);
+  });
+
+  test("why there is none", async () => {
+    const saving = exchange.save("indexed");
+    await vi.advanceTimersByTimeAsync(10);
+    Thread.all[0]!.says({ refused: "Too many objects." });
+    await saving;
+    expect([said(), downloaded]).toEqual([["Too many objects."], []]);
+  });
+});
+
 test("a quick export shows no progress, is saved, and ends its thread", async () => {
   const shown: unknown[] = [];
   exchange.progress.subscribe((fraction) => shown.push(fraction));
@@ -86,7 +198,7 @@ test("a quick export shows no progress, is saved, and ends its thread", async ()
   const [thread] = Thread.all;
   expect(thread!.order).toMatchObject({ kind: "masks", subjects: [{ name: "a.png" }] });
   thread!.says({ made: 1 });
-  thread!.says({ file });
+  thread!.says({ file, skipped: [] });
   await saving;
   expect([shown, downloaded, thread!.ended]).toEqual([[], ["a.png"], true]);
 });
@@ -97,7 +209,7 @@ test("a slow export says how far it is", async () => {
   expect(exchange.progress.get()).toBe(0);
   Thread.all[0]!.says({ made: 1 });
   expect(exchange.progress.get()).toBe(0.5);
-  Thread.all[0]!.says({ file });
+  Thread.all[0]!.says({ file, skipped: [] });
   await saving;
   expect(exchange.progress.get()).toBeNull();
 });

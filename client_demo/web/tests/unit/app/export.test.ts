@@ -1,11 +1,12 @@
 import { inflateSync } from "node:zlib";
 import { unzipSync } from "fflate";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { CocoError, fromCoco, toCoco } from "../../../src/app/export/coco.ts";
 import { bundle, EXPORTERS } from "../../../src/app/export/files.ts";
 import { toGeoJson } from "../../../src/app/export/geojson.ts";
 import { encodePng } from "../../../src/app/export/png.ts";
 import {
+  ExportError,
   type ExportObject,
   jsonFile,
   type Subject,
@@ -30,14 +31,14 @@ const subject: Subject = {
   blob: new Blob(),
   objects: [object(1, "ring", [[ring, hole], [island]]), object(4, "", [[island]])],
 };
-const context = { classes: ["cat", "ring"], done: () => {} };
+const context = { classes: ["cat", "ring"], done: () => {}, skipped: () => {} };
 
 describe("COCO", () => {
   const coco = toCoco([subject], ["cat", "ring"]);
 
-  test("holds the categories that are used, unnamed objects under a name of their own", () => {
-    expect(coco.categories.map(({ name }) => name)).toEqual(["ring", "object"]);
-    expect(coco.annotations.map(({ category_id }) => category_id)).toEqual([1, 2]);
+  test("holds every class in its order, unnamed objects under a name of their own", () => {
+    expect(coco.categories.map(({ name }) => name)).toEqual(["cat", "ring", "object"]);
+    expect(coco.annotations.map(({ category_id }) => category_id)).toEqual([2, 3]);
   });
 
   test("comes back in as it went out", () => {
@@ -107,6 +108,29 @@ describe("files", () => {
     expect(made).toBe(4);
   });
 
+  test("more objects than an indexed picture can tell apart are refused in words", async () => {
+    const crowd = { ...subject, objects: Array.from({ length: 256 }, () => subject.objects[0]!) };
+    await expect(EXPORTERS.indexed([crowd], context)).rejects.toThrow(
+      "my photo.jpg has 256 objects, and an indexed PNG holds 255. Export PNG masks instead.",
+    );
+    expect(await EXPORTERS.masks([crowd], context)).toHaveLength(256);
+  });
+
+  test("cut-outs skip a picture that the browser cannot show, and name it", async () => {
+    const strange = { ...subject, name: "scan.tif", blob: new Blob(["strange"]) };
+    vi.stubGlobal("createImageBitmap", async (blob: Blob) => {
+      if (blob === strange.blob) throw new DOMException("", "InvalidStateError");
+      return { close: () => {} };
+    });
+    vi.stubGlobal("OffscreenCanvas", FakeCanvas);
+    const told: string[] = [];
+    const skipped = (name: string) => void told.push(name);
+    const files = await EXPORTERS.cutouts([strange, subject], { ...context, skipped });
+    expect([files.length, told]).toEqual([2, ["scan.tif"]]);
+    await expect(EXPORTERS.cutouts([strange], context)).rejects.toThrow(ExportError);
+    vi.unstubAllGlobals();
+  });
+
   test("polygons keep parts and holes", () => {
     const { coordinates } = toGeoJson(subject).features[0]!.geometry;
     expect(coordinates.map((part) => part.length)).toEqual([2, 1]);
@@ -119,6 +143,18 @@ test("a PNG has the checksums and the size it should", () => {
   expect([...png.subarray(0, 8)]).toEqual([137, 80, 78, 71, 13, 10, 26, 10]);
   expect(pixelsOf(png, { width: 2, height: 1 })).toEqual(Uint8Array.of(0, 255));
 });
+
+/** What cut-outs ask of a canvas, and Node has not. */
+class FakeCanvas {
+  getContext() {
+    const getImageData = (_: number, __: number, width: number, height: number) => ({
+      data: new Uint8ClampedArray(width * height * 4),
+    });
+    return { drawImage: () => {}, getImageData, putImageData: () => {} };
+  }
+
+  convertToBlob = async () => new Blob();
+}
 
 /** What an unfiltered eight-bit PNG holds. */
 function pixelsOf(png: Uint8Array, { width, height }: typeof SIZE): Uint8Array {
