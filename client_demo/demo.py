@@ -5,11 +5,11 @@ import asyncio
 import json
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from client_demo import overlay
 from client_demo.client import DEFAULT_URL, Mask, Opened, Progress, SamwireError, connect
+from client_demo.command_line import Prompts, Wanted, parse_prompts, write
 
 __all__ = ["main"]
 
@@ -24,59 +24,35 @@ _QUIET_S = 1.0  # what is done sooner needs no progress bar
 _BAR = 24
 
 
-@dataclass(frozen=True)
-class Prompts:
-    """What the user pointed at, in pixels of the photo."""
-
-    points: tuple[tuple[float, float, int], ...]
-    box: tuple[float, float, float, float] | None
-
-
 def main(argv: list[str] | None = None) -> None:
     """Run the demo; exits with 1 when there is no mask to show."""
     arguments = _parser().parse_args(argv)
-    if not arguments.point and not arguments.box:
-        _parser().error("say where the object is: --point x,y or --box x0,y0,x1,y1")
     try:
-        asyncio.run(_run(arguments))
+        prompts = parse_prompts(arguments.point, arguments.exclude, arguments.box)
+    except ValueError as wrong:
+        _parser().error(str(wrong))
+    try:
+        asyncio.run(_run(arguments, prompts))
     except (SamwireError, OSError) as error:
         sys.exit(f"samwire: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-async def _run(arguments: argparse.Namespace) -> None:
+async def _run(arguments: argparse.Namespace, prompts: Prompts) -> None:
     bar = _ProgressBar()
     async with connect(arguments.server, token=arguments.token, name="samwire-demo") as sam:
         begun = time.perf_counter()
         opened = await sam.open(arguments.photo, on_progress=bar.show)
         bar.clear()
-        prompts = _prompts(arguments, opened)
+        if arguments.normalized:
+            prompts = prompts.in_pixels(opened.width, opened.height)
         opened_at = time.perf_counter()
         mask = await sam.segment(points=prompts.points, box=prompts.box)
         ended = time.perf_counter()
-    _write(arguments, mask, prompts)
+    wanted = Wanted(arguments.out, arguments.overlay)
+    write(wanted, mask.mask(), prompts, lambda: overlay.load_rgb(arguments.photo))
     _tell(arguments, mask, opened, open_s=opened_at - begun, click_s=ended - opened_at)
-
-
-def _prompts(arguments: argparse.Namespace, opened: Opened) -> Prompts:
-    across, down = (opened.width, opened.height) if arguments.normalized else (1, 1)
-    labelled = [(*xy, 1) for xy in arguments.point] + [(*xy, 0) for xy in arguments.exclude]
-    points = tuple((x * across, y * down, label) for x, y, label in labelled)
-    if arguments.box is None:
-        return Prompts(points, None)
-    x0, y0, x1, y1 = arguments.box
-    return Prompts(points, (x0 * across, y0 * down, x1 * across, y1 * down))
-
-
-def _write(arguments: argparse.Namespace, mask: Mask, prompts: Prompts) -> None:
-    pixels = mask.mask()
-    if arguments.out is not None:
-        overlay.save_png(arguments.out, pixels)
-    if arguments.overlay is not None:
-        photo = overlay.load_rgb(arguments.photo)
-        drawn = overlay.draw(photo, pixels, points=prompts.points, box=prompts.box)
-        overlay.save_png(arguments.overlay, drawn)
 
 
 def _tell(
@@ -125,9 +101,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("photo", type=Path, help="an image file")
-    add("--point", type=_pair, action="append", default=[], metavar="X,Y", help="on the object")
-    add("--exclude", type=_pair, action="append", default=[], metavar="X,Y", help="not on it")
-    add("--box", type=_box, metavar="X0,Y0,X1,Y1", help="around the object")
+    add("--point", action="append", default=[], metavar="X,Y", help="on the object")
+    add("--exclude", action="append", default=[], metavar="X,Y", help="not on it")
+    add("--box", metavar="X0,Y0,X1,Y1", help="around the object")
     add("--normalized", action="store_true", help="coordinates are 0..1 of width and height")
     add("--server", default=DEFAULT_URL, metavar="URL", help="default: %(default)s")
     add("--token", help="if the server wants one")
@@ -135,23 +111,3 @@ def _parser() -> argparse.ArgumentParser:
     add("--overlay", type=Path, metavar="PNG", help="write the photo with the mask on it")
     add("--json", action="store_true", help="print the mask as JSON (COCO RLE)")
     return parser
-
-
-def _pair(text: str) -> tuple[float, float]:
-    x, y = _numbers(text, 2)
-    return x, y
-
-
-def _box(text: str) -> tuple[float, float, float, float]:
-    x0, y0, x1, y1 = _numbers(text, 4)
-    return x0, y0, x1, y1
-
-
-def _numbers(text: str, count: int) -> list[float]:
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) != count:
-        raise argparse.ArgumentTypeError(f"expected {count} numbers with commas, got {text!r}")
-    return numbers

@@ -30,7 +30,11 @@ _SHIFT = 4  # OpenCV's fixed point: coordinates to a 16th of a pixel
 
 
 def load_rgb(path: Path) -> RgbImage:
-    """The picture as the server sees it: turned as its EXIF orientation says."""
+    """The picture, turned as its EXIF orientation says.
+
+    Enough to show a mask on; a server, which segments it, also makes transparent parts white and
+    16 bits 8.
+    """
     with Image.open(path) as image:
         return np.array(ImageOps.exif_transpose(image).convert("RGB"))
 

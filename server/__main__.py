@@ -85,13 +85,14 @@ def segment(
     dtype: Dtype = None,
 ) -> None:
     """Segment one object of a photo, in this process or on a server."""
-    from server.local import Wanted, parse_prompt, segment_here, segment_there
+    from client_demo.command_line import Wanted, parse_prompts
+    from server.local import segment_here, segment_there
 
     wanted = Wanted(out=out, overlay=overlay, as_json=as_json)
     try:
-        prompt = parse_prompt(point or [], exclude or [], box)
+        prompts = parse_prompts(point or [], exclude or [], box)
         if server is not None:
-            segment_there(server, token, photo, prompt, normalized=normalized, wanted=wanted)
+            segment_there(server, token, photo, prompts, normalized=normalized, wanted=wanted)
             return
         settings = _settings(model=model, checkpoint=checkpoint, device=device, dtype=dtype)
         loaded = _load(settings)
@@ -99,7 +100,7 @@ def segment(
             segment_here(
                 loaded,
                 photo,
-                prompt,
+                prompts,
                 normalized=normalized,
                 wanted=wanted,
                 max_pixels=settings.max_image_pixels,

@@ -65,6 +65,15 @@ def test_a_photo_read_at_a_reduced_scale_is_asked_about_in_its_own_pixels(
     assert reduced["bbox"] == pytest.approx(full["bbox"], abs=3)
 
 
+def test_the_overlay_shows_the_photo_as_the_model_sees_it(tmp_path: Path) -> None:
+    photo, overlay = tmp_path / "cut-out.png", tmp_path / "overlay.png"
+    Image.new("RGBA", (96, 72), (0, 0, 0, 0)).save(photo)
+    result = run(app, segment(photo, "--point", "80,60", "--overlay", overlay))
+    assert result.exit_code == 0, result.output
+    with Image.open(overlay) as drawn:
+        assert np.asarray(drawn.convert("L")).min() > 60  # on white, not on the black nobody sees
+
+
 def test_a_box_is_a_prompt(photo: Path) -> None:
     result = run(app, segment(photo, "--box", "20,20,120,100", "--json"))
     assert json.loads(result.stdout)["area"] > 1000
@@ -77,8 +86,10 @@ def test_a_box_is_a_prompt(photo: Path) -> None:
         (("--exclude", "5,5"), "where the object is"),
         (("--point", "5"), "2 numbers"),
         (("--point", "5,nan"), "2 numbers"),
-        (("--point", "5000,5"), "inside the 320 x 240 photo"),
+        (("--point", "5000,5"), "inside the 320 x 240 image"),
         (("--box", "50,50,20,80"), "x0 < x1"),
+        (("--box", "50,50,400,80"), "inside the 320 x 240 image"),
+        (("--point", "5,5") * 65, "at most 64 items"),
     ],
 )
 def test_a_bad_prompt_is_said_in_a_sentence(
