@@ -1,10 +1,9 @@
 /** The bottom line: are we connected, what is shown, how fast is it. */
 import type { JSX } from "preact";
-import type { ConnectionState } from "../../client/index.ts";
 import { currentPicture } from "../state/pictures.ts";
-import { sentence } from "../work/notices.ts";
 import { useDesk } from "./desk.ts";
 import { useStore } from "./use-store.ts";
+import { sayConnection } from "./words.ts";
 
 export function StatusBar(): JSX.Element {
   return (
@@ -23,7 +22,7 @@ function Connection(): JSX.Element {
   return (
     <div class="connection" role="status" data-status={state.status}>
       <span class="dot" aria-hidden="true" />
-      <span>{describe(state)}</span>
+      <span>{sayConnection(state)}</span>
       {resting && (
         <button type="button" class="link" onClick={() => context.client.wake()}>
           Connect now
@@ -36,21 +35,6 @@ function Connection(): JSX.Element {
       )}
     </div>
   );
-}
-
-function describe(state: ConnectionState): string {
-  switch (state.status) {
-    case "online":
-      return `Connected · ${state.welcome.model.name}`;
-    case "connecting":
-      return "Connecting";
-    case "waiting":
-      return "Connection lost, trying again";
-    case "asleep":
-      return "Resting; goes on with your next click";
-    case "stopped":
-      return sentence(state.error) ?? "Disconnected";
-  }
 }
 
 function PictureFacts(): JSX.Element | null {

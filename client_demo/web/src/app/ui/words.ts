@@ -1,6 +1,8 @@
-/** Names, areas and masks as the page says them. */
+/** Names, areas, masks and the connection as the page says them. */
+import type { ConnectionState } from "../../client/index.ts";
 import type { MaskBook } from "../state/masks.ts";
 import type { Drawn } from "../state/model.ts";
+import { sentence } from "../work/notices.ts";
 
 export function nameOf({ label, id }: Pick<Drawn, "label" | "id">): string {
   return label || `Object ${id}`;
@@ -26,4 +28,24 @@ export function sayMask(object: Drawn, book: MaskBook): string | null {
   if (score !== null) said.push(`${Math.round(score * 100)} %`);
   if (entry.shapes.length > 1) said.push(`${object.chosen + 1} of ${entry.shapes.length}`);
   return said.join(", ");
+}
+
+/** Of these a visitor need not wonder whether the network is to blame. */
+const SAID_BY_SERVER = new Set(["full", "restarting"]);
+
+export function sayConnection(state: ConnectionState): string {
+  switch (state.status) {
+    case "online":
+      return `Connected · ${state.welcome.model.name}`;
+    case "connecting":
+      return "Connecting";
+    case "waiting": {
+      const said = state.reason && SAID_BY_SERVER.has(state.reason.code);
+      return (said && sentence(state.reason)) || "Connection lost, trying again";
+    }
+    case "asleep":
+      return "Resting; goes on with your next click";
+    case "stopped":
+      return sentence(state.error) ?? "Disconnected";
+  }
 }

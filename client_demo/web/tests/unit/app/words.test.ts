@@ -2,7 +2,8 @@ import { expect, test } from "vitest";
 import { MaskBook, type Shape } from "../../../src/app/state/masks.ts";
 import { EMPTY_SCENE, NO_PROMPTS } from "../../../src/app/state/model.ts";
 import { addObject } from "../../../src/app/state/scene.ts";
-import { formatArea, plural, sayMask } from "../../../src/app/ui/words.ts";
+import { formatArea, plural, sayConnection, sayMask } from "../../../src/app/ui/words.ts";
+import { SamwireError } from "../../../src/client/errors.ts";
 
 const shape = (area: number, score: number | null) => ({ traced: { area }, score }) as Shape;
 
@@ -33,4 +34,12 @@ test("areas and counts read as one would say them", () => {
     "2.50M px",
   ]);
   expect([plural(1, "object"), plural(0, "object")]).toEqual(["1 object", "0 objects"]);
+});
+
+test("a server that is full is not called a lost connection", () => {
+  const waiting = (reason: SamwireError | null) =>
+    sayConnection({ status: "waiting", attempt: 1, delayMs: 500, reason });
+  expect(waiting(null)).toBe("Connection lost, trying again");
+  expect(waiting(new SamwireError("full", "Full."))).toBe("The server is full. Trying again.");
+  expect(waiting(new SamwireError("slow_reader", "Slow."))).toBe("Connection lost, trying again");
 });
