@@ -45,6 +45,11 @@ describe.skipIf(skipped)("no rule of WCAG 2.1 A or AA is broken", () => {
       await page.getByRole("button", { name: "Close the list" }).click();
       await page.getByRole("slider", { name: "Opacity" }).waitFor({ state: "hidden" });
     }
+    await page.locator(".thumbnail").hover();
+    await page.getByRole("button", { name: "Remove still-life.webp" }).click();
+    await page.getByRole("dialog", { name: "Remove still-life.webp" }).waitFor();
+    expect(await violations(page), "a question").toEqual([]);
+    await page.keyboard.press("Escape");
     await page.getByRole("button", { name: "Brush" }).click();
     await page.getByLabel("Brush size").waitFor();
     expect(await violations(page), "a brush in hand").toEqual([]);

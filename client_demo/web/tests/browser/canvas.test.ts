@@ -425,12 +425,16 @@ describe.skipIf(skipped)("the canvas", () => {
     ["a tablet", 820, 1180],
     ["half a laptop", 700, 680],
     ["a tablet on its side", 1024, 768],
+    ["a small laptop", 1024, 640],
   ])("on %s nothing covers a button or the picture", async (_, width, height) => {
     const canvas = await session.open({ viewport: { width, height }, hasTouch: true });
     await canvas.pick(shapesPicture());
     await canvas.page.touchscreen.tap(...(await canvas.at(DISC.x, DISC.y)));
     await canvas.settled();
     await expect.poll(() => canvas.page.locator(".object-bar").count()).toBe(1);
+    await expect.poll(() => canvas.page.evaluate(coveredButtons)).toEqual([]);
+    await canvas.page.locator(".mark").focus(); // which adds a button to the bar
+    await canvas.page.getByRole("button", { name: "Remove point" }).waitFor();
     await expect.poll(() => canvas.page.evaluate(coveredButtons)).toEqual([]);
     const [picture, bar] = await Promise.all(
       [".picture", ".object-bar"].map((part) => canvas.page.locator(part).boundingBox()),

@@ -165,10 +165,10 @@ export class PointerInput {
   }
 
   #hover(at: CanvasPoint, label: 0 | 1): void {
-    const { tool, ...state } = this.context.state.get();
-    const size = currentPicture({ tool, ...state })?.size;
+    const state = this.context.state.get();
+    const size = currentPicture(state)?.size;
     const point = this.#image(at);
-    if (tool !== "segment" || !size || !isInsideImage(point, size))
+    if (state.tool !== "segment" || !size || !isInsideImage(point, size))
       return this.segmenter.clearHover();
     void this.segmenter.hover(point, label);
   }

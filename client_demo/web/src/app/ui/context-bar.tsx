@@ -37,10 +37,11 @@ function ObjectBar({ object }: { object: Drawn }): JSX.Element {
       {mark && (
         <button
           type="button"
-          class="button"
+          class="button remove-mark"
           onMouseDown={leaveFocus}
           onClick={() => actions.removeMark(mark)}
         >
+          <Icon name="close" />
           Remove {"point" in mark ? "point" : "box"}
         </button>
       )}
