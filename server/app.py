@@ -318,6 +318,7 @@ def _engine_settings(settings: Settings) -> EngineSettings:
     return EngineSettings(
         cache_bytes=settings.cache_bytes,
         max_image_pixels=settings.max_image_pixels,
+        max_waiting_bytes=settings.max_uploads_bytes,
         reduced_jpeg=settings.reduced_jpeg,
         request_timeout_s=settings.request_timeout_s,
         open_timeout_s=settings.open_timeout_s,

@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     )
     max_uploads_bytes: _Positive = Field(
         default=1024 * _MIB,
-        description="Compressed images that may be on their way in, all together.",
+        description="Compressed images on their way in, all together; as much again may wait for the encoder.",
     )
     max_sessions: _Positive = Field(
         default=256, description="Sessions that have said hello, served at once."
@@ -122,7 +122,8 @@ class Settings(BaseSettings):
     request_timeout_s: _Seconds = Field(default=20.0, description="For a mask.")
     open_timeout_s: _Seconds = Field(default=120.0, description="For an image to be encoded.")
     device_timeout_s: _Seconds = Field(
-        default=30.0, description="One piece of device work; beyond it the server is not ready."
+        default=30.0,
+        description="One piece of work on the device, a mask or a file; beyond it the server is not ready.",
     )
     send_timeout_s: _Seconds = Field(
         default=10.0, description="For one frame to leave to a slow reader."

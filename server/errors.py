@@ -51,7 +51,9 @@ ERRORS: dict[str, ErrorSpec] = {
     # Images.
     "not_open": ErrorSpec("client", None, "No image is open."),
     "image_too_large": ErrorSpec("client", None, "More bytes than `max_image_bytes`."),
-    "too_many_pixels": ErrorSpec("client", None, "More pixels than `max_image_pixels`, or over 65,535 a side."),
+    "too_many_pixels": ErrorSpec(
+        "client", None, "More pixels than `max_image_pixels`, or over 65,535 a side."
+    ),
     "bad_image": ErrorSpec("client", None, "Not a readable image of an accepted format."),
     "sha256_mismatch": ErrorSpec("client", None, "The bytes do not have the `sha256` announced."),
     "bad_data": ErrorSpec("client", None, "`data` nobody waits for, or more of it than `size`."),

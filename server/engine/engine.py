@@ -19,7 +19,7 @@ from server.engine.models.base import Model
 from server.engine.observer import Observer, SilentObserver
 from server.engine.opens import Opens
 from server.engine.queue import DecodeKind, Queue
-from server.engine.threads import OneThread
+from server.engine.threads import Threads
 from server.engine.types import DecodeRequest, Logits, MaskResult, Prompt, Want
 from server.engine.worker import Worker
 from server.errors import WireError
@@ -41,6 +41,8 @@ class EngineSettings:
 
     cache_bytes: int
     max_image_pixels: int
+    max_waiting_bytes: int
+    """Of compressed images that wait for the encoder."""
     reduced_jpeg: bool
     """Of a JPEG no more pixels are read than the model needs."""
     request_timeout_s: float
@@ -96,7 +98,7 @@ class Engine:
             running is not None
             and not self._stopped
             and not self.lost.is_set()
-            and running.worker.busy_s < self._settings.device_timeout_s
+            and max(running.worker.busy_s, running.opens.busy_s) < self._settings.device_timeout_s
         )
 
     @property
@@ -111,7 +113,7 @@ class Engine:
 
     async def start(self) -> None:
         """Load the model, run every shape once, start serving."""
-        device = OneThread("device")
+        device = Threads("device")
         # On the thread that will use it: each thread that calls torch gets helpers of its own, and
         # with more helpers than cores they sleep at every meeting, which doubles a decode's time.
         model = await asyncio.get_running_loop().run_in_executor(device, self._load)
@@ -122,6 +124,7 @@ class Engine:
             self._queue,
             wake=wake,
             max_pixels=self._settings.max_image_pixels,
+            max_waiting_bytes=self._settings.max_waiting_bytes,
             reduced_jpeg=self._settings.reduced_jpeg,
             observer=self._observer,
         )

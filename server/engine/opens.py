@@ -10,7 +10,6 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from server.engine import images
@@ -19,6 +18,7 @@ from server.engine.jobs import CacheKey, DecodeJob, EncodeJob, OpenImage, Progre
 from server.engine.models.base import Embedding, Model
 from server.engine.observer import Observer
 from server.engine.queue import Queue
+from server.engine.threads import Threads
 from server.engine.types import ReadImage
 from server.errors import WireError
 
@@ -37,6 +37,7 @@ class Opens:
         queue: where encodes wait.
         wake: set when an encode has become ready.
         max_pixels: the largest image, in pixels, refused by its header.
+        max_waiting_bytes: of images that wait for the encoder, whoever sent them and has left.
         reduced_jpeg: read of a JPEG no more pixels than the model needs.
     """
 
@@ -48,6 +49,7 @@ class Opens:
         *,
         wake: asyncio.Event,
         max_pixels: int,
+        max_waiting_bytes: int,
         reduced_jpeg: bool,
         observer: Observer,
     ) -> None:
@@ -56,19 +58,25 @@ class Opens:
         self._queue = queue
         self._wake = wake
         self._max_pixels = max_pixels
+        self._max_waiting_bytes = max_waiting_bytes
         self._enough = model.needed_side if reduced_jpeg else None
         # How an image is read is preprocessing too: embeddings of equal keys are equal.
         self._made_by = model.fingerprint + ("-reduced" if reduced_jpeg else "")
         self._observer = observer
         self._stopped = False
         self._jobs: dict[CacheKey, EncodeJob] = {}
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="images")
+        self._threads = Threads("images", 2)
         self._readers: set[asyncio.Task[None]] = set()
 
     @property
     def idle(self) -> bool:
         """Whether no encode waits or runs."""
         return not self._jobs
+
+    @property
+    def busy_s(self) -> float:
+        """How long the image that has been read the longest is being read; 0 when none is."""
+        return self._threads.busy_s
 
     async def open(
         self,
@@ -97,6 +105,7 @@ class Opens:
             return OpenImage(cached, cached=True)
         job = self._jobs.get(key)
         if job is None:
+            self._check_room(len(data))
             job = self._jobs[key] = EncodeJob(key, data, time.monotonic())
             self._queue.push_encode(job, prefetch=prefetch)
         return await self._wait_for(job, prefetch=prefetch, listener=listener)
@@ -136,7 +145,7 @@ class Opens:
         self._stopped = True
         for job in list(self._jobs.values()):
             self._fail(job, _stopping())
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown()
         for task in self._readers:
             task.cancel()
         await asyncio.gather(*self._readers, return_exceptions=True)
@@ -144,6 +153,12 @@ class Opens:
     def _check_running(self) -> None:
         if self._stopped:
             raise _stopping()
+
+    def _check_room(self, size: int) -> None:
+        """A session's own budget ends with the session; an encode that another joined goes on."""
+        if size + sum(len(job.data) for job in self._jobs.values()) > self._max_waiting_bytes:
+            text = "too many images wait for the encoder"
+            raise WireError("overload", text, retry_after=1.0)
 
     async def _wait_for(
         self, job: EncodeJob, *, prefetch: bool, listener: ProgressListener

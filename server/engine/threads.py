@@ -1,11 +1,13 @@
-"""A thread that cannot keep the process from ending.
+"""Threads that cannot keep the process from ending, nor keep what they were told to forget.
 
 Python joins the threads of its own executors before it exits, so a device that hangs would keep a
-server alive that was told to stop. This one is a daemon, and otherwise an executor of one thread.
+server alive that was told to stop; these are daemons. A call that is cancelled while it waits lets
+go at once of all that it holds, which can be a whole file; Python's keep it until its turn comes.
 """
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, ParamSpec, TypeVar
 
-__all__ = ["OneThread"]
+__all__ = ["Threads"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -21,14 +23,15 @@ _T = TypeVar("_T")
 
 @dataclass(slots=True)
 class _Call(Generic[_T]):
-    work: Callable[[], _T]
+    work: list[Callable[[], _T]]
+    """One, or none any more: emptied when the call ends, also by being cancelled."""
     future: Future[_T]
 
     def run(self) -> None:
         if not self.future.set_running_or_notify_cancel():
             return
         try:
-            result = self.work()
+            result = self.work[0]()
         # Whatever it is, it is for whoever waits.
         except BaseException as error:  # noqa: BLE001
             self.future.set_exception(error)
@@ -37,18 +40,29 @@ class _Call(Generic[_T]):
             self.future.set_result(result)
 
 
-class OneThread(Executor):
-    """Runs one call after the other.
+class Threads(Executor):
+    """Runs calls in the order in which they come.
 
     Args:
-        name: of the thread.
+        name: of the threads.
+        count: calls that may run at once.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, count: int = 1) -> None:
         self._calls: SimpleQueue[_Call[Any] | None] = SimpleQueue()
         self._ends = False
         self._ending = threading.Lock()
-        threading.Thread(target=self._run, name=name, daemon=True).start()
+        self._began: dict[int, float] = {}
+        """When each thread that is at a call began it; on the monotonic clock."""
+        self._count = count
+        for number in range(count):
+            threading.Thread(target=self._run, args=(number,), name=name, daemon=True).start()
+
+    @property
+    def busy_s(self) -> float:
+        """How long the longest of the present calls has taken; 0 when there is none."""
+        began = min(list(self._began.values()), default=None)
+        return 0.0 if began is None else time.monotonic() - began
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         """Queue a call.
@@ -60,25 +74,29 @@ class OneThread(Executor):
         with self._ending:  # nothing may come after the call that ends it
             if self._ends:
                 raise RuntimeError("this thread has been told to end")
-            self._calls.put(_Call(partial(fn, *args, **kwargs), future))
+            work: list[Callable[[], _T]] = [partial(fn, *args, **kwargs)]
+            future.add_done_callback(lambda _ended: work.clear())
+            self._calls.put(_Call(work, future))
         return future
 
     def shutdown(self, wait: bool = False, *, cancel_futures: bool = True) -> None:
-        """End the thread after the call it is at; what has not begun is cancelled."""
+        """End each thread after the call it is at; what has not begun is cancelled."""
         del wait, cancel_futures  # an executor's arguments; here there is one way
         with self._ending:
             self._ends = True
             with contextlib.suppress(Empty):
                 while True:
                     self._drop(self._calls.get_nowait())
-            self._calls.put(None)
+            for _ in range(self._count):
+                self._calls.put(None)
 
     @staticmethod
     def _drop(call: _Call[Any] | None) -> None:
         if call is not None:
             call.future.cancel()
 
-    def _run(self) -> None:
+    def _run(self, number: int) -> None:
         while (call := self._calls.get()) is not None:
+            self._began[number] = time.monotonic()
             call.run()
-            del call
+            del call, self._began[number]

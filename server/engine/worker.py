@@ -29,7 +29,7 @@ from server.engine.models.base import (
 )
 from server.engine.observer import Observer
 from server.engine.queue import Batch, Queue
-from server.engine.threads import OneThread
+from server.engine.threads import Threads
 from server.engine.types import MaskResult, Timings
 from server.errors import WireError
 from server.geometry import Frame
@@ -68,7 +68,7 @@ class Worker:
         model: Model,
         queue: Queue[DecodeJob, EncodeJob],
         *,
-        device: OneThread,
+        device: Threads,
         wake: asyncio.Event,
         on_step: Callable[[EncodeJob, Embedding | WireError | float], None],
         free_memory: Callable[[], Awaitable[bool]],
@@ -82,24 +82,19 @@ class Worker:
         self._on_lost = on_lost
         self._observer = observer
         self._device = device
-        self._post = OneThread("masks")
+        self._post = Threads("masks")
         self._wake = wake
-        self._busy_since: float | None = None
         self._finishing: set[asyncio.Task[None]] = set()
         self._stopping = False
 
     @property
     def busy_s(self) -> float:
-        """How long the device thread has been at its present piece of work; 0 when free."""
-        return 0.0 if self._busy_since is None else time.monotonic() - self._busy_since
+        """How long the device, or the masks' thread, has been at its present piece of work."""
+        return max(self._device.busy_s, self._post.busy_s)
 
     async def on_device(self, work: Callable[[], _T]) -> _T:
         """Run `work` on the device thread."""
-        self._busy_since = time.monotonic()
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._device, work)
-        finally:
-            self._busy_since = None
+        return await asyncio.get_running_loop().run_in_executor(self._device, work)
 
     async def off_loop(self, work: Callable[[], _T]) -> _T:
         """Run `work` on the post-processing thread."""

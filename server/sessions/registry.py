@@ -1,11 +1,11 @@
 """Who is alive, and who goes when there is no room. Pure; the clock is an argument.
 
 A connection that has not said `hello` has no place yet, and takes none from those who have: it
-stands in the lobby, which is small, and where the newest takes the place of the oldest. With `hello`
-it asks for a place. A session can be spared when it has been idle for a while: no message, nothing
-being opened, no mask owed. When every place is taken the least recently used of those makes room;
-when there is none, the newcomer is refused. When memory is short the same sessions go, in the same
-order.
+stands in the lobby, which is small, and where the newest takes the place of the oldest. With
+`hello` it asks for a place. A session can be spared when it has been idle for a while: no message,
+nothing being opened, no mask owed. When every place is taken the least recently used of those
+makes room; when there is none, the newcomer is refused. When memory is short the same sessions go,
+in the same order.
 """
 
 from collections.abc import Iterable, Iterator

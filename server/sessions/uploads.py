@@ -6,8 +6,10 @@ from server.errors import WireError
 from server.protocol import Progress
 from server.sessions.rules import SessionRules
 
-__all__ = ["REMIND_S", "Upload", "UploadBudget"]
+__all__ = ["REMIND_S", "RESERVED_BYTES", "Upload", "UploadBudget"]
 
+RESERVED_BYTES = 1 << 20
+"""Room taken ahead of the bytes: who announces much and sends nothing keeps no more from others."""
 REMIND_S = 15.0
 """An open that came no further is told again after so long: its client can tell a long wait from a
 connection that is gone."""
@@ -38,7 +40,7 @@ class UploadBudget:
 
 @dataclass(slots=True)
 class Upload:
-    """One open that is not done; holds `size` bytes of the budget once the bytes are asked for."""
+    """One open that is not done; holds the budget's bytes as they come, and a few ahead of them."""
 
     id: int
     size: int
@@ -62,8 +64,7 @@ class Upload:
         Raises:
             WireError: `overload`.
         """
-        self.budget.take(self.size)
-        self._reserved = self.size
+        self._reserve(0)
         self.receiving = True
         self.started_at = self.last_at = now
 
@@ -77,12 +78,14 @@ class Upload:
         """Take the next bytes.
 
         Raises:
-            WireError: `bad_data` when they go beyond the size announced.
+            WireError: `bad_data` when they go beyond the size announced, `overload` when there is
+                no more room.
         """
         received = len(self._buffer) + len(chunk)
         if received > self.size:
             text = f"expected {self.size} bytes in all, got at least {received}"
             raise WireError("bad_data", text, field="bytes")
+        self._reserve(received)
         self._buffer += chunk
         self.last_at = now
 
@@ -98,6 +101,13 @@ class Upload:
             return None
         self._reported = fraction
         return fraction
+
+    def _reserve(self, received: int) -> None:
+        """Take room for so many bytes, and some more when that is used up."""
+        if self._reserved == 0 or received > self._reserved:
+            wanted = min(self.size, received + RESERVED_BYTES)
+            self.budget.take(wanted - self._reserved)
+            self._reserved = wanted
 
     def tell(self, progress: Progress) -> None:
         """Note what its client is told."""

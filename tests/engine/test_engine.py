@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from server import rle
+from server.engine import images, masks
 from server.engine.engine import Engine
 from server.engine.fake import FakeModel
 from server.engine.jobs import CacheKey, OpenImage
@@ -398,3 +399,32 @@ def test_a_prompt_extends_another_by_more_points_and_the_same_box() -> None:
     assert not one.extends(two)
     assert not one.extends(one)
     assert not Prompt(two.points, (0, 0, 9, 9)).extends(one)
+
+
+@pytest.mark.parametrize("stuck", ["masks", "images"])
+async def test_a_thread_beside_the_device_that_hangs_makes_it_unready(
+    monkeypatch: pytest.MonkeyPatch, stuck: str
+) -> None:
+    began, ends = threading.Event(), threading.Event()
+
+    def hang(*_args: object, **_options: object) -> None:
+        began.set()
+        ends.wait(10)
+        raise WireError("internal", "it was stuck")
+
+    async with running(GatedModel(), device_timeout_s=0.02) as engine:
+        image = await opened(engine)
+        monkeypatch.setattr(*{"masks": (masks, "finish"), "images": (images, "check")}[stuck], hang)
+        waiting = ask(engine, image).error() if stuck == "masks" else refused(engine)
+        task = asyncio.create_task(waiting)
+        await asyncio.to_thread(began.wait, 10)
+        await until(lambda: not engine.ready)
+        ends.set()
+        assert await task == "internal"
+        await until(lambda: engine.ready)
+
+
+async def refused(engine: Engine) -> str:
+    with pytest.raises(WireError) as error:
+        await opened(engine, picture(9))
+    return error.value.code

@@ -420,3 +420,21 @@ async def test_an_open_after_the_stop_is_told_to_come_back() -> None:
 
         assert await refusal(opening(engine)) == "restarting"
         assert await refusal(asyncio.create_task(joined(engine, picture()))) == "restarting"
+
+
+async def test_images_that_wait_have_their_room_also_when_those_who_sent_them_have_left() -> None:
+    model = GatedModel()
+    files = [picture(0), picture(1), picture(2)]
+    async with running(model, max_waiting_bytes=len(files[0]) + len(files[1])) as engine:
+        model.encoding.shut()
+        first = opening(engine, files[0])
+        await model.encoding.reached()
+        heir = asyncio.create_task(joined(engine, files[0]))
+        second = opening(engine, files[1])
+        await turns()
+        first.cancel()
+        assert await refusal(opening(engine, files[2])) == "overload"
+        model.encoding.open()
+        for image in (await heir, await second):
+            assert image is not None
+        assert not (await opened(engine, files[2])).cached

@@ -8,11 +8,11 @@ import weakref
 import numpy as np
 import pytest
 
-from server.engine.threads import OneThread
+from server.engine.threads import Threads
 
 
 def test_calls_run_one_after_the_other_on_one_thread() -> None:
-    thread = OneThread("one")
+    thread = Threads("one")
     order: list[int] = []
     futures = [thread.submit(order.append, index) for index in range(100)]
     names = {thread.submit(lambda: threading.current_thread().name).result(10) for _ in range(3)}
@@ -24,7 +24,7 @@ def test_calls_run_one_after_the_other_on_one_thread() -> None:
 
 
 async def test_a_loop_can_wait_for_it() -> None:
-    thread = OneThread("one")
+    thread = Threads("one")
 
     assert await asyncio.get_running_loop().run_in_executor(thread, divmod, 7, 2) == (3, 1)
     thread.shutdown()
@@ -34,7 +34,7 @@ async def test_a_loop_can_wait_for_it() -> None:
 def test_what_a_call_raises_is_the_callers_and_the_thread_goes_on(
     error: type[BaseException],
 ) -> None:
-    thread = OneThread("one")
+    thread = Threads("one")
 
     def fail() -> None:
         raise error("for the test")
@@ -46,7 +46,7 @@ def test_what_a_call_raises_is_the_callers_and_the_thread_goes_on(
 
 
 def test_a_failed_call_leaves_nothing_once_its_traceback_is_gone() -> None:
-    thread, refs = OneThread("one"), []
+    thread, refs = Threads("one"), []
 
     def fail() -> None:
         scratch = np.zeros(1000)
@@ -67,7 +67,7 @@ def test_a_failed_call_leaves_nothing_once_its_traceback_is_gone() -> None:
 
 
 def test_after_the_shutdown_nothing_begins() -> None:
-    thread = OneThread("one")
+    thread = Threads("one")
     began, ends = threading.Event(), threading.Event()
 
     def busy() -> int:
@@ -88,7 +88,7 @@ def test_after_the_shutdown_nothing_begins() -> None:
 
 
 def test_a_cancelled_call_never_runs() -> None:
-    thread = OneThread("one")
+    thread = Threads("one")
     ends = threading.Event()
     thread.submit(ends.wait, 10)
     ran: list[int] = []
@@ -99,6 +99,48 @@ def test_a_cancelled_call_never_runs() -> None:
 
     assert ran == [2]
     thread.shutdown()
+
+
+def test_a_call_that_is_cancelled_while_it_waits_holds_nothing_any_more() -> None:
+    class File:
+        """What a call may hold."""
+
+    thread, ends, file = Threads("one"), threading.Event(), File()
+    kept = weakref.ref(file)
+    thread.submit(ends.wait, 10)
+    waiting = thread.submit(id, file)
+    del file
+    assert kept() is not None
+    waiting.cancel()
+    assert kept() is None
+    ends.set()
+    thread.shutdown()
+
+
+def test_as_many_calls_run_at_once_as_there_are_threads() -> None:
+    threads, meet = Threads("both", 2), threading.Barrier(2, timeout=10)
+    meetings = [threads.submit(meet.wait) for _ in range(2)]
+    assert {meeting.result(10) for meeting in meetings} == {0, 1}
+    threads.shutdown()
+
+
+def test_the_longest_call_says_how_busy_the_threads_are() -> None:
+    threads, began, ends = Threads("both", 2), threading.Event(), threading.Event()
+    assert threads.busy_s == 0.0
+
+    def work() -> None:
+        began.set()
+        ends.wait(10)
+
+    long = threads.submit(work)
+    assert began.wait(10)
+    before = threads.busy_s
+    threads.submit(len, "abc").result(10)
+    assert threads.busy_s > before > 0.0
+    ends.set()
+    long.result(10)
+    threads.submit(len, "").result(10)
+    threads.shutdown()
 
 
 def test_a_device_that_hangs_does_not_keep_the_process_alive() -> None:

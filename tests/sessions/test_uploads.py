@@ -1,7 +1,7 @@
 import pytest
 
 from server.errors import WireError
-from server.sessions.uploads import Upload, UploadBudget
+from server.sessions.uploads import RESERVED_BYTES, Upload, UploadBudget
 from tests.support.annotators import rules
 
 RULES = rules(upload_timeout_s=10.0, min_upload_bytes_per_s=100.0)
@@ -34,6 +34,30 @@ def test_an_upload_takes_its_room_when_it_starts() -> None:
     assert (budget.used, waiting.receiving) == (0, False)
     waiting.start(0.0)
     assert (budget.used, waiting.receiving) == (8, True)
+
+
+def test_who_announces_much_and_sends_nothing_takes_little_room() -> None:
+    budget = UploadBudget(100 * RESERVED_BYTES)
+    large = started(32 * RESERVED_BYTES, budget)
+    assert budget.used == RESERVED_BYTES
+    large.add(bytes(RESERVED_BYTES), 0.0)
+    assert budget.used == RESERVED_BYTES
+    large.add(b"x", 0.0)
+    assert budget.used == 2 * RESERVED_BYTES + 1
+    large.end()
+    assert budget.used == 0
+
+
+def test_an_upload_for_whose_bytes_there_is_no_more_room_is_told_so() -> None:
+    budget = UploadBudget(2 * RESERVED_BYTES)
+    large = started(4 * RESERVED_BYTES, budget)
+    budget.take(RESERVED_BYTES)
+    large.add(bytes(RESERVED_BYTES), 0.0)
+    with pytest.raises(WireError) as refused:
+        large.add(b"x", 0.0)
+    assert (refused.value.code, refused.value.retry_after) == ("overload", 1.0)
+    large.end()
+    assert budget.used == RESERVED_BYTES
 
 
 def test_an_upload_that_got_no_room_gives_none_back() -> None:

@@ -31,6 +31,7 @@ EMBEDDING_BYTES = 128 * 128 * 4
 SETTINGS = EngineSettings(
     cache_bytes=8 * EMBEDDING_BYTES,
     max_image_pixels=1_000_000,
+    max_waiting_bytes=10_000_000,
     reduced_jpeg=False,
     request_timeout_s=20.0,
     open_timeout_s=30.0,
