@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     )
     max_uploads_bytes: _Positive = Field(
         default=1024 * _MIB,
-        description="Compressed images on their way in, all together; as much again may wait for the encoder.",
+        description="Compressed images on their way in; as much may wait for the encoder.",
     )
     max_sessions: _Positive = Field(
         default=256, description="Sessions that have said hello, served at once."
@@ -123,7 +123,7 @@ class Settings(BaseSettings):
     open_timeout_s: _Seconds = Field(default=120.0, description="For an image to be encoded.")
     device_timeout_s: _Seconds = Field(
         default=30.0,
-        description="One piece of work on the device, a mask or a file; beyond it the server is not ready.",
+        description="One piece of work, on the device or beside it; beyond it the server is not ready.",
     )
     send_timeout_s: _Seconds = Field(
         default=10.0, description="For one frame to leave to a slow reader."
