@@ -123,7 +123,7 @@ class Settings(BaseSettings):
     open_timeout_s: _Seconds = Field(default=120.0, description="For an image to be encoded.")
     device_timeout_s: _Seconds = Field(
         default=30.0,
-        description="One piece of work, on the device or beside it; beyond it the server is not ready.",
+        description="One piece of work, on the device or beside it; then the server is not ready.",
     )
     send_timeout_s: _Seconds = Field(
         default=10.0, description="For one frame to leave to a slow reader."

@@ -5,7 +5,8 @@ from server.sessions.rules import SessionRules
 
 __all__ = ["Manners", "TokenBucket"]
 
-_GIVEN_MASK_COST = 10.0  # segments that one with its own mask counts as
+_GIVEN_MASK_COST = 10.0  # segments that one with its own mask counts as, at least
+_PIXELS_A_SEGMENT = 400_000  # of such a mask
 
 
 class TokenBucket:
@@ -51,6 +52,12 @@ class Manners:
         leave = burst / 2 if message.kind == "hover" else 0.0
         # A given mask is expanded to the image's size, on the thread that finishes everybody's;
         # however small the burst, one at a time must get through.
-        given = isinstance(message.prior, RleBody)
-        cost = max(1.0, min(_GIVEN_MASK_COST, burst - leave)) if given else 1.0
+        cost = max(1.0, min(_cost(message), burst - leave))
         return self._segments.take(now, cost=cost, leave=leave)
+
+
+def _cost(message: Segment) -> float:
+    if not isinstance(message.prior, RleBody):
+        return 1.0
+    height, width = message.prior.size
+    return max(_GIVEN_MASK_COST, height * width / _PIXELS_A_SEGMENT)

@@ -54,6 +54,13 @@ def test_a_given_mask_counts_as_ten() -> None:
     assert sum(manners.allow_segment(click(1, prior=GIVEN), 1.0) for _ in range(100)) == 2
 
 
+def test_a_given_mask_of_a_large_image_counts_by_its_pixels() -> None:
+    manners = Manners(rules(segments_per_s=200.0, segment_burst=400.0), now=0.0)
+    large = RleBody(size=(5000, 8000), counts=b"")
+    assert sum(manners.allow_segment(click(1, prior=large), 0.0) for _ in range(100)) == 4
+    assert sum(manners.allow_segment(click(1, prior=large), 1.0) for _ in range(100)) == 2
+
+
 @pytest.mark.parametrize("burst", [1.0, 4.0])
 def test_a_given_mask_gets_through_however_small_the_burst(burst: float) -> None:
     manners = Manners(rules(segment_burst=burst, segments_per_s=1.0), now=0.0)
