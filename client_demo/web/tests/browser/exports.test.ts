@@ -86,6 +86,22 @@ describe.skipIf(skipped)("exports", () => {
     expect((await canvas.drawn())[1]).toBe(before[1]);
   });
 
+  test("a COCO file reaches a picture that was not looked at yet", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture("first.png"), shapesPicture("second.png"));
+    const coco = JSON.parse(readFileSync(join(folder, "shapes.coco.json"), "utf8"));
+    coco.images[0].file_name = "second.png";
+    const chooser = canvas.page.waitForEvent("filechooser");
+    await canvas.page.getByRole("button", { name: "Import COCO" }).click();
+    const buffer = Buffer.from(JSON.stringify(coco));
+    await (await chooser).setFiles({ name: "a.json", mimeType: "application/json", buffer });
+    const notice = canvas.page.locator(".notice");
+    await expect.poll(() => notice.textContent()).toMatch("2 objects into 1 picture.");
+    await canvas.stage.focus();
+    await canvas.page.keyboard.press(".");
+    await expect.poll(() => canvas.objects.count()).toBe(2);
+  });
+
   test("what is no COCO file says so", async () => {
     const canvas = await session.open();
     await canvas.pick(shapesPicture());

@@ -32,6 +32,20 @@ describe.skipIf(skipped)("when things go wrong, or merely happen", () => {
     expect((await canvas.answer(3)).object).toBe(2);
   });
 
+  test("a picture that is chosen while saved work is read stays on stage", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture("saved.png"));
+    await canvas.click(DISC.x, DISC.y);
+    await expect.poll(() => canvas.stored()).toEqual({ "saved.png": [""] });
+    await canvas.page.addInitScript(holdLocks);
+    await canvas.page.reload();
+    await canvas.pick(shapesPicture("new.png", 15));
+    await canvas.page.evaluate(() => dispatchEvent(new Event("letgo")));
+    await expect.poll(() => canvas.page.locator(".thumbnail").count()).toBe(2);
+    await expect.poll(() => canvas.stored()).toEqual({ "saved.png": [""], "new.png": [] });
+    expect(await canvas.page.locator(".file-name").textContent()).toBe("new.png");
+  });
+
   test("the server dies and comes back: the session goes on", async () => {
     session.tolerate(/WebSocket connection|ERR_CONNECTION_REFUSED/);
     const canvas = await session.open();
@@ -184,6 +198,18 @@ describe.skipIf(skipped)("when things go wrong, or merely happen", () => {
       .toBeLessThanOrEqual(390);
   });
 });
+
+/** Saved work is read only once the page is told `letgo`. */
+function holdLocks(): void {
+  const request = navigator.locks.request.bind(navigator.locks);
+  const told = new Promise((resolve) => addEventListener("letgo", resolve, { once: true }));
+  Object.assign(navigator.locks, {
+    request: async (...args: Parameters<typeof request>) => {
+      await told;
+      return request(...args);
+    },
+  });
+}
 
 /** Every frame takes its time, both ways. */
 async function delaySocket(page: Page, ms: number, onHover: () => void): Promise<void> {

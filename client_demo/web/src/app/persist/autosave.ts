@@ -35,6 +35,7 @@ export class Autosave {
   ) {}
 
   start(): void {
+    this.#later(); // what was dropped before now
     this.context.state.subscribe(() => this.#later());
     this.context.masksVersion.subscribe(() => this.#later());
     addEventListener("pagehide", () => this.flush());

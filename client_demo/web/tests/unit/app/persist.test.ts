@@ -82,6 +82,13 @@ describe("autosave", () => {
     expect(last.context.state.get().pictures.map(({ key }) => key)).toEqual(["a", "dropped"]);
   });
 
+  test("what was dropped before it started is saved, though nothing else happens", async () => {
+    const desk = page();
+    draw(desk, "dropped");
+    desk.autosave.start();
+    await expect.poll(() => database.getAllKeys("pictures")).toEqual(["dropped"]);
+  });
+
   test("what one page saves the next restores, masks and bytes included", async () => {
     const before = page();
     draw(before, "a");
