@@ -1,4 +1,5 @@
 /** Out of the page and in again: exports as downloads, COCO files as objects. */
+import { bytesOf, SamwireError } from "../../client/index.ts";
 import { CocoError, fromCoco, type ImportedImage, type ImportedObject } from "../export/coco.ts";
 import type { ExportKind } from "../export/files.ts";
 import { fileOf } from "../export/order.ts";
@@ -10,7 +11,7 @@ import { changePicture } from "../state/pictures.ts";
 import { Store } from "../state/store.ts";
 import type { Actions } from "./actions.ts";
 import type { Context } from "./context.ts";
-import { counted } from "./notices.ts";
+import { counted, sentence } from "./notices.ts";
 
 /** An export that takes longer says how far it is. */
 const SLOW_MS = 1000;
@@ -84,17 +85,14 @@ export class Exchange {
   }
 
   /** Add a COCO file's objects to the pictures of the same names. */
-  async load(file: Blob): Promise<void> {
+  async load(file: File): Promise<void> {
     try {
-      const images = fromCoco(await file.text());
+      const images = fromCoco(new TextDecoder().decode(await bytesOf(file)));
       const matches = await this.#matches(images);
       for (const { key, objects } of matches) this.actions.adopt(key, objects);
       this.#imported(images, matches);
     } catch (error) {
-      const known = error instanceof CocoError;
-      this.context.notices.problem(
-        known ? error.message : "This COCO file holds a mask that cannot be read.",
-      );
+      this.context.notices.problem(whyNot(error, file));
     }
   }
 
@@ -190,6 +188,12 @@ function baseName(name: string): string {
 
 function otherSize({ name }: Picture): CocoError {
   return new CocoError(`The file describes a ${name} of another size. Open that one first.`);
+}
+
+function whyNot(error: unknown, { name }: File): string {
+  if (error instanceof CocoError) return error.message;
+  const words = error instanceof SamwireError ? sentence(error, name) : null;
+  return words ?? "This COCO file holds a mask that cannot be read.";
 }
 
 function nothingFor(images: readonly ImportedImage[], matches: readonly Match[]): string {

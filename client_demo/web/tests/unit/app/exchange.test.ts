@@ -91,14 +91,15 @@ function add(key: string, name: string): void {
 }
 
 /** Annotations as a file: of each picture one object, `size` that of all of them. */
-function coco(names: readonly string[], size = SIZE, mask = size): Blob {
+function coco(names: readonly string[], size = SIZE, mask = size): File {
   const images = names.map((file_name, id) => ({ id, file_name, ...size }));
   const counts = [0, mask.width * mask.height];
   const annotations = images.map(({ id }) => ({
     ...{ image_id: id, category_id: 1 },
     segmentation: { size: [mask.height, mask.width], counts },
   }));
-  return new Blob([JSON.stringify({ images, annotations, categories: [{ id: 1, name: "cat" }] })]);
+  const categories = [{ id: 1, name: "cat" }];
+  return new File([JSON.stringify({ images, annotations, categories })], "coco.json");
 }
 
 function labels(): Record<string, string[]> {
@@ -137,6 +138,13 @@ describe("an import", () => {
     await exchange.load(coco(["b.png", "a.png"], size, mask));
     expect(labels()).toEqual({ "a.png": ["", ""], "b.png": [] });
     expect(said()).toEqual([expect.stringMatching(/of another size/)]);
+  });
+
+  test("of a file that is gone says so", async () => {
+    const file = coco(["a.png"]);
+    file.arrayBuffer = () => Promise.reject(new DOMException("", "NotFoundError"));
+    await exchange.load(file);
+    expect(said()).toEqual(["coco.json could not be read. Choose it again."]);
   });
 
   test("that is of no picture here names one", async () => {
