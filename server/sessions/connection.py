@@ -26,6 +26,7 @@ from server.metrics import Metrics
 from server.protocol import (
     Draining,
     Error,
+    Hello,
     OpenTimings,
     RleBody,
     ServerMessage,
@@ -46,7 +47,7 @@ from server.sessions.effects import (
     Withdraw,
 )
 from server.sessions.outbox import Outbox
-from server.sessions.session import Session
+from server.sessions.session import Session, State
 
 __all__ = ["Connection"]
 
@@ -142,6 +143,8 @@ class Connection:
         except WireError as refused:
             return self.session.refuse(refused, now)
         self._metrics.received(message.type, len(frame))
+        if isinstance(message, Hello) and self.session.state is State.GREETING:
+            _log.info("> session=%s client=%r", self.session.id, message.client)
         return self.session.receive(message, now)
 
     def _see_to_late_hover(self) -> None:

@@ -149,3 +149,16 @@ async def test_what_began_in_the_breath_that_was_one_too_much_is_let_go_of() -> 
     assert connection._opens == {}
     await connection.run()
     assert peer.close_code == 4102
+
+
+async def test_the_log_says_who_came(caplog: pytest.LogCaptureFixture) -> None:
+    peer, session = Peer(), Session("s-1", rules(), UploadBudget(10_000), 0.0)
+    connection = await peer.connect(session)
+    for _ in range(2):  # the second is an error, and said to its sender alone
+        peer.sends(Hello(client="browser 1.0\nx session=s-2"))
+    peer.says.put_nowait({"type": "websocket.disconnect"})
+    with caplog.at_level(logging.INFO, "server.sessions"):
+        await connection.run()
+    assert [line for line in caplog.messages if line.startswith(">")] == [
+        r"> session=s-1 client='browser 1.0\nx session=s-2'"
+    ]
