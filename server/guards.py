@@ -26,6 +26,8 @@ REQUEST_WITHIN_S = 10.0
 MAX_WAITING = 256
 """Connections that have asked for nothing yet; a newer one takes the place of the oldest."""
 
+CLOSE_WITHIN_S = 2.0
+"""For the answer to a close; refused connections hold their descriptor no longer."""
 CONTROL_FRAMES_PER_S = 20.0
 CONTROL_FRAME_BURST = 200.0
 SMALL_FRAGMENT = 1024
@@ -94,6 +96,7 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to count."""
         super().connection_made(transport)
+        self.close_timeout = CLOSE_WITHIN_S
         self._frames_left = TokenBucket(CONTROL_FRAMES_PER_S, CONTROL_FRAME_BURST, time.monotonic())
 
     def data_received(self, data: bytes) -> None:
