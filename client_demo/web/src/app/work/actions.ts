@@ -176,13 +176,14 @@ export class Actions {
   previewStroke(path: readonly number[], how: Operation): void {
     const object = this.#active();
     const id = object?.id ?? currentScene(this.context.state.get()).nextId;
-    void this.#strokes.push(async () => {
+    const shown = this.#strokes.push(async () => {
       const radius = this.context.state.get().brushRadius;
       const traced = await this.#stroke(object, { path, how, radius });
       if (traced && this.#stroking) {
         this.context.live.update((now) => ({ ...now, stroke: { object: id, traced } }));
       }
     });
+    shown.catch(() => {}); // the stroke itself will say why
     this.#stroking = true;
   }
 

@@ -206,6 +206,7 @@ describe("brush strokes", () => {
 
   test("that fail say so, and the next one is painted", async () => {
     context.worker.run = () => Promise.reject(new Error("no memory"));
+    actions.previewStroke([5, 5], "union");
     await stroke(5, 5);
     expect(notices()).toHaveLength(1);
     context.worker.run = (async () => corner) as MaskWorker["run"];
