@@ -233,6 +233,19 @@ describe("a picture that was left", () => {
     await next;
   });
 
+  test("and a click that was given up while it waited ask nothing", async () => {
+    start();
+    const opening = client.open(picture);
+    const abort = new AbortController();
+    const asked = client.segment({ ...click, signal: abort.signal });
+    abort.abort();
+    const peer = await server.peer();
+    peer.opened((await peer.next("open")).id);
+    await opening;
+    expect(await asked).toMatchObject({ type: "superseded" });
+    expect(peer.received.filter(({ type }) => type === "segment")).toHaveLength(0);
+  });
+
   test("asks nothing again when a prior of it is gone", async () => {
     const peer = await withImage();
     const asked = client.segment(click);
