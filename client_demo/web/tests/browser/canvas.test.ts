@@ -367,8 +367,9 @@ describe.skipIf(skipped)("the canvas", () => {
     await canvas.page.keyboard.press("r");
     await canvas.page.keyboard.press(".");
     await canvas.opened();
-    await expect.poll(() => canvas.page.locator(".crosshair").isVisible()).toBe(false);
+    await expect.poll(() => canvas.page.locator(".crosshair").getAttribute("hidden")).toBe("");
     await canvas.page.keyboard.press("Shift+ArrowLeft");
+    await canvas.page.keyboard.press("Shift+ArrowUp");
     await canvas.page.keyboard.press("r");
     await canvas.settled();
     expect(await canvas.objects.count()).toBe(0);
