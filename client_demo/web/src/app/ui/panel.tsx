@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import type { Drawn, Look } from "../state/model.ts";
 import { currentScene } from "../state/pictures.ts";
 import { useDesk } from "./desk.ts";
-import { Icon, IconButton } from "./icons.tsx";
+import { Icon, IconButton, leaveFocus } from "./icons.tsx";
 import { NameInput } from "./name-input.tsx";
 import { useStore } from "./use-store.ts";
 import { formatArea, nameOf } from "./words.ts";
@@ -63,6 +63,7 @@ function Row({ object, active }: { object: Drawn; active: boolean }): JSX.Elemen
         aria-pressed={active}
         aria-label={`Edit ${name}, ${area}`}
         title="Edit this object"
+        onMouseDown={leaveFocus}
         onClick={() => actions.select(active ? null : object.id)}
       >
         {area}
@@ -99,7 +100,13 @@ function Appearance(): JSX.Element {
       </label>
       <fieldset class="segmented" aria-label="Masks as">
         {(["fill", "outline"] as const).map((one) => (
-          <button type="button" key={one} aria-pressed={look === one} onClick={() => setLook(one)}>
+          <button
+            type="button"
+            key={one}
+            aria-pressed={look === one}
+            onMouseDown={leaveFocus}
+            onClick={() => setLook(one)}
+          >
             {one === "fill" ? "Fill" : "Outline"}
           </button>
         ))}

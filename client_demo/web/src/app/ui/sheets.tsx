@@ -4,10 +4,10 @@ import { useEffect, useRef } from "preact/hooks";
 import type { ExportKind } from "../export/files.ts";
 import { SHORTCUTS } from "../input/shortcuts.ts";
 import type { Picture } from "../state/model.ts";
+import { counted } from "../work/notices.ts";
 import { useDesk } from "./desk.ts";
 import { Icon, IconButton } from "./icons.tsx";
 import { useStore } from "./use-store.ts";
-import { plural } from "./words.ts";
 
 export function Sheets(): JSX.Element | null {
   const { context } = useDesk();
@@ -130,7 +130,7 @@ function ExportSheet({ onClose }: Closable): JSX.Element {
       <p class="sheet-note">
         {count === 0
           ? "There is nothing to export yet. Click an object first."
-          : `${plural(count, "object")} in ${plural(subjects.length, "picture")}${
+          : `${counted(count, "object")} in ${counted(subjects.length, "picture")}${
               unnamed > 0 ? `; ${unnamed} without a name will be called “object”` : ""
             }. Files are made here, in the browser.`}
       </p>
@@ -158,7 +158,7 @@ interface QuestionProps extends Closable {
 
 /** No undo brings a picture back, so what was made of it is not thrown away by a slip. */
 export function RemoveQuestion({ picture, onClose, onRemove }: QuestionProps): JSX.Element {
-  const count = plural(picture.history.present.objects.length, "object");
+  const count = counted(picture.history.present.objects.length, "object");
   return (
     <Sheet title={`Remove ${picture.name} and its ${count}?`} onClose={onClose}>
       <p class="sheet-note">They cannot be brought back.</p>

@@ -1,11 +1,11 @@
 /** The pictures at hand. */
 import type { JSX } from "preact";
 import type { Picture } from "../state/model.ts";
+import { counted } from "../work/notices.ts";
 import { useDesk } from "./desk.ts";
-import { Icon, IconButton } from "./icons.tsx";
+import { Icon, IconButton, leaveFocus } from "./icons.tsx";
 import { useRemoval } from "./removal.tsx";
 import { useStore } from "./use-store.ts";
-import { plural } from "./words.ts";
 
 export function Strip(): JSX.Element | null {
   const { context, intake } = useDesk();
@@ -52,9 +52,10 @@ function Thumbnail({ picture, current, onRemove }: ThumbnailProps): JSX.Element 
     <li class="thumbnail">
       <button
         type="button"
-        aria-label={`${picture.name}, ${plural(count, "object")}`}
+        aria-label={`${picture.name}, ${counted(count, "object")}`}
         aria-current={current ? "true" : undefined}
         title={picture.name}
+        onMouseDown={leaveFocus}
         onClick={() => gallery.show(picture.key)}
       >
         {url && <img src={url} alt="" />}

@@ -8,10 +8,6 @@ export function nameOf({ label, id }: Pick<Drawn, "label" | "id">): string {
   return label || `Object ${id}`;
 }
 
-export function plural(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
-}
-
 export function formatArea(pixels: number): string {
   if (pixels < 10_000) return `${pixels} px`;
   if (pixels < 1_000_000) return `${(pixels / 1000).toFixed(pixels < 100_000 ? 1 : 0)}k px`;

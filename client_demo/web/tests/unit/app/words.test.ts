@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { MaskBook, type Shape } from "../../../src/app/state/masks.ts";
 import { EMPTY_SCENE, NO_PROMPTS } from "../../../src/app/state/model.ts";
 import { addObject } from "../../../src/app/state/scene.ts";
-import { formatArea, plural, sayConnection, sayMask } from "../../../src/app/ui/words.ts";
+import { formatArea, sayConnection, sayMask } from "../../../src/app/ui/words.ts";
 import { SamwireError } from "../../../src/client/errors.ts";
 
 const shape = (area: number, score: number | null) => ({ traced: { area }, score }) as Shape;
@@ -26,14 +26,13 @@ test("nothing is said of a mask that is still being asked for", () => {
   expect(said("pending", [])).toBeNull();
 });
 
-test("areas and counts read as one would say them", () => {
+test("areas read as one would say them", () => {
   expect([999, 12_000, 123_456, 2_500_000].map(formatArea)).toEqual([
     "999 px",
     "12.0k px",
     "123k px",
     "2.50M px",
   ]);
-  expect([plural(1, "object"), plural(0, "object")]).toEqual(["1 object", "0 objects"]);
 });
 
 test("a server that is full is not called a lost connection", () => {
