@@ -129,6 +129,7 @@ export class Stage {
     this.#cursor.hidden = this.#crosshair.hidden = this.#world.hidden = true;
     this.#image.addEventListener("error", () => {
       this.#unshown = this.#image.dataset.key ?? null;
+      this.#image.removeAttribute("src"); // or a broken picture is drawn on the sheet
       this.#schedule();
     });
     this.#image.addEventListener("load", () => {
