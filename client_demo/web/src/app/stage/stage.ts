@@ -129,7 +129,7 @@ export class Stage {
     this.#cursor.hidden = this.#crosshair.hidden = this.#world.hidden = true;
     this.#image.addEventListener("error", () => {
       this.#unshown = this.#image.dataset.key ?? null;
-      this.#image.removeAttribute("src"); // or a broken picture is drawn on the sheet
+      this.#image.classList.add("unshown");
       this.#schedule();
     });
     this.#image.addEventListener("load", () => {
@@ -187,6 +187,7 @@ export class Stage {
 
   #showPicture(key: string | null): void {
     if (this.#image.dataset.key === (key ?? undefined)) return;
+    this.#image.classList.remove("unshown");
     if (key) {
       this.#image.dataset.key = key;
       this.#image.src = this.gallery.url(key) ?? "";
