@@ -42,7 +42,11 @@ function compose(): Desk & { segmenter: Segmenter } {
   const intake = new Intake(context, gallery, exchange);
   const stage = new Stage(context, gallery, actions);
   const theme = createTheme();
-  return { context, segmenter, gallery, actions, exchange, intake, stage, connection, theme };
+  const restoring = new Store(false);
+  return {
+    ...{ context, segmenter, gallery, actions, exchange, intake, stage },
+    ...{ connection, theme, restoring },
+  };
 }
 
 function listen({
@@ -70,6 +74,7 @@ async function restore(desk: ReturnType<typeof compose>): Promise<void> {
   try {
     const autosave = new Autosave(await openDatabase(), await claimWorkspace(), desk.context);
     const key = await autosave.lastShown();
+    desk.restoring.set(key !== null);
     await autosave.restore(desk.segmenter);
     autosave.start();
     const { pictures, current } = desk.context.state.get();
@@ -81,6 +86,8 @@ async function restore(desk: ReturnType<typeof compose>): Promise<void> {
     desk.context.notices.problem(
       "This browser keeps nothing for this page, so a reload would lose your work.",
     );
+  } finally {
+    desk.restoring.set(false);
   }
 }
 

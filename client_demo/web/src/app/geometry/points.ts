@@ -46,3 +46,12 @@ export function boxBetween(a: ImagePoint, b: ImagePoint, image: Extent): Box | n
 export function distance(a: CanvasPoint, b: CanvasPoint): number {
   return Math.hypot(a.x - b.x, a.y - b.y);
 }
+
+/** Corners go round: top left, top right, bottom right, bottom left. */
+export function cornersOf([x0, y0, x1, y1]: Box): ImagePoint[] {
+  return [imagePoint(x0, y0), imagePoint(x1, y0), imagePoint(x1, y1), imagePoint(x0, y1)];
+}
+
+export function oppositeCorner(box: Box, corner: 0 | 1 | 2 | 3): ImagePoint {
+  return cornersOf(box)[(corner + 2) % 4]!;
+}

@@ -2,13 +2,13 @@
 import {
   type CanvasPoint,
   canvasPoint,
+  cornersOf,
   distance,
   type ImagePoint,
   imagePoint,
 } from "../geometry/points.ts";
 import { slopPx } from "../input/gestures.ts";
 import type { Mark, Prompts } from "../state/model.ts";
-import { cornersOf } from "../work/actions.ts";
 import { element, setAttribute } from "./dom.ts";
 
 export interface MarkHandlers {

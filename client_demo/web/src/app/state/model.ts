@@ -40,7 +40,13 @@ export interface History {
 
 export type PictureStatus =
   | { readonly kind: "closed" }
-  | { readonly kind: "opening"; readonly stage: string; readonly fraction: number | null }
+  | {
+      readonly kind: "opening";
+      readonly stage: string;
+      readonly fraction: number | null;
+      /** While it waits: how many pictures come first. */
+      readonly ahead: number;
+    }
   | { readonly kind: "open" }
   | { readonly kind: "failed"; readonly message: string };
 

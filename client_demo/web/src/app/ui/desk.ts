@@ -20,6 +20,8 @@ export interface Desk {
   readonly stage: Stage;
   readonly connection: Store<ConnectionState>;
   readonly theme: Store<Theme>;
+  /** Whether pictures of an earlier visit are on their way back. */
+  readonly restoring: Store<boolean>;
 }
 
 export const DeskContext = createContext<Desk | null>(null);

@@ -3,15 +3,18 @@ import type { JSX } from "preact";
 import type { PictureStatus } from "../state/model.ts";
 import { currentPicture } from "../state/pictures.ts";
 import { SAMPLES, sampleUrl } from "../work/intake.ts";
+import { counted } from "../work/notices.ts";
 import { useDesk } from "./desk.ts";
 import { Icon, IconButton } from "./icons.tsx";
 import { useRemoval } from "./removal.tsx";
 import { useStore } from "./use-store.ts";
 
 export function Welcome(): JSX.Element | null {
-  const { context, intake } = useDesk();
+  const { context, intake, restoring } = useDesk();
   const { pictures } = useStore(context.state);
+  const isRestoring = useStore(restoring);
   if (pictures.length > 0) return null;
+  if (isRestoring) return <p class="welcome">Bringing back your pictures</p>;
   return (
     <div class="welcome">
       <div class="welcome-text">
@@ -91,10 +94,13 @@ export function Progress(): JSX.Element | null {
 type OpeningStatus = Extract<PictureStatus, { kind: "opening" }>;
 
 function Opening({ status }: { status: OpeningStatus }): JSX.Element {
-  const { stage, fraction } = status;
+  const { stage, fraction, ahead } = status;
   return (
     <div class="progress" role="status">
-      <span>{STAGES[stage] ?? "Opening"}</span>
+      <span>
+        {STAGES[stage] ?? "Opening"}
+        {ahead > 0 && ` · ${counted(ahead, "picture")} first`}
+      </span>
       <progress value={fraction ?? undefined} max={1} aria-label="Opening the picture" />
     </div>
   );

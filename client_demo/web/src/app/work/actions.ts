@@ -2,13 +2,12 @@
 import { hitTester, MAX_POINTS, type Operation, type Traced } from "../../client/index.ts";
 import { Latest } from "../../client/latest.ts";
 import {
-  type Box,
   boxBetween,
   clampToImage,
   type Extent,
   type ImagePoint,
-  imagePoint,
   isInsideImage,
+  oppositeCorner,
 } from "../geometry/points.ts";
 import * as history from "../state/history.ts";
 import type { Shape } from "../state/masks.ts";
@@ -311,13 +310,4 @@ export class Actions {
   #image(): Extent | null {
     return currentPicture(this.context.state.get())?.size ?? null;
   }
-}
-
-function oppositeCorner([x0, y0, x1, y1]: Box, corner: 0 | 1 | 2 | 3): ImagePoint {
-  return imagePoint(corner === 0 || corner === 3 ? x1 : x0, corner < 2 ? y1 : y0);
-}
-
-/** Corners go round: top left, top right, bottom right, bottom left. */
-export function cornersOf([x0, y0, x1, y1]: Box): ImagePoint[] {
-  return [imagePoint(x0, y0), imagePoint(x1, y0), imagePoint(x1, y1), imagePoint(x0, y1)];
 }

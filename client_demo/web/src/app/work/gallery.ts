@@ -101,11 +101,13 @@ export class Gallery {
       if (status.kind === "open" || status.kind === "opening")
         this.#set(other, { status: { kind: "closed" } });
     }
-    this.#set(key, { status: { kind: "opening", stage: "connect", fraction: null } });
+    this.#set(key, { status: { kind: "opening", stage: "connect", fraction: null, ahead: 0 } });
     try {
       this.#refuseTooLarge(blob);
-      const { width, height } = await this.context.client.open(blob, ({ stage, fraction }) =>
-        this.#set(key, { status: { kind: "opening", stage, fraction } }),
+      const { width, height } = await this.context.client.open(
+        blob,
+        ({ stage, fraction, ahead = 0 }) =>
+          this.#set(key, { status: { kind: "opening", stage, fraction, ahead } }),
       );
       this.#opened(key, { width, height });
       this.#prefetchAfter(key);

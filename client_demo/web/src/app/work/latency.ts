@@ -9,7 +9,6 @@ export interface LatencyReading {
   readonly queueMs: number;
   readonly decodeMs: number;
   readonly networkMs: number;
-  readonly count: number;
 }
 
 const WINDOW = 100;
@@ -17,12 +16,10 @@ const WINDOW = 100;
 export class Latency {
   readonly reading = new Store<LatencyReading | null>(null);
   readonly #recent: number[] = [];
-  #count = 0;
 
   add(totalMs: number, { timings }: Pick<MaskReply, "timings">): void {
     this.#recent.push(totalMs);
     if (this.#recent.length > WINDOW) this.#recent.shift();
-    this.#count += 1;
     const served = timings.queue_ms + timings.decode_ms + timings.post_ms;
     this.reading.set({
       lastMs: totalMs,
@@ -31,7 +28,6 @@ export class Latency {
       queueMs: timings.queue_ms,
       decodeMs: timings.decode_ms + timings.post_ms,
       networkMs: Math.max(0, totalMs - served),
-      count: this.#count,
     });
   }
 }

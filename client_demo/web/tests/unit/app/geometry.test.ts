@@ -4,8 +4,10 @@ import {
   boxBetween,
   canvasPoint,
   clampToImage,
+  cornersOf,
   imagePoint,
   isInsideImage,
+  oppositeCorner,
 } from "../../../src/app/geometry/points.ts";
 import {
   fitted,
@@ -75,6 +77,14 @@ describe("boxes and points", () => {
     const [a, b] = [imagePoint(-10, 600), imagePoint(200, 100)];
     expect(boxBetween(a, b, IMAGE)).toEqual([0, 100, 200, 500]);
     expect(boxBetween(b, a, IMAGE)).toEqual([0, 100, 200, 500]);
+  });
+
+  test("a box is what lies between any of its corners and the one across", () => {
+    const box = [10, 20, 110, 220] as const;
+    const corners = cornersOf(box);
+    for (const [index, corner] of ([0, 1, 2, 3] as const).entries()) {
+      expect(boxBetween(corners[index]!, oppositeCorner(box, corner), IMAGE)).toEqual(box);
+    }
   });
 
   test("a box of no area is none", () => {
