@@ -41,6 +41,7 @@ from training.twins import (
     shares_of_boxes,
     windows_around,
 )
+from training.veil import veiled
 
 __all__ = ["closeup_loss"]
 
@@ -51,8 +52,6 @@ BY_SCORE_SHARE = 0.3
 DOUBT_SHARE = 0.3
 """Of the first look's answers, those shown paler and shifted: on the photos that it was trained on
 it is surer than it will be on others."""
-VEILED_SHARE = 0.6
-"""Of the pictures, those that the first look sees paler, coarser and under noise."""
 ASTRAY_SHARE = 0.3
 """Of the single clicks, those that go on with any candidate: they are judged, not learnt from."""
 CORRECTION_SIDE = 320
@@ -154,7 +153,7 @@ class _FirstLook:
         side = learner.sam.image_encoder.img_size
         with torch.no_grad(), autocast(pixels.device):
             small = F.interpolate(pixels, (side, side), mode="bilinear", antialias=True)
-            shown = _veiled(small) if learner.closeup.training else small
+            shown = veiled(small) if learner.closeup.training else small
             self._embedding = learner.embed(shown.contiguous(memory_format=torch.channels_last))
         with torch.no_grad():
             self._places = self._sam.prompt_encoder.get_dense_pe()
@@ -220,18 +219,6 @@ def _whole_ious(answer: Tensor, inside: Tensor, windows: Tensor, targets: Tensor
     common = (mask * inside).sum((1, 2))
     cells = targets.float().mean((1, 2)) / windows[:, 2] ** 2 * inside[0].numel()
     return common / (mask.sum((1, 2)) + cells - common).clamp(min=1)
-
-
-def _veiled(pixels: Tensor) -> Tensor:
-    """Bx3xsxs pictures, some of them paler, coarser and under noise."""
-    sizes = (len(pixels), 1, 1, 1)
-    grain, pale, grey, coarse = (torch.rand(sizes, device=pixels.device) for _ in range(4))
-    small = F.interpolate(pixels, scale_factor=1 / 3, mode="bilinear", antialias=True)
-    small = F.interpolate(small, pixels.shape[-2:], mode="bilinear")
-    veiled = pixels + coarse * (small - pixels)
-    veiled = veiled + grey * (veiled.mean(1, keepdim=True) - veiled)
-    veiled = (1 - 0.6 * pale) * veiled + 0.5 * grain * torch.randn_like(pixels)
-    return torch.where(torch.rand(sizes, device=pixels.device) < VEILED_SHARE, veiled, pixels)
 
 
 def _doubted(logits: Tensor) -> Tensor:

@@ -38,6 +38,15 @@ class Learner(nn.Module):
         """Keep the close-up as it is."""
         self.closeup.requires_grad_(requires_grad=False)
 
+    def train_only_attention(self) -> None:
+        """Of the first look what comes after its convolutions, with their norms as they are."""
+        self.eval().requires_grad_(requires_grad=False)
+        encoder = self.sam.image_encoder
+        for part in (encoder.places, encoder.context, encoder.norm, encoder.out):
+            part.requires_grad_(requires_grad=True)
+        self.sam.prompt_encoder.requires_grad_(requires_grad=True)
+        self.sam.mask_decoder.requires_grad_(requires_grad=True)
+
     def train_only_closeup(self) -> None:
         """Keep the first look as it is, its norms too."""
         self.eval().requires_grad_(requires_grad=False)

@@ -3,6 +3,8 @@ r"""Step 2: train a stage for some minutes; interrupted, the same command goes o
 python -m training.train prompts --data CACHE --out RUN --size 384 --minutes 10
 python -m training.train closeups --data CACHE --out RUN2 --size 384 --minutes 6 \
     --init RUN/last.pt --fresh-closeup
+python -m training.train views --data CACHE --out RUN3 --size 384 --minutes 4 --rate 1e-4 \
+    --rounds 2 --init RUN2/last.pt
 
 On a GPU where there is one, else on two processes of one core each. Time, not steps, is what a run
 has: the learning rate follows the share of the minutes used.
@@ -38,6 +40,7 @@ from training.pool import Pool, Workers
 from training.prompting import draw_prompts, prompt_loss
 from training.ranks import average_gradients, run_ranks
 from training.scenes import Scale
+from training.views import views_loss
 
 __all__ = ["main"]
 
@@ -77,6 +80,26 @@ STAGES: dict[str, Stage] = {
     "prompts": prompts_stage,
     "closeups": closeup_loss,
 }
+
+
+def views_stage(size: int, init: Path | None, device: torch.device) -> Stage:
+    """The first look against what it was when the stage began, on four views.
+
+    Raises:
+        ValueError: there is nothing to begin from.
+    """
+    if init is None:
+        raise ValueError("the stage `views` needs --init: what it learns is to agree with itself")
+    teacher = Learner(size)
+    teacher.load_state_dict(load_weights(init), strict=False)
+    teacher.to(device).eval().requires_grad_(requires_grad=False)
+
+    def stage(
+        learner: Learner, pixels: Tensor, masks: Tensor, rounds: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        return views_loss(learner, teacher.sam, pixels, masks, rounds)
+
+    return stage
 
 
 def rate_at(progress: float, warm: float = 0.03, cool: float = 0.35) -> float:
@@ -135,8 +158,15 @@ class Run:
         self.average = Average(self.learner, args.decay)
         if args.stage == "closeups":
             self.learner.train_only_closeup()
+        elif args.stage == "views":
+            self.learner.train_only_attention()
         else:
             self.learner.train_only_first_look()
+        self._stage = (
+            views_stage(args.size, args.init, self.device)
+            if args.stage == "views"
+            else STAGES[args.stage]
+        )
         self.optimisers = choose_optimisers(self.learner, args.rate)
         if state is not None:
             self._restore(state)
@@ -220,8 +250,7 @@ class Run:
             optimiser.zero_grad(set_to_none=True)
         pixels, masks = mirror(*pool.draw(self.args.batch))
         rounds = int(rng.integers(1, self.args.rounds + 1))
-        stage = STAGES[self.args.stage]
-        loss, stats = stage(self.learner, normalise(pixels), masks, rounds)
+        loss, stats = self._stage(self.learner, normalise(pixels), masks, rounds)
         loss.backward()
         self.seconds = average_gradients(self.learner, self._clock())
         torch.nn.utils.clip_grad_norm_(self.learner.parameters(), 1.0)
@@ -258,7 +287,7 @@ def average_of(values: list[Tensor]) -> float:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stage", choices=sorted(STAGES))
+    parser.add_argument("stage", choices=[*sorted(STAGES), "views"])
     parser.add_argument("--data", type=Path, required=True, help="folder that prepare wrote")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--init", type=Path, help="checkpoint or shipped file to start from")

@@ -18,13 +18,13 @@ from training.closeups import (
     CORRECTION_SIDE,
     _back,
     _FirstLook,
-    _veiled,
     _whole_ious,
     closeup_loss,
 )
 from training.learner import Learner
 from training.prompting import Prompts
 from training.twins import boxes_of, cut, halved, look, windows_around
+from training.veil import veiled
 
 SIZE = 64
 """Of the first look's input."""
@@ -100,7 +100,7 @@ def test_a_veil_changes_some_pictures_and_only_in_training(learner: Learner) -> 
     pixels, _ = scene()
     torch.manual_seed(0)
     many = pixels[:1].repeat(60, 1, 1, 1)
-    changed = (_veiled(many) != many).flatten(1).any(1)
+    changed = (veiled(many) != many).flatten(1).any(1)
     assert 0.4 < changed.float().mean() < 0.8
     learner.eval()
     torch.testing.assert_close(

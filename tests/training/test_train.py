@@ -29,7 +29,10 @@ def one_step(run: Run, seed: int) -> None:
     run.average.update(run.learner)
 
 
-@pytest.mark.parametrize("choose", [Learner.train_only_first_look, Learner.train_only_closeup])
+@pytest.mark.parametrize(
+    "choose",
+    [Learner.train_only_first_look, Learner.train_only_attention, Learner.train_only_closeup],
+)
 def test_every_weight_that_is_trained_has_one_optimiser(
     choose: Callable[[Learner], None],
 ) -> None:
@@ -77,13 +80,18 @@ def test_the_same_command_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
             torch.testing.assert_close(resumed.state_dict()[name], value)
 
 
+def test_agreeing_with_itself_needs_something_to_begin_from(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="`views` needs --init"):
+        Run(arguments(tmp_path, stage="views"), 0)
+
+
 def test_a_folder_of_another_optimiser_says_what_to_do(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "last.pt", {"optimiser": {}})
     with pytest.raises(ValueError, match="start a new folder with --init"):
         Run(arguments(tmp_path), 0)
 
 
-@pytest.mark.parametrize(("stage", "side"), [("prompts", 64), ("closeups", 128)])
+@pytest.mark.parametrize(("stage", "side"), [("prompts", 64), ("closeups", 128), ("views", 64)])
 def test_a_step_moves_what_its_stage_trains_and_nothing_else(
     folder: Path, tmp_path: Path, stage: str, side: int
 ) -> None:
@@ -91,7 +99,11 @@ def test_a_step_moves_what_its_stage_trains_and_nothing_else(
     workers = Workers(folder, scale, 1, seed=(1,), exclude_nc_nd=False)
     pool = Pool(workers, scale, Workers.CHUNK, torch.device("cpu"))
     workers.close()
-    run = Run(arguments(tmp_path, stage=stage, batch=3, rounds=2), 0)
+    began = tmp_path / "began.pt"
+    save_checkpoint(began, {"average": Learner(64).state_dict()})
+    run = Run(
+        arguments(tmp_path, stage=stage, batch=3, rounds=2, init=began, fresh_closeup=False), 0
+    )
     before = {name: value.clone() for name, value in run.learner.named_parameters()}
     stats = run.learn(pool, 1e-3, np.random.default_rng(0))
     moved = {
@@ -99,7 +111,8 @@ def test_a_step_moves_what_its_stage_trains_and_nothing_else(
         for name, value in run.learner.named_parameters()
         if not torch.equal(before[name], value)
     }
-    assert moved == ({"closeup"} if stage == "closeups" else {"sam", "grouping"})
+    expected = {"prompts": {"sam", "grouping"}, "closeups": {"closeup"}, "views": {"sam"}}
+    assert moved == expected[stage]
     assert all(bool(value.isfinite()) for value in stats.values())
     assert run.step == 1
 
