@@ -112,7 +112,7 @@ def views_loss(
         stats[f"views{turn + 1}"] = losses.detach().mean()
         if turn + 1 < rounds:
             chosen = torch.where(lone, 1 + scores[:, 1:].argmax(1), 0)
-            priors = logits[torch.arange(len(logits)), chosen]
+            priors = logits[torch.arange(len(logits), device=logits.device), chosen]
             grid = prompts.targets.shape[-1]
             guesses = F.interpolate(priors[:, None], (grid, grid), mode="bilinear")[:, 0] > 0
             prompts, known = correct(prompts, guesses), torch.ones_like(known)
