@@ -49,3 +49,34 @@ export function corruptPicture(): TestPicture {
   const { buffer } = shapesPicture();
   return { name: "corrupt.png", mimeType: "image/png", buffer: buffer.subarray(0, 60) };
 }
+
+/** One strip of uncompressed grey, which servers read and browsers do not. */
+export function tiffPicture(): TestPicture {
+  const [width, height] = [64, 48];
+  const SHORT = 3;
+  const LONG = 4;
+  const tags = [
+    [256, SHORT, width],
+    [257, SHORT, height],
+    [258, SHORT, 8],
+    [259, SHORT, 1],
+    [262, SHORT, 1],
+    [273, LONG, 256],
+    [277, SHORT, 1],
+    [278, SHORT, height],
+    [279, LONG, width * height],
+  ] as const;
+  const buffer = Buffer.alloc(256 + width * height, 128);
+  buffer.write("II*\0", "latin1");
+  buffer.writeUInt32LE(8, 4);
+  buffer.writeUInt16LE(tags.length, 8);
+  for (const [index, [tag, type, value]] of tags.entries()) {
+    const at = 10 + index * 12;
+    buffer.writeUInt16LE(tag, at);
+    buffer.writeUInt16LE(type, at + 2);
+    buffer.writeUInt32LE(1, at + 4);
+    buffer.writeUInt32LE(value, at + 8);
+  }
+  buffer.writeUInt32LE(0, 10 + tags.length * 12);
+  return { name: "scan.tif", mimeType: "image/tiff", buffer };
+}

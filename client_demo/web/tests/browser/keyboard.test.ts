@@ -1,0 +1,144 @@
+/** Keys, names, and what is said to those who do not see the page. */
+import { describe, expect, test } from "vitest";
+import { DISC, SQUARE, shapesPicture } from "../support/pictures.ts";
+import { skipped, useSession } from "../support/session.ts";
+
+const MIDDLE_OF_SQUARE = [(SQUARE.x0 + SQUARE.x1) / 2, (SQUARE.y0 + SQUARE.y1) / 2] as const;
+
+describe.skipIf(skipped)("by keyboard", () => {
+  const session = useSession();
+
+  test("Enter keeps an object and the next click begins a second one", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    await canvas.page.keyboard.press("Enter");
+    await canvas.click(...MIDDLE_OF_SQUARE);
+    await expect.poll(() => canvas.objects.count()).toBe(2);
+    expect((await canvas.answer(2)).object).toBe(2);
+    const colors = canvas.objects.locator("input[type=color]");
+    const [first, second] = [await colors.nth(0).inputValue(), await colors.nth(1).inputValue()];
+    expect(first).not.toBe(second);
+  });
+
+  test("a name typed once is offered again, and digits give it", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    await canvas.page.keyboard.press("n");
+    await canvas.page.keyboard.type("disc");
+    await canvas.page.keyboard.press("Enter");
+    await canvas.click(...MIDDLE_OF_SQUARE);
+    await canvas.page.keyboard.press("1");
+    const names = canvas.objects.locator(".name");
+    await expect.poll(() => names.nth(1).inputValue()).toBe("disc");
+    expect(await names.nth(0).inputValue()).toBe("disc");
+    await expect.poll(() => canvas.page.locator("#classes option").count()).toBe(1);
+  });
+
+  test("Enter names in one step, Escape leaves the name as it was", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    await canvas.page.keyboard.press("Enter");
+    const name = canvas.objects.locator(".name");
+    await name.fill("disc");
+    await name.press("Enter");
+    await name.fill("ball");
+    await name.press("Escape");
+    expect(await name.inputValue()).toBe("disc");
+    await canvas.page.keyboard.press("Control+z");
+    await expect.poll(() => name.inputValue()).toBe("");
+  });
+
+  test("Enter that only picks characters keeps no object", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    const name = canvas.page.locator("#object-name");
+    await name.focus();
+    await name.dispatchEvent("keydown", { key: "Enter", isComposing: true });
+    await canvas.settled();
+    expect(await name.evaluate((input) => input === document.activeElement)).toBe(true);
+  });
+
+  test("whoever goes by keyboard gets off the stage by Tab, and sees candidates by C", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    const shown = canvas.page.locator(".candidates b");
+    await canvas.page.keyboard.press("ArrowLeft");
+    await canvas.page.keyboard.press("c");
+    await expect.poll(() => shown.textContent()).toBe("2/3");
+    await canvas.page.keyboard.press("Tab");
+    await expect.poll(() => canvas.page.evaluate(focusedClass)).not.toBe("stage");
+    expect(await shown.textContent()).toBe("2/3");
+  });
+
+  test("after a click on a button Enter still keeps the object", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    await canvas.page.getByRole("button", { name: "Next candidate" }).click();
+    await expect.poll(() => canvas.page.locator(".candidates b").textContent()).toBe("2/3");
+    expect(await canvas.page.evaluate(focusedClass)).toBe("stage");
+    await canvas.page.keyboard.press("Enter");
+    await expect.poll(() => canvas.page.locator(".object-bar").count()).toBe(0);
+    await expect.poll(() => canvas.objects.count()).toBe(1);
+  });
+
+  test("a corner set on one picture is none on the next", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture(), shapesPicture("second.png", 30));
+    await canvas.stage.focus();
+    await canvas.page.keyboard.press("ArrowLeft");
+    await canvas.page.keyboard.press("r");
+    await canvas.page.keyboard.press(".");
+    await canvas.opened();
+    await expect.poll(() => canvas.page.locator(".crosshair").getAttribute("hidden")).toBe("");
+    await canvas.page.keyboard.press("Shift+ArrowLeft");
+    await canvas.page.keyboard.press("Shift+ArrowUp");
+    await canvas.page.keyboard.press("r");
+    await canvas.settled();
+    expect(await canvas.objects.count()).toBe(0);
+  });
+
+  test("a finished mask is read out", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    await expect
+      .poll(() => canvas.page.locator(".heard").textContent())
+      .toMatch(/^Object 1, [\d.]+k px, \d+ %, 1 of 3$/);
+  });
+
+  test("everything goes by keyboard alone", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.stage.focus();
+    await canvas.page.keyboard.press("ArrowLeft");
+    await canvas.page.keyboard.press("i");
+    await canvas.settled();
+    await expect.poll(() => canvas.objects.count()).toBe(1);
+    await canvas.page.keyboard.press("Shift+ArrowRight");
+    await canvas.page.keyboard.press("x");
+    await canvas.settled();
+    await expect.poll(() => canvas.page.locator(".mark.exclude").count()).toBe(1);
+    await canvas.page.locator(".mark.exclude").focus();
+    await canvas.page.keyboard.press("Delete");
+    await canvas.settled();
+    await expect.poll(() => canvas.page.locator(".mark.exclude").count()).toBe(0);
+    await canvas.stage.focus();
+    await canvas.page.keyboard.press("Enter");
+    await canvas.page.keyboard.press("?");
+    await expect
+      .poll(() => canvas.page.getByRole("dialog", { name: "Help" }).isVisible())
+      .toBe(true);
+    await canvas.page.keyboard.press("Escape");
+    await expect.poll(() => canvas.page.getByRole("dialog").count()).toBe(0);
+  });
+});
+
+function focusedClass(): string | undefined {
+  return document.activeElement?.className;
+}
