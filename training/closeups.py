@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from server.engine.closeup import BOX_PLANE
 from server.engine.models.closeup import CONTEXT_CELLS
+from server.engine.models.tiny import EMBED_DIM
 from training.learner import Learner, autocast
 from training.losses import mask_iou, mask_loss
 from training.prompting import (
@@ -202,7 +203,7 @@ class _FirstLook:
         down, across = (
             resampling(windows[:, i], windows[:, 2], grid, CONTEXT_CELLS) for i in (1, 0)
         )
-        spread = self._embedding.float().repeat_interleave(each, dim=0)
+        spread = self._embedding[:, :EMBED_DIM].float().repeat_interleave(each, dim=0)
         return down[:, None] @ spread @ across[:, None].transpose(2, 3)
 
 

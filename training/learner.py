@@ -13,6 +13,7 @@ from server.engine.models.compact import widened
 from server.engine.models.device import choose_dtype
 from server.engine.models.tiny import build_tiny
 from server.engine.models.upstream import Attention, MaskDecoder, Sam
+from training.depth import leave_out_at_random
 from training.grouping import GroupingHead
 
 __all__ = ["Average", "Learner", "autocast", "load_checkpoint", "load_weights", "save_checkpoint"]
@@ -27,6 +28,7 @@ class Learner(nn.Module):
         self.closeup = CloseUp(self.sam.prompt_encoder.embed_dim)
         self.grouping = GroupingHead(self.sam.prompt_encoder.embed_dim)
         self.sam.image_encoder.to(memory_format=torch.channels_last)
+        leave_out_at_random(self.sam.image_encoder.context)
         _aim(self.sam.mask_decoder)
 
     def embed(self, pixels: Tensor) -> Tensor:

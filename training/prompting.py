@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from server.engine.models.fine import FineMaskDecoder, FinePromptEncoder, Widths
 from server.engine.models.painting import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT
-from server.engine.models.upstream import MaskDecoder, PromptEncoder, Sam
+from server.engine.models.upstream import PromptEncoder, Sam
 from training.clicks import choose_targets, click_in, depth_of, extents
 from training.learner import autocast
 from training.losses import mask_iou, mask_loss, min_over_candidates
@@ -124,31 +125,34 @@ def embed_prompts(encoder: PromptEncoder, prompts: Prompts) -> Tensor:
 
 
 def embed_painting(
-    encoder: PromptEncoder, prompts: Prompts, priors: Tensor, known: Tensor
+    encoder: FinePromptEncoder, prompts: Prompts, priors: Tensor, known: Tensor
 ) -> Tensor:
-    """MxCxhxw dense embeddings of the prompts painted over the earlier logits, where `known`."""
+    """MxC'xhxw dense embeddings of the prompts painted over the earlier logits, where `known`."""
     side = encoder.mask_input_size[0]
     painted = paint(prompts.points, prompts.labels, priors, known, side)
-    dense: Tensor = encoder.mask_downscaling(painted[:, None])
-    return dense
+    return encoder.embed_masks(painted[:, None])
 
 
 def decode(
-    decoder: MaskDecoder, embedding: Tensor, places: Tensor, sparse: Tensor, dense: Tensor
+    decoder: FineMaskDecoder, embedding: Tensor, places: Tensor, sparse: Tensor, dense: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Upstream's `predict_masks` for prompts of several images: one embedding a prompt.
+    """`predict_masks` for prompts of several images: one embedding a prompt.
 
-    MxCxhxw embeddings, 1xCxhxw places, MxTxC and MxCxhxw prompt embeddings to Mx4x4hx4w logits and
-    Mx4 predicted IoUs. The upscaling runs on tokens, as matrix products, which spares the copies.
+    MxC'xhxw embeddings, 1xCxhxw places, MxTxC and MxC'xhxw prompt embeddings to Mx4x4hx4w logits
+    and Mx4 predicted IoUs. The upscaling runs on tokens, as matrix products, which spares the
+    copies.
     """
     count, _, height, width = embedding.shape
     heads = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
     tokens = torch.cat([heads.expand(count, -1, -1), sparse.to(heads.dtype)], dim=1)
-    source = embedding + dense.to(embedding.dtype)
+    widths = Widths(decoder)
+    source, finer = (embedding + dense.to(embedding.dtype)).split(
+        [widths.own, widths.total - widths.own], dim=1
+    )
     # In the embedding's dtype: half-precision pixels would else be widened and narrowed all along.
     places = places.to(source.dtype).expand(count, -1, -1, -1)
     tokens, source = decoder.transformer(source, places, tokens)
-    fine = _upscale(decoder, source)
+    fine = _upscale(decoder, source, finer.flatten(2).transpose(1, 2))
     hyper = torch.stack(
         [mlp(tokens[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1
     )
@@ -158,12 +162,16 @@ def decode(
     return masks.reshape(count, -1, 4 * height, 4 * width), scores
 
 
-def _upscale(decoder: MaskDecoder, source: Tensor) -> Tensor:
-    """M x P x C to M x P x 2 x 2 x 2 x 2 x C': rows and columns of both doublings."""
+def _upscale(decoder: FineMaskDecoder, source: Tensor, finer: Tensor) -> Tensor:
+    """M x P x C, finer features beside it, to M x P x 2 x 2 x 2 x 2 x F.
+
+    Rows and columns of the first doubling, then those of the second.
+    """
     first, norm, _, second, _ = decoder.output_upscaling
-    x = _double(source, first)
+    middle, fine = finer.split(Widths(decoder).parts[1:], dim=-1)
+    x = _double(source, first) + middle.unflatten(-1, (2, 2, -1))
     x = F.layer_norm(x, (x.shape[-1],), norm.weight, norm.bias, norm.eps)
-    return F.gelu(_double(F.gelu(x), second))
+    return F.gelu(_double(F.gelu(x), second) + fine.unflatten(-1, (2, 2, 2, 2, -1)))
 
 
 def _double(x: Tensor, conv: torch.nn.ConvTranspose2d) -> Tensor:

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from server.engine.closeup import MEAN, STD
 from server.engine.models.device import choose_device
+from server.engine.models.tiny import EMBED_DIM
 from training.closeups import closeup_loss
 from training.grouping import draw_clicks, grouping_loss
 from training.learner import (
@@ -40,6 +41,7 @@ from training.pool import Pool, Workers
 from training.prompting import draw_prompts, prompt_loss
 from training.ranks import average_gradients, run_ranks
 from training.scenes import Scale
+from training.veil import veiled
 from training.views import views_loss
 
 __all__ = ["main"]
@@ -51,7 +53,10 @@ PROMPTS = 4
 GROUPING_WEIGHT = 0.5
 """Of the grouping loss beside that of the prompts."""
 
-DECAY = 0.05
+VEILED_SHARE = 0.35
+"""Of the pictures, those that the first look learns on as if they were harder to see."""
+
+DECAY = 0.2
 """Of weights: a step takes off the rate times so much of them."""
 LEAST_WIDTH = 16
 """A layer with at least so many inputs and outputs is Muon's."""
@@ -68,9 +73,9 @@ def prompts_stage(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The first look, the grouping loss beside it."""
     with autocast(pixels.device):
-        embedding = learner.embed(pixels)
+        embedding = learner.embed(veiled(pixels, VEILED_SHARE))
     clicks = draw_clicks(masks, CLICKS, embedding.shape[-1])
-    grouping = grouping_loss(learner.grouping, embedding.float(), clicks)
+    grouping = grouping_loss(learner.grouping, embedding[:, :EMBED_DIM].float(), clicks)
     loss, stats = prompt_loss(learner.sam, embedding, draw_prompts(masks, PROMPTS), rounds)
     stats |= {"grouping": grouping.detach(), "prompts": loss.detach()}
     return loss + GROUPING_WEIGHT * grouping, stats

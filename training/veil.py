@@ -7,11 +7,11 @@ from torch.nn import functional as F
 __all__ = ["veiled"]
 
 VEILED_SHARE = 0.6
-"""Of the pictures, those that the first look sees paler, coarser and under noise."""
+"""Of the pictures, those that a finished first look sees paler, coarser and under noise."""
 
 
-def veiled(pixels: Tensor) -> Tensor:
-    """Bx3xsxs pictures, some of them paler, coarser and under noise."""
+def veiled(pixels: Tensor, share: float = VEILED_SHARE) -> Tensor:
+    """Bx3xsxs pictures, a share of them paler, coarser and under noise."""
     sizes = (len(pixels), 1, 1, 1)
     grain, pale, grey, coarse = (torch.rand(sizes, device=pixels.device) for _ in range(4))
     small = F.interpolate(pixels, scale_factor=1 / 3, mode="bilinear", antialias=True)
@@ -19,4 +19,4 @@ def veiled(pixels: Tensor) -> Tensor:
     veiled = pixels + coarse * (small - pixels)
     veiled = veiled + grey * (veiled.mean(1, keepdim=True) - veiled)
     veiled = (1 - 0.6 * pale) * veiled + 0.5 * grain * torch.randn_like(pixels)
-    return torch.where(torch.rand(sizes, device=pixels.device) < VEILED_SHARE, veiled, pixels)
+    return torch.where(torch.rand(sizes, device=pixels.device) < share, veiled, pixels)

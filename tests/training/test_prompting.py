@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from server.engine.models.fine import Widths
 from server.engine.models.painting import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT, paint_prompt
-from server.engine.models.tiny import EMBED_DIM, EMBED_STRIDE, build_tiny
+from server.engine.models.tiny import EMBED_STRIDE, build_tiny
 from server.engine.models.upstream import Sam
 from training.prompting import (
     PAD,
@@ -54,7 +55,7 @@ def test_a_box_embeds_as_the_prompt_encoder_embeds_it(sam: Sam) -> None:
 
 @torch.inference_mode()
 def test_prompts_of_two_images_decode_as_upstream_decodes_each(sam: Sam) -> None:
-    embedding = torch.randn(2, EMBED_DIM, GRID, GRID)
+    embedding = torch.randn(2, Widths(sam.mask_decoder).total, GRID, GRID)
     places = sam.prompt_encoder.get_dense_pe()
     both = prompts([[(30, 40), (0, 0)], [(9, 8), (0, 0)]], [[INCLUDE, PAD], [INCLUDE, PAD]])
     priors, known = 9 * torch.randn(2, SIDE, SIDE), torch.tensor([True, False])
@@ -132,7 +133,7 @@ def test_what_is_right_already_is_clicked_once_more() -> None:
 def test_the_loss_reaches_every_weight_of_the_decoder_and_the_painting(sam: Sam) -> None:
     torch.manual_seed(0)
     masks = prompts([[(0, 0)]] * 2, [[INCLUDE]] * 2).targets[:, None]
-    embedding = torch.randn(2, EMBED_DIM, GRID, GRID)
+    embedding = torch.randn(2, Widths(sam.mask_decoder).total, GRID, GRID)
     loss, stats = prompt_loss(sam, embedding, draw_prompts(masks, 8), 3)
     loss.backward()
     assert {"click1", "click2", "click3", "box0", "box1"} <= set(stats)

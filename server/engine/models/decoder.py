@@ -10,12 +10,14 @@
   difference. The dense positional encoding is computed once.
 - The IoU head speaks before any mask is made, so only wanted masks are. The features they are cut
   from stay in block order; only finished masks are put in picture order.
+- Finer features (`fine`), where a model has them, are stored behind the embedding in that order.
 
 `SimpleDecoder` (`simple`) is the same without any of this.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from typing import TypeVar
 
 import numpy as np
@@ -25,6 +27,7 @@ from torch.nn import functional as F
 
 from server.engine.models.base import Decoded
 from server.engine.models.compiled import CompiledCore, CompiledPrior, compiles, or_eager
+from server.engine.models.fine import FinePromptEncoder, Widths
 from server.engine.models.folding import Gather, Read, Scale, Write, spread
 from server.engine.models.graphs import Core, GraphedCore, capture_cuda
 from server.engine.models.prompts import (
@@ -66,13 +69,14 @@ class FoldedDecoder:
 
     def __init__(self, sam: Sam, *, device: torch.device, dtype: torch.dtype) -> None:
         self._device, self._dtype = device, dtype
-        self._eager_prior = _frozen(_PriorEmbedding(sam.prompt_encoder, dtype)).to(device)
+        widths = Widths(sam.mask_decoder)
+        self._eager_prior = _frozen(_PriorEmbedding(sam.prompt_encoder, widths, dtype)).to(device)
         self._prior: Prior = self._eager_prior
         self._eager = _frozen(_Core(sam, dtype)).to(device)
         self._core: Core = self._eager
         if device.type == "cuda":
             self._core = GraphedCore(self._eager, capture_cuda(device))
-        no_mask: Tensor = sam.prompt_encoder.no_mask_embed.weight
+        no_mask = F.pad(sam.prompt_encoder.no_mask_embed.weight, (0, widths.total - widths.own))
         self._no_mask = no_mask.detach().to(device, torch.float32)
 
     def compile(self, threads: int) -> None:
@@ -83,13 +87,14 @@ class FoldedDecoder:
             )
 
     def _compiled(self, threads: int) -> tuple[Prior, Core]:
-        keys, grid = self._eager.positions[0], self._eager.grid
+        grid = self._eager.grid
+        keys = self._no_mask.expand(grid[0] * grid[1], -1)
         prior = CompiledPrior(self._eager_prior, keys, grid, threads)
         return prior, CompiledCore(self._eager, keys, threads, below=FOLD_BELOW)
 
     @torch.inference_mode()
     def store(self, features: Tensor) -> Tensor:
-        """NxC with the no-mask embedding added: where decoding without a prior begins."""
+        """NxC' with the no-mask embedding added: where decoding without a prior begins."""
         keys = features[0].flatten(1).t().to(self._device, torch.float32) + self._no_mask
         return keys.to(self._dtype).contiguous()
 
@@ -108,7 +113,7 @@ class FoldedDecoder:
         return _split(wants, logits, scores)
 
     def _keys(self, rows: Sequence[Row]) -> Tensor:
-        """BxNxC embeddings, priors added."""
+        """BxNxC' embeddings, priors added."""
         keys = torch.stack([stored for stored, _, _ in rows]) if len(rows) > 1 else rows[0][0][None]
         priors = {
             row: request.prior
@@ -178,12 +183,13 @@ class _PriorEmbedding(nn.Module):
     Upstream's convolutions have kernel = stride = 2, so that each position of the embedding takes
     in 4x4 logits and no others: they are brought together, and all the rest are products. Channels,
     which are few, come first: every step then runs along the positions. The last product adds to
-    the embedding as it goes; its bias is the last row of `widen`, met by a channel of ones.
+    the embedding as it goes; its bias is the last row of `widen`, met by a channel of ones. Where
+    logits are let through to finer features, they are channels of that product as they are.
     """
 
     widen: Tensor
 
-    def __init__(self, encoder: PromptEncoder, dtype: torch.dtype) -> None:
+    def __init__(self, encoder: PromptEncoder, widths: Widths, dtype: torch.dtype) -> None:
         super().__init__()
         shrink, norm, activation, shrink_again, norm_again, activation_again, widen = (
             encoder.mask_downscaling
@@ -192,11 +198,17 @@ class _PriorEmbedding(nn.Module):
         self.shrink_again, self.norm_again = Gather(shrink_again), Scale(norm_again)
         self.activation_again = activation_again
         bias = widen.bias.detach() - encoder.no_mask_embed.weight.detach()
-        rows = torch.cat([widen.weight.detach().flatten(1).t(), bias])
-        self.register_buffer("widen", rows.to(dtype))
+        own = widen.weight.detach().flatten(1).t()
+        self.lets_through = isinstance(encoder, FinePromptEncoder)
+        if isinstance(encoder, FinePromptEncoder):
+            through = torch.block_diag(*[encoder.through.detach()] * 16)
+            through = F.pad(through, (widths.own + 4 * widths.middle, 0))
+            own, bias = (F.pad(rows, (0, widths.total - widths.own)) for rows in (own, bias))
+            own = torch.cat([own, through])
+        self.register_buffer("widen", torch.cat([own, bias]).to(dtype))
 
     def forward(self, masks: Tensor, keys: Tensor) -> Tensor:
-        """BxNxC keys that know of Bx4hx4w logits."""
+        """BxNxC' keys that know of Bx4hx4w logits."""
         batch, height, width = masks.shape
         # Row and column, each as: position, half, quarter.
         blocks = masks.view(batch, height // 4, 2, 2, width // 4, 2, 2)
@@ -204,6 +216,9 @@ class _PriorEmbedding(nn.Module):
         halves = self.activation(self.norm(self.shrink(quarters)))
         halves = halves.view(batch, 4 * halves.shape[1], -1)
         whole = self.activation_again(self.norm_again(self.shrink_again(halves)))
+        if self.lets_through:
+            logits = blocks.permute(0, 2, 5, 3, 6, 1, 4).reshape(batch, 16, -1)
+            whole = torch.cat([whole, logits], dim=1)
         features = F.pad(whole, (0, 0, 0, 1), value=1.0).to(keys.dtype)
         return torch.baddbmm(keys, features.transpose(1, 2), self.widen.expand(batch, -1, -1))
 
@@ -221,6 +236,7 @@ class _Core(nn.Module):
         decoder: MaskDecoder = sam.mask_decoder
         transformer = decoder.transformer
         self.grid = sam.prompt_encoder.image_embedding_size
+        self.widths = Widths(decoder)
         places = sam.prompt_encoder.get_dense_pe().flatten(2).transpose(1, 2)
         self.register_buffer("positions", places.detach().to(dtype).contiguous())
         self.tokens = _TokenEmbedding(sam)
@@ -230,16 +246,7 @@ class _Core(nn.Module):
         self.iou_head = copy.deepcopy(decoder.iou_prediction_head)
         self.mask_heads = copy.deepcopy(decoder.output_hypernetworks_mlps)
         self.channels_a_position: int = 16 * decoder.output_upscaling[3].out_channels
-        grow, norm, activation, grow_again, activation_again = decoder.output_upscaling
-        self.grow = nn.Sequential(
-            spread(grow),
-            nn.Unflatten(-1, (4, grow.out_channels)),
-            _channels_last(norm),
-            copy.deepcopy(activation),
-            spread(grow_again),
-            nn.Unflatten(-1, (4, grow_again.out_channels)),
-            copy.deepcopy(activation_again),
-        ).to(dtype)
+        self.grow = _Upscaling(decoder).to(dtype)
 
     def forward(
         self, keys: Tensor, xy: Tensor, kinds: Tensor, single: Tensor, masks: int
@@ -247,13 +254,14 @@ class _Core(nn.Module):
         """BxMx4hx4w logits and BxM predicted IoUs, best first.
 
         Args:
-            keys: BxNxC embeddings.
+            keys: BxNxC' embeddings, finer features behind them.
             xy: BxPx2 model pixels.
             kinds: BxP, of the prompt's tokens; nobody sees those that are padding.
             single: B, rows that want the first mask token; others the best of the rest.
             masks: M, how many of the rest.
         """
         hidden = F.pad(kinds == PADDING, (OUTPUT_TOKENS, 0))
+        keys, finer = self._apart(keys)
         read, keys = self._transform(keys, self.tokens(xy, kinds), hidden)
         scores = self.iou_head(read[:, 0])
         chosen = 1 + _best_first(scores[:, 1:])[:, :masks]
@@ -261,7 +269,14 @@ class _Core(nn.Module):
         heads = zip(self.mask_heads, read[:, 1:].unbind(1), strict=True)
         filters = torch.stack([head(token) for head, token in heads], dim=1)
         filters = filters.gather(1, chosen.unsqueeze(-1).expand(-1, -1, filters.shape[-1]))
-        return self._masks(keys, filters.to(keys.dtype)), scores.gather(1, chosen)
+        return self._masks(keys, finer, filters.to(keys.dtype)), scores.gather(1, chosen)
+
+    def _apart(self, keys: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The embedding, and what is stored behind it."""
+        if not self.widths.fine:
+            return keys, None
+        own = self.widths.own
+        return keys[..., :own].contiguous(), keys[..., own:]
 
     def _transform(self, keys: Tensor, tokens: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
         """The decoder's own tokens after the last attention, and the image's features."""
@@ -273,21 +288,49 @@ class _Core(nn.Module):
         read = self.norm(read + self.final(read + start, keys + self.positions, keys))
         return read, keys
 
-    def _masks(self, keys: Tensor, filters: Tensor) -> Tensor:
-        """Cut BxMxC' filters' masks out of the features, in picture order."""
+    def _masks(self, keys: Tensor, finer: Tensor | None, filters: Tensor) -> Tensor:
+        """Cut the masks of BxMxF filters out of the features, in picture order."""
         height, width = self.grid
         parts = self._in_parts(keys)
-        cut = [torch.bmm(filters, self.grow(part).flatten(1, 3).transpose(1, 2)) for part in parts]
+        behind: Iterable[Tensor | None] = repeat(None) if finer is None else self._in_parts(finer)
+        features = map(self.grow, parts, behind)
+        cut = [torch.bmm(filters, part.flatten(1, 3).transpose(1, 2)) for part in features]
         # Block order: row, column, then row and column in the 2x2 of the first spread, then of
         # the second. Picture order: all the rows, then all the columns.
         blocks = torch.cat(cut, dim=2).view(*filters.shape[:2], height, width, 2, 2, 2, 2)
         return blocks.permute(0, 1, 2, 4, 6, 3, 5, 7).flatten(5).flatten(2, 4)
 
     def _in_parts(self, keys: Tensor) -> tuple[Tensor, ...]:
+        """BxNx... in a few pieces along N."""
         if keys.is_cuda or torch.onnx.is_in_onnx_export():
             return (keys,)
         position = len(keys) * self.channels_a_position * keys.itemsize
         return torch.split(keys, max(64, CACHED_BYTES // position), dim=1)
+
+
+class _Upscaling(nn.Module):
+    """Upstream's `output_upscaling` on positions, finer features added where there are any."""
+
+    def __init__(self, decoder: MaskDecoder) -> None:
+        super().__init__()
+        grow, norm, activation, grow_again, activation_again = decoder.output_upscaling
+        self.grow, self.norm, self.activation = spread(grow), _channels_last(norm), activation
+        self.grow_again, self.activation_again = spread(grow_again), activation_again
+        self.middle: int = grow.out_channels
+        self.fine: int = grow_again.out_channels
+
+    def forward(self, keys: Tensor, finer: Tensor | None) -> Tensor:
+        """BxNxC (and BxNx(4*M+16*F)) to BxNx4x4xF."""
+        middle, fine = self.grow(keys), None
+        if finer is not None:
+            middle = middle + finer[..., : 4 * self.middle]
+            fine = finer[..., 4 * self.middle :]
+        quarters = self.activation(self.norm(middle.unflatten(-1, (4, self.middle))))
+        cells = self.grow_again(quarters).unflatten(-1, (4, self.fine))
+        if fine is not None:
+            cells = cells + fine.unflatten(-1, (4, 4, self.fine))
+        grown: Tensor = self.activation_again(cells)
+        return grown
 
 
 def _best_first(scores: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from server.engine.models.base import Decoded, Embedding, OutOfMemoryError
 from server.engine.models.decoder import FoldedDecoder
 from server.engine.models.device import translating
 from server.engine.models.encoder import STEP_S, SteppedViT
+from server.engine.models.fine import Widths
 from server.engine.models.layers import channels_last
 from server.engine.models.prompts import LENGTHS, OUTPUT_TOKENS
 from server.engine.models.simple import Row
@@ -66,7 +67,7 @@ class SamModel:
         self._name, self._device, self._dtype = name, device, dtype
         self._fingerprint = f"{fingerprint}-{str(dtype).removeprefix('torch.')}"
         self._blank = torch.zeros(
-            1, sam.prompt_encoder.embed_dim, *sam.prompt_encoder.image_embedding_size
+            1, Widths(sam.mask_decoder).total, *sam.prompt_encoder.image_embedding_size
         )
         self._mean, self._std = sam.pixel_mean.to(device), sam.pixel_std.to(device)
         self._input_size: int = sam.image_encoder.img_size

@@ -3,8 +3,8 @@
 The encoder is shaped for a CPU: dense convolutions and matrix products that run at full rate in
 bfloat16, channels last, few activations at high resolution, batch norms that fold into their
 convolutions. Convolutions down to stride 16, global attention there, where the embedding lives:
-few places, so that a click is decoded in milliseconds. What is finer is the second look's
-(`closeup`). `steps` is the encoder; `forward` only runs it to the end.
+few places, so that a click is decoded in milliseconds. Features of strides 8 and 4 go along with
+it for the outlines (`fine`). `steps` is the encoder; `forward` only runs it to the end.
 """
 
 import json
@@ -21,8 +21,9 @@ from torch.nn import functional as F
 from server.engine.models.base import run_steps
 from server.engine.models.closeup import CloseUp
 from server.engine.models.compact import widened
+from server.engine.models.fine import FineMaskDecoder, FinePromptEncoder, gathered
 from server.engine.models.layers import ConvNorm, ResidualBlock, fold_norms
-from server.engine.models.upstream import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+from server.engine.models.upstream import Sam, TwoWayTransformer
 
 __all__ = [
     "EMBED_DIM",
@@ -37,6 +38,8 @@ __all__ = [
 INPUT_SIZE = 384
 EMBED_DIM = 192
 EMBED_STRIDE = 16
+MIDDLE_DIM, FINE_DIM = EMBED_DIM // 4, EMBED_DIM // 8
+"""Channels at strides 8 and 4: those of the mask decoder's upscaled features."""
 CONTEXT_DIM = 256
 CONTEXT_HEADS = 8
 FREQUENCIES = 8
@@ -94,7 +97,7 @@ class Places(nn.Module):
 
 
 class TinyEncoder(nn.Module):
-    """Bx3xSxS normalised pixels to a Bx192x(S/16)x(S/16) embedding."""
+    """Bx3xSxS normalised pixels to a Bx768x(S/16)x(S/16) embedding, finer features included."""
 
     def __init__(self, img_size: int) -> None:
         super().__init__()
@@ -108,6 +111,8 @@ class TinyEncoder(nn.Module):
         self.context = nn.ModuleList([ContextBlock(CONTEXT_DIM, CONTEXT_HEADS) for _ in range(6)])
         self.norm = nn.LayerNorm(CONTEXT_DIM)
         self.out = nn.Linear(CONTEXT_DIM, EMBED_DIM)
+        self.fine4 = _silent(nn.Conv2d(64, FINE_DIM, 1))
+        self.fine8 = _silent(nn.Conv2d(128, MIDDLE_DIM, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """The embedding, in one go."""
@@ -124,10 +129,12 @@ class TinyEncoder(nn.Module):
         for block in self.stride4:
             x = block(x)
             yield (done := done + 1) / total
+        fine = gathered(gathered(self.fine4(x)))
         x = F.relu(self.down8(x))
         for block in self.stride8:
             x = block(x)
             yield (done := done + 1) / total
+        middle = gathered(self.fine8(x))
         x = F.relu(self.down16(x))
         height, width = x.shape[-2:]
         tokens = x.flatten(2).transpose(1, 2)
@@ -138,8 +145,14 @@ class TinyEncoder(nn.Module):
             tokens = block.think(tokens)
             yield (done := done + 1) / total
         features = self.out(self.norm(tokens)).transpose(1, 2)
-        embedding: Tensor = features.unflatten(2, (height, width))
-        return embedding
+        return torch.cat([features.unflatten(2, (height, width)), middle, fine], dim=1)
+
+
+def _silent(layer: nn.Conv2d) -> nn.Conv2d:
+    """Adds nothing until it is trained."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
 
 
 def build_tiny(img_size: int = INPUT_SIZE) -> Sam:
@@ -147,13 +160,13 @@ def build_tiny(img_size: int = INPUT_SIZE) -> Sam:
     grid = img_size // EMBED_STRIDE
     sam = Sam(
         image_encoder=TinyEncoder(img_size),
-        prompt_encoder=PromptEncoder(
+        prompt_encoder=FinePromptEncoder(
             embed_dim=EMBED_DIM,
             image_embedding_size=(grid, grid),
             input_image_size=(img_size, img_size),
             mask_in_chans=16,
         ),
-        mask_decoder=MaskDecoder(
+        mask_decoder=FineMaskDecoder(
             transformer_dim=EMBED_DIM,
             transformer=TwoWayTransformer(
                 depth=2, embedding_dim=EMBED_DIM, num_heads=4, mlp_dim=512
@@ -165,7 +178,7 @@ def build_tiny(img_size: int = INPUT_SIZE) -> Sam:
     return sam
 
 
-def _sharpen(encoder: PromptEncoder) -> None:
+def _sharpen(encoder: FinePromptEncoder) -> None:
     """Let half of the positional frequencies tell places apart that are a cell of the grid apart.
 
     Upstream's are made for an object of some tenth of the picture: too blunt for the small ones.

@@ -56,7 +56,7 @@ class _Features:
     """What is kept of an encoded image."""
 
     stored: Tensor
-    """NxC, as the decoder wants it."""
+    """NxC', as the decoder wants it."""
     picture: RgbImage
 
 
@@ -177,7 +177,8 @@ class TinyModel(SamModel):
             torch.from_numpy(resampling(start, window.side, self._grid, CONTEXT_CELLS)).to(stored)
             for start in (window.y, window.x)
         )
-        rows = (down @ stored.view(self._grid, -1)).view(CONTEXT_CELLS, self._grid, -1)
+        own = stored[:, :EMBED_DIM].reshape(self._grid, -1)
+        rows = (down @ own).view(CONTEXT_CELLS, self._grid, -1)
         return (across @ rows).permute(2, 0, 1)
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from server.engine.models.base import Decoded
 from server.engine.models.decoder import FoldedDecoder
+from server.engine.models.fine import Widths
 from server.engine.models.simple import SimpleDecoder
 from server.engine.models.upstream import Sam
 from server.engine.types import DecodeRequest, Point, Prompt, Want
@@ -43,7 +44,7 @@ class Pair:
         self.side = sam.prompt_encoder.mask_input_size[0]
 
     def embedding(self, seed: int) -> torch.Tensor:
-        channels, grid = self.sam.prompt_encoder.embed_dim, self.side // 4
+        channels, grid = Widths(self.sam.mask_decoder).total, self.side // 4
         generator = torch.Generator().manual_seed(seed)
         return torch.randn(1, channels, grid, grid, generator=generator)
 

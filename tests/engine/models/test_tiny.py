@@ -9,6 +9,7 @@ from torch import Tensor
 
 from server.engine.models.closeup import CloseUp
 from server.engine.models.compact import narrowed
+from server.engine.models.fine import Widths
 from server.engine.models.layers import fold_norms
 from server.engine.models.tiny import (
     EMBED_DIM,
@@ -62,11 +63,11 @@ def test_steps_report_a_growing_fraction_below_one(sam: Sam) -> None:
     assert fractions[-1] < 1
 
 
-def test_the_embedding_has_its_stride_and_the_prompt_encoders_width(sam: Sam) -> None:
+def test_the_embedding_has_its_stride_and_the_channels_the_decoder_takes(sam: Sam) -> None:
     with torch.inference_mode():
         embedding = sam.image_encoder(pixels())
     grid = SIZE // EMBED_STRIDE
-    assert embedding.shape == (1, sam.prompt_encoder.embed_dim, grid, grid)
+    assert embedding.shape == (1, Widths(sam.mask_decoder).total, grid, grid)
 
 
 def test_folding_the_norms_changes_nothing(sam: Sam) -> None:

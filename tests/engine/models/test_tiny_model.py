@@ -11,7 +11,7 @@ from server.engine.closeup import blend, enlarge, trust, window_around, worth
 from server.engine.models.base import Decoded, Embedding, run_steps
 from server.engine.models.closeup import CloseUp
 from server.engine.models.painting import fit_to_box, painted, tokens_of
-from server.engine.models.tiny import EMBED_DIM, EMBED_STRIDE, Tiny
+from server.engine.models.tiny import EMBED_DIM, EMBED_STRIDE, FINE_DIM, MIDDLE_DIM, Tiny
 from server.engine.models.tiny_model import PICTURE_SIDE, TinyModel
 from server.engine.models.upstream import Sam
 from server.engine.types import DecodeRequest, Prompt, RgbImage, Want
@@ -23,7 +23,7 @@ CLICK = Prompt(points=((120, 60, 1),))
 SMALL = Prompt(box=(100, 60, 140, 100))
 """In a window that the second look is believed in."""
 BOXED = Prompt(points=((120, 60, 0),), box=(10, 20, 200, 150))
-STORED_BYTES = 2 * EMBED_DIM * (128 // EMBED_STRIDE) ** 2
+STORED_BYTES = 2 * (EMBED_DIM + 4 * MIDDLE_DIM + 16 * FINE_DIM) * (128 // EMBED_STRIDE) ** 2
 """Of an input of 128 pixels, in half precision."""
 
 WANTS: tuple[Want, ...] = ("single", "best", "all")

@@ -1,0 +1,107 @@
+"""Features finer than the embedding: SAM's prompt encoder and mask decoder, given SAM 2's.
+
+An embedding at stride 16 knows what is where, and little of the outlines of what is smaller than a
+few of its places. So the encoder keeps features of strides 8 and 4 on its way down, and the mask
+decoder adds them as it upscales (Ravi et al., "SAM 2: Segment anything in images and videos",
+2024, its high-resolution features). The earlier mask, into which the bundled model's prompts are
+painted, is let through to the finest of them as well: each of its logits times a learned vector.
+
+All of this travels as further channels of the embedding: behind its own, each place has those of
+its 2 x 2 cells, then those of its 4 x 4, in the order in which the decoder makes them (row and
+column in the place, row and column in the quarter, channel). So between encoder and decoder there
+is one tensor, as ever.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from server.engine.models.upstream import MaskDecoder, PromptEncoder
+
+__all__ = ["FineMaskDecoder", "FinePromptEncoder", "Widths", "gathered", "scattered"]
+
+
+class Widths:
+    """Channels of an embedding: its own, and of each finer cell."""
+
+    def __init__(self, decoder: MaskDecoder) -> None:
+        self.own: int = decoder.transformer_dim
+        fine = isinstance(decoder, FineMaskDecoder)
+        grow, _, _, grow_again, _ = decoder.output_upscaling
+        self.middle: int = grow.out_channels if fine else 0
+        self.fine: int = grow_again.out_channels if fine else 0
+
+    @property
+    def parts(self) -> tuple[int, int, int]:
+        """Channels of a place: its own, its 2 x 2 cells', its 4 x 4 cells'."""
+        return self.own, 4 * self.middle, 16 * self.fine
+
+    @property
+    def total(self) -> int:
+        """All channels of a place."""
+        return sum(self.parts)
+
+
+class FinePromptEncoder(PromptEncoder):  # type: ignore[misc]  # upstream has no types
+    """Upstream's, but masks have channels of the finer cells too."""
+
+    def __init__(
+        self,
+        embed_dim: int,
+        image_embedding_size: tuple[int, int],
+        input_image_size: tuple[int, int],
+        mask_in_chans: int,
+    ) -> None:
+        super().__init__(embed_dim, image_embedding_size, input_image_size, mask_in_chans)
+        self.through = nn.Parameter(torch.zeros(embed_dim // 8))
+
+    def embed_masks(self, masks: Tensor) -> Tensor:
+        """Bx1x4hx4w logits to BxC'xhxw; nothing is let through to the 2 x 2 cells."""
+        own: Tensor = self.mask_downscaling(masks)
+        fine = gathered(gathered(masks * self.through[:, None, None]))
+        middle = own.new_zeros(len(own), self.embed_dim, *own.shape[2:])
+        return torch.cat([own, middle, fine.to(own.dtype)], dim=1)
+
+    _embed_masks = embed_masks  # upstream's name for it
+
+
+class FineMaskDecoder(MaskDecoder):  # type: ignore[misc]  # upstream has no types
+    """Upstream's, but embeddings have the channels of finer cells behind their own."""
+
+    def predict_masks(
+        self,
+        image_embeddings: Tensor,
+        image_pe: Tensor,
+        sparse_prompt_embeddings: Tensor,
+        dense_prompt_embeddings: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """As upstream's, with one image; where no mask was given dense embeddings are narrow."""
+        count = len(sparse_prompt_embeddings)
+        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(count, -1, -1)
+        tokens = torch.cat([own, sparse_prompt_embeddings], dim=1)
+        lacking = image_embeddings.shape[1] - dense_prompt_embeddings.shape[1]
+        source = image_embeddings + F.pad(dense_prompt_embeddings, (0, 0, 0, 0, 0, lacking))
+        coarse, middle, fine = source.split(Widths(self).parts, dim=1)
+        places = image_pe.expand(count, -1, -1, -1)
+        tokens, seen = self.transformer(coarse, places, tokens)
+        grow, norm, activation, grow_again, activation_again = self.output_upscaling
+        features = grow(seen.transpose(1, 2).view_as(coarse)) + scattered(middle)
+        features = grow_again(activation(norm(features))) + scattered(scattered(fine))
+        heads = zip(self.output_hypernetworks_mlps, tokens[:, 1:].unbind(1), strict=False)
+        filters = torch.stack([head(token) for head, token in heads], dim=1)
+        masks = torch.einsum("bmc,bchw->bmhw", filters, activation_again(features))
+        return masks, self.iou_prediction_head(tokens[:, 0])
+
+
+def gathered(cells: Tensor) -> Tensor:
+    """BxCx2hx2w to Bx4Cxhxw: what lies in each place, by row, column and channel."""
+    batch, channels, height, width = cells.shape
+    blocks = cells.view(batch, channels, height // 2, 2, width // 2, 2)
+    return blocks.permute(0, 3, 5, 1, 2, 4).reshape(batch, -1, height // 2, width // 2)
+
+
+def scattered(places: Tensor) -> Tensor:
+    """Bx4Cxhxw to BxCx2hx2w: what `gathered` brought together, where it was."""
+    batch, channels, height, width = places.shape
+    blocks = places.view(batch, 2, 2, channels // 4, height, width)
+    return blocks.permute(0, 3, 4, 1, 5, 2).reshape(batch, -1, 2 * height, 2 * width)
