@@ -1,7 +1,7 @@
 """The prepared data on disk: raw pixels in one file, everything else in a JSON index.
 
-`prepare` writes it once; every process of the training maps it read-only, so that photos are
-shared between processes and cost no decoding.
+`prepare` writes it once, `annotate` adds the model's own masks to the index; every process of the
+training maps it read-only, so that photos are shared between processes and cost no decoding.
 """
 
 import json
@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 
 from server import rle
 
-__all__ = ["Cache", "CacheWriter", "Picture", "decode_rle", "encode_rle", "forbids"]
+__all__ = [
+    "Cache",
+    "CacheWriter",
+    "Picture",
+    "decode_rle",
+    "encode_rle",
+    "forbids",
+    "read_index",
+    "write_index",
+]
 
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -34,7 +43,26 @@ class Picture:
     """3, or 4 for a cut-out whose alpha is its mask."""
     offset: int
     masks: tuple[str, ...]
-    """COCO compressed RLEs of the picture's size."""
+    """COCO compressed RLEs of the picture's size, drawn by people."""
+    guesses: tuple[str, ...] = ()
+    """Likewise, what a model took for things; none of them is drawn too."""
+
+
+def read_index(folder: Path) -> list[Picture]:
+    """The pictures of a prepared folder, in the order they were added."""
+    index = json.loads((folder / "index.json").read_text())
+    listed = ("masks", "guesses")
+    return [
+        Picture(**{**entry, **{name: tuple(entry.get(name, ())) for name in listed}})
+        for entry in index
+    ]
+
+
+def write_index(folder: Path, pictures: list[Picture]) -> None:
+    """Say what a folder holds; a reader never meets half of it."""
+    partial = folder / "index.partial"
+    partial.write_text(json.dumps([asdict(picture) for picture in pictures]))
+    partial.replace(folder / "index.json")
 
 
 def decode_rle(counts: str, height: int, width: int) -> Mask:
@@ -75,21 +103,23 @@ class CacheWriter:
     def close(self) -> None:
         """Finish the files."""
         self._pixels.close()
-        index = [asdict(picture) for picture in self._pictures]
-        (self._folder / "index.json").write_text(json.dumps(index))
+        write_index(self._folder, self._pictures)
 
 
 class Cache:
     """Read access to a prepared folder."""
 
     def __init__(self, folder: Path, *, exclude_nc_nd: bool = False) -> None:
-        index = json.loads((folder / "index.json").read_text())
-        pictures = [Picture(**{**entry, "masks": tuple(entry["masks"])}) for entry in index]
         self._pixels = np.memmap(folder / "pixels.bin", dtype=np.uint8, mode="r")
         self.by_source: dict[str, list[Picture]] = {}
-        for picture in pictures:
-            if not (exclude_nc_nd and forbids(picture.licence)):
-                self.by_source.setdefault(picture.source, []).append(picture)
+        self.annotated: set[str] = set()
+        """Sources of which some picture has a mask, drawn or guessed."""
+        for picture in read_index(folder):
+            if exclude_nc_nd and forbids(picture.licence):
+                continue
+            self.by_source.setdefault(picture.source, []).append(picture)
+            if picture.masks or picture.guesses:
+                self.annotated.add(picture.source)
 
     def pixels(self, picture: Picture) -> Pixels:
         """Height x width x channels, mapped from the file."""
@@ -98,5 +128,5 @@ class Cache:
         return flat.reshape(picture.height, picture.width, picture.channels)
 
     def mask(self, picture: Picture, index: int) -> Mask:
-        """One mask of a picture."""
+        """One drawn mask of a picture."""
         return decode_rle(picture.masks[index], picture.height, picture.width)

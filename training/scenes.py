@@ -1,10 +1,14 @@
 """Training samples: a square picture and a few masks in it, made from the cache.
 
-Five kinds, drawn by weight: a crop of an annotated photo; cut-outs pasted on a photo without
-masks; cut-outs pasted on an annotated photo, whose masks lose what is covered; collages of photo
-textures, and photos split by colour alone, which teach that a region is what looks alike. Masks
-come at half the picture's size, twice as fine as the decoder's logits, or, for the second look, at
-its own. Sources that the cache lacks, and the kinds that cannot be made without them, are left out.
+Six kinds, drawn by weight: a crop of an annotated photo; cut-outs pasted on a photo without
+masks; cut-outs pasted on an annotated photo, whose masks lose what is covered; mosaics of four
+annotated photos, where things are smaller and have other neighbours; collages of photo textures,
+and photos split by colour alone, which teach that a region is what looks alike. What `annotate`
+guessed counts as annotated too. Masks come at half the picture's size, twice as fine as the
+decoder's logits, or, for the second look, at its own. Sources that the cache lacks, and the kinds
+that cannot be made without them, are left out.
+
+Source of the mosaics: Bochkovskiy et al., "YOLOv4" (2020).
 """
 
 from collections.abc import Iterable
@@ -14,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.cache import Cache, Picture
+from training.cache import Cache, Picture, decode_rle
 from training.regions import colour_regions
 
 __all__ = ["BACKGROUNDS", "CUTOUTS", "MAX_MASKS", "REAL", "Sample", "Scale", "make_sample"]
@@ -30,15 +34,22 @@ TURNED_SHARE, TURN = 0.4, 0.25
 """Of the crops of photos, those that are turned; and the standard deviation of it, in radians."""
 SWAPPED_SHARE = 0.08
 """Of the pictures, those whose colours change places."""
+GUESSED_SHARE = 0.5
+"""Of the guesses beside drawn masks, those that are taken: a drawn one is twice as likely."""
+CROSSING = (0.3, 0.7)
+"""Where the photos of a mosaic meet, in shares of its side."""
 
 REAL = {
     "coco_union": 0.42,
     "coco128_train": 0.30,
-    "minto_person": 0.14,
+    "minto_person": 0.20,
     "feralcats": 0.06,
     "facade_ahwang": 0.05,
+    "clothing_cc0": 0.04,
+    "grocery": 0.04,
     "dsb2018": 0.03,
 }
+"""Photos with masks; of some sources only guessed ones."""
 BACKGROUNDS = ("clothing_cc0", "grocery")
 CUTOUTS = {
     "fluent3d": 0.30,
@@ -48,7 +59,14 @@ CUTOUTS = {
     "minto_person": 0.20,
 }
 
-MIXES = {"real": 0.66, "pasted": 0.04, "pasted_on_real": 0.23, "collage": 0.03, "regions": 0.04}
+MIXES = {
+    "real": 0.56,
+    "pasted": 0.04,
+    "pasted_on_real": 0.23,
+    "mosaic": 0.10,
+    "collage": 0.03,
+    "regions": 0.04,
+}
 """How often each kind of sample is made."""
 
 
@@ -80,6 +98,7 @@ def make_sample(cache: Cache, scale: Scale, rng: np.random.Generator) -> Sample:
         "real": _real,
         "pasted": _pasted,
         "pasted_on_real": _pasted_on_real,
+        "mosaic": _mosaic,
         "collage": _collage,
         "regions": _regions,
     }
@@ -93,23 +112,30 @@ def make_sample(cache: Cache, scale: Scale, rng: np.random.Generator) -> Sample:
 
 def _mix(cache: Cache) -> dict[str, float]:
     """How often each kind is made, of those that the cache's sources suffice for."""
-    real, ground, cutout = (bool(_present(cache, names)) for names in (REAL, BACKGROUNDS, CUTOUTS))
+    real = bool(_annotated(cache))
+    ground, cutout = (bool(_present(cache, names)) for names in (BACKGROUNDS, CUTOUTS))
     possible = {
         "real": real,
         "pasted": ground and cutout,
         "pasted_on_real": real and cutout,
+        "mosaic": real,
         "collage": (real or ground) and cutout,
         "regions": real or ground,
     }
     mix = {kind: weight for kind, weight in MIXES.items() if possible[kind]}
     if not mix:
-        wanted = ", ".join((*REAL, *BACKGROUNDS))
+        wanted = ", ".join(dict.fromkeys((*REAL, *BACKGROUNDS)))
         raise ValueError(f"expected photos of at least one of {wanted}; the cache has none")
     return mix
 
 
 def _present(cache: Cache, sources: Iterable[str]) -> list[str]:
     return [source for source in sources if source in cache.by_source]
+
+
+def _annotated(cache: Cache) -> list[str]:
+    """The sources of annotated photos; some have none before the model has guessed."""
+    return [source for source in _present(cache, REAL) if source in cache.annotated]
 
 
 def _draw(weights: dict[str, float], rng: np.random.Generator) -> str:
@@ -123,10 +149,9 @@ def _pick(cache: Cache, source: str, rng: np.random.Generator) -> Picture:
     return pictures[int(rng.integers(len(pictures)))]
 
 
-def _weighted(cache: Cache, weights: dict[str, float], rng: np.random.Generator) -> Picture:
-    """A picture of one of these sources."""
-    present = {source: weights[source] for source in _present(cache, weights)}
-    return _pick(cache, _draw(present, rng), rng)
+def _annotated_photo(cache: Cache, rng: np.random.Generator) -> Picture:
+    weights = {source: REAL[source] for source in _annotated(cache)}
+    return _pick(cache, _draw(weights, rng), rng)
 
 
 def _background(cache: Cache, rng: np.random.Generator) -> Picture:
@@ -136,11 +161,11 @@ def _background(cache: Cache, rng: np.random.Generator) -> Picture:
 
 def _photo(cache: Cache, share: float, rng: np.random.Generator) -> Picture:
     """A background in this share of cases, else an annotated photo; where one lacks, the other."""
-    if not _present(cache, REAL):
+    if not _annotated(cache):
         share = 1.0
     elif not _present(cache, BACKGROUNDS):
         share = 0.0
-    return _background(cache, rng) if rng.random() < share else _weighted(cache, REAL, rng)
+    return _background(cache, rng) if rng.random() < share else _annotated_photo(cache, rng)
 
 
 def _usable(masks: Masks, rng: np.random.Generator) -> Masks:
@@ -153,19 +178,70 @@ def _usable(masks: Masks, rng: np.random.Generator) -> Masks:
 
 
 def _real(cache: Cache, scale: Scale, rng: np.random.Generator) -> Sample:
-    return _view(cache, _weighted(cache, REAL, rng), scale, rng)
+    return _view(cache, _annotated_photo(cache, rng), scale, rng)
 
 
-def _view(cache: Cache, picture: Picture, scale: Scale, rng: np.random.Generator) -> Sample:
+def _mosaic(cache: Cache, scale: Scale, rng: np.random.Generator) -> Sample:
+    """Four annotated photos around a crossing."""
+    size, grid = scale.size, scale.grid
+    canvas, masks = np.zeros((size, size, 3), np.uint8), Masks()
+    down, across = (round(grid * share) for share in rng.uniform(*CROSSING, 2))
+    for rows in (slice(0, down), slice(down, grid)):
+        for columns in (slice(0, across), slice(across, grid)):
+            part = _quarter(cache, scale, rows, columns, rng)
+            canvas[_enlarged(rows, scale), _enlarged(columns, scale)] = part.pixels
+            for mask in part.masks:
+                masks.append(np.zeros((grid, grid), np.bool_))
+                masks[-1][rows, columns] = mask
+    return Sample(canvas, masks)
+
+
+def _enlarged(cells: slice, scale: Scale) -> slice:
+    """Of the masks' grid, of the picture."""
+    start, stop = (round(edge * scale.size / scale.grid) for edge in (cells.start, cells.stop))
+    return slice(start, stop)
+
+
+def _quarter(
+    cache: Cache, scale: Scale, rows: slice, columns: slice, rng: np.random.Generator
+) -> Sample:
+    """A view as large as these cells of a sample."""
+    height, width = (cells.stop - cells.start for cells in (rows, columns))
+    tall, wide = (
+        cells.stop - cells.start for cells in (_enlarged(part, scale) for part in (rows, columns))
+    )
+    own = Scale(max(tall, wide), max(height, width))
+    view = _view(cache, _annotated_photo(cache, rng), own, rng, most=MAX_MASKS)
+    return Sample(view.pixels[:tall, :wide], [mask[:height, :width] for mask in view.masks])
+
+
+def _view(
+    cache: Cache,
+    picture: Picture,
+    scale: Scale,
+    rng: np.random.Generator,
+    most: int = 2 * MAX_MASKS,
+) -> Sample:
     """The whole photo with its longest side fitted, or a crop of it, both maybe mirrored."""
     pixels = cache.pixels(picture)
-    chosen = rng.permutation(len(picture.masks))[: 2 * MAX_MASKS]
-    masks = [cache.mask(picture, int(i)) for i in chosen]
+    known = _known(picture, rng)
+    masks = [
+        decode_rle(known[i], picture.height, picture.width)
+        for i in rng.permutation(len(known))[:most]
+    ]
     matrix = _placement(picture, masks, scale.size, rng)
     view = _warp(pixels, matrix, scale.size)
     shrunk = matrix * (scale.grid / scale.size)
     shrunk[:, 2] += (scale.grid / scale.size - 1) / 2  # middles of pixels lie on middles
     return Sample(view, [_warp_mask(m, shrunk, scale.grid) for m in masks])
+
+
+def _known(picture: Picture, rng: np.random.Generator) -> list[str]:
+    """The drawn masks, and of the guesses beside them a part; all where nothing is drawn."""
+    guesses = picture.guesses
+    if picture.masks:
+        guesses = tuple(guess for guess in guesses if rng.random() < GUESSED_SHARE)
+    return [*picture.masks, *guesses]
 
 
 def _placement(
@@ -301,7 +377,8 @@ def _cutout_layer(cache: Cache, size: int, rng: np.random.Generator) -> Pixels:
 
 
 def _cutout(cache: Cache, rng: np.random.Generator) -> Pixels:
-    picture = _weighted(cache, CUTOUTS, rng)
+    weights = {source: CUTOUTS[source] for source in _present(cache, CUTOUTS)}
+    picture = _pick(cache, _draw(weights, rng), rng)
     pixels = cache.pixels(picture)
     if picture.channels == 4:
         return pixels

@@ -18,10 +18,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ground = rng.integers(150, 256, (80, 100, 3), np.uint8)
     ground[disc] //= 4
     for source in sorted({*REAL, *BACKGROUNDS, *CUTOUTS}):
-        if source in REAL:
-            writer.add(source, "", ground, [disc])
-        elif source in BACKGROUNDS:
+        if source in BACKGROUNDS:
             writer.add(source, "", ground, [])
+        elif source in REAL:
+            writer.add(source, "", ground, [disc])
         else:
             writer.add(source, "", np.dstack([ground, disc * np.uint8(255)]), [])
     writer.close()

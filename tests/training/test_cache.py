@@ -1,9 +1,19 @@
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from training.cache import Cache, CacheWriter, decode_rle, encode_rle, forbids
+from training.cache import (
+    Cache,
+    CacheWriter,
+    decode_rle,
+    encode_rle,
+    forbids,
+    read_index,
+    write_index,
+)
 
 
 def disc(height: int, width: int) -> np.ndarray:
@@ -56,6 +66,54 @@ def test_photos_that_bar_commercial_use_can_be_left_out(tmp_path: Path) -> None:
 )
 def test_which_licences_bar(licence: str, barred: bool) -> None:
     assert forbids(licence) is barred
+
+
+def test_guesses_come_back_beside_the_masks_and_pixels_they_were_added_to(tmp_path: Path) -> None:
+    pixels = write(tmp_path)
+    pictures = read_index(tmp_path)
+    assert [picture.guesses for picture in pictures] == [(), (), ()]
+    write_index(tmp_path, [replace(picture, guesses=("1", "2")) for picture in pictures])
+    assert {path.name for path in tmp_path.iterdir()} == {"index.json", "pixels.bin"}
+    cache = Cache(tmp_path)
+    first, second = cache.by_source["a"]
+    assert first.guesses == second.guesses == ("1", "2")
+    assert np.array_equal(cache.mask(first, 0), disc(30, 40))
+    assert np.array_equal(cache.pixels(second), pixels[:20])
+
+
+def test_an_index_from_before_there_were_guesses_is_read(tmp_path: Path) -> None:
+    write(tmp_path)
+    pictures = read_index(tmp_path)
+    index = json.loads((tmp_path / "index.json").read_text())
+    for entry in index:
+        del entry["guesses"]
+    (tmp_path / "index.json").write_text(json.dumps(index))
+    assert read_index(tmp_path) == pictures
+
+
+def test_a_source_is_annotated_where_a_picture_has_a_mask_or_a_guess(tmp_path: Path) -> None:
+    write(tmp_path)
+    assert Cache(tmp_path).annotated == {"a"}
+    first, second, other = read_index(tmp_path)
+    write_index(tmp_path, [first, second, replace(other, guesses=first.masks)])
+    assert Cache(tmp_path).annotated == {"a", "b"}
+
+
+def test_an_index_that_could_not_be_written_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path)
+    pictures = read_index(tmp_path)
+
+    def full(path: Path, text: str) -> None:
+        with path.open("w") as file:
+            file.write(text[:10])
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="no space left"):
+        write_index(tmp_path, pictures[:1])
+    assert read_index(tmp_path) == pictures
 
 
 def test_rle_round_trip() -> None:

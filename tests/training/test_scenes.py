@@ -1,11 +1,26 @@
+"""Samples are made of what the cache has, drawn or guessed, at the places their masks say."""
+
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from training.cache import Cache
+from training.cache import Cache, CacheWriter, Picture, encode_rle, read_index, write_index
 from training.regions import colour_regions
-from training.scenes import BACKGROUNDS, CUTOUTS, MAX_MASKS, REAL, Scale, make_sample
+from training.scenes import (
+    BACKGROUNDS,
+    CUTOUTS,
+    MAX_MASKS,
+    REAL,
+    Scale,
+    _annotated,
+    _known,
+    _mix,
+    _mosaic,
+    make_sample,
+)
 
 SIZE = 64
 
@@ -59,6 +74,72 @@ def test_a_cache_without_photos_is_refused_in_a_sentence(folder: Path, sources: 
     assert set(sources) <= set(CUTOUTS)
     with pytest.raises(ValueError, match="expected photos of at least one of coco_union, "):
         make_sample(cache_of(folder, *sources), Scale(SIZE, SIZE // 2), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("source", BACKGROUNDS)
+def test_photos_without_masks_are_annotated_ones_once_they_have_guesses(
+    folder: Path, source: str, tmp_path: Path
+) -> None:
+    assert "real" not in _mix(cache_of(folder, source))
+    cache = cache_with_guesses(tmp_path, source)
+    assert _annotated(cache) == [source]
+    assert {"real", "mosaic"} <= set(_mix(cache))
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        assert make_sample(cache, Scale(SIZE, SIZE // 2), rng).masks
+
+
+def cache_with_guesses(folder: Path, source: str) -> Cache:
+    """One grey photo with a bright square in the middle, which a model has found."""
+    square = np.zeros((60, 60), np.bool_)
+    square[15:45, 15:45] = True
+    writer = CacheWriter(folder)
+    writer.add(
+        source, "", np.where(square, 240, 80).astype(np.uint8).repeat(3).reshape(60, 60, 3), []
+    )
+    writer.close()
+    [picture] = read_index(folder)
+    write_index(folder, [replace(picture, guesses=(encode_rle(square),))])
+    return Cache(folder)
+
+
+def test_a_drawn_mask_is_twice_as_likely_as_a_guess_beside_it() -> None:
+    picture = Picture("a", "", 4, 4, 3, 0, masks=("d", "e"), guesses=("g", "h"))
+    rng = np.random.default_rng(0)
+    seen = Counter(rle for _ in range(2000) for rle in _known(picture, rng))
+    assert seen["d"] == seen["e"] == 2000
+    assert seen["g"] == pytest.approx(1000, abs=80)
+    assert seen["h"] == pytest.approx(1000, abs=80)
+
+
+def test_where_nothing_is_drawn_all_guesses_count() -> None:
+    picture = Picture("a", "", 4, 4, 3, 0, masks=(), guesses=("g", "h"))
+    assert _known(picture, np.random.default_rng(0)) == ["g", "h"]
+
+
+def test_in_a_mosaic_each_mask_lies_on_its_own_photos_object(tmp_path: Path) -> None:
+    cache, rng = cache_with_guesses(tmp_path, BACKGROUNDS[0]), np.random.default_rng(0)
+    covered = np.zeros((SIZE, SIZE), np.bool_)
+    for _ in range(20):
+        sample = _mosaic(cache, Scale(2 * SIZE, SIZE), rng)
+        assert sample.pixels.shape == (2 * SIZE, 2 * SIZE, 3)
+        assert len(sample.masks) == 4
+        bright = sample.pixels[::2, ::2, 0] > 160
+        together = np.any(sample.masks, axis=0)
+        assert (bright ^ together).mean() < 0.05
+        assert sum(mask.sum() for mask in sample.masks) == together.sum()
+        covered |= together
+    assert all(quarter.any() for half in np.split(covered, 2) for quarter in np.split(half, 2, 1))
+
+
+def test_a_mosaics_photos_meet_at_another_place_each_time(tmp_path: Path) -> None:
+    cache, rng = cache_with_guesses(tmp_path, BACKGROUNDS[0]), np.random.default_rng(0)
+    whole = np.ones((60, 60), np.bool_)
+    [picture] = cache.by_source[BACKGROUNDS[0]]
+    cache.by_source[BACKGROUNDS[0]] = [replace(picture, guesses=(encode_rle(whole),))]
+    shares = [_mosaic(cache, Scale(SIZE, SIZE // 2), rng).masks[0].mean() for _ in range(40)]
+    assert max(shares) <= 0.5
+    assert max(shares) - min(shares) > 0.15
 
 
 def test_a_dark_disc_on_bright_ground_is_a_colour_region() -> None:
