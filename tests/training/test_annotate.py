@@ -205,6 +205,19 @@ def test_where_much_is_drawn_fewer_guesses_are_made(
     assert logits.shape == (most, SIDE, SIDE)
 
 
+def test_of_what_the_model_says_only_fit_masks_stay_and_of_them_the_photos_part(
+    learner: Learner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = torch.where(grids(slice(4, SIDE), slice(2)), 5.0, -5.0)[None]
+
+    def seen(*_: object) -> tuple[Tensor, Tensor]:
+        return found, torch.tensor([[0.9, 0.1]])
+
+    monkeypatch.setattr(module, "ask", seen)
+    [logits] = guess(learner.sam, [photo(plain(0))], CPU)
+    assert np.array_equal(logits > 0, grids(slice(4, SIDE // 2)).numpy())
+
+
 def bright_things(_: object, pixels: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
     """A model that takes whatever is bright for one thing."""
     seen = torch.nn.functional.avg_pool2d(pixels.mean(1, keepdim=True), 4)
