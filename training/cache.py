@@ -5,7 +5,7 @@ training maps it read-only, so that photos are shared between processes and cost
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -107,16 +107,19 @@ class CacheWriter:
 
 
 class Cache:
-    """Read access to a prepared folder."""
+    """Read access to a prepared folder; `drawn_only` is blind to what a model has guessed."""
 
-    def __init__(self, folder: Path, *, exclude_nc_nd: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, exclude_nc_nd: bool = False, drawn_only: bool = False
+    ) -> None:
         self._pixels = np.memmap(folder / "pixels.bin", dtype=np.uint8, mode="r")
         self.by_source: dict[str, list[Picture]] = {}
         self.annotated: set[str] = set()
         """Sources of which some picture has a mask, drawn or guessed."""
-        for picture in read_index(folder):
-            if exclude_nc_nd and forbids(picture.licence):
+        for listed in read_index(folder):
+            if exclude_nc_nd and forbids(listed.licence):
                 continue
+            picture = replace(listed, guesses=()) if drawn_only else listed
             self.by_source.setdefault(picture.source, []).append(picture)
             if picture.masks or picture.guesses:
                 self.annotated.add(picture.source)

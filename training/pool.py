@@ -32,10 +32,10 @@ _cache: Cache | None = None
 """Each worker process's own; set once by `_start`."""
 
 
-def _start(folder: Path, exclude_nc_nd: bool) -> None:
+def _start(folder: Path, exclude_nc_nd: bool, drawn_only: bool) -> None:
     global _cache  # noqa: PLW0603 - what a process pool's initializer is for
     cv2.setNumThreads(1)
-    _cache = Cache(folder, exclude_nc_nd=exclude_nc_nd)
+    _cache = Cache(folder, exclude_nc_nd=exclude_nc_nd, drawn_only=drawn_only)
 
 
 def _make(scale: Scale, count: int, seed: Seed) -> Chunk:
@@ -59,14 +59,24 @@ class Workers:
     """Samples made by one task."""
 
     def __init__(
-        self, cache: Path, scale: Scale, count: int, seed: Seed, *, exclude_nc_nd: bool
+        self,
+        cache: Path,
+        scale: Scale,
+        count: int,
+        seed: Seed,
+        *,
+        exclude_nc_nd: bool,
+        drawn_only: bool = False,
     ) -> None:
         self._scale = scale
         self._seed = seed
         self._begun = 0
         self._count = count
         self._processes = ProcessPoolExecutor(
-            count, multiprocessing.get_context("spawn"), _start, (cache, exclude_nc_nd)
+            count,
+            multiprocessing.get_context("spawn"),
+            _start,
+            (cache, exclude_nc_nd, drawn_only),
         )
         self._asked: deque[Future[Chunk]] = deque()
 

@@ -334,7 +334,14 @@ def work(args: argparse.Namespace, rank: int) -> None:
     # No stage, size or continuation sees the samples of another.
     seed = (args.seed, rank, int(close), args.size, run.step)
     scale = Scale(PICTURE, PICTURE) if close else Scale(args.size, args.size // 2)
-    workers = Workers(args.data, scale, args.workers, seed, exclude_nc_nd=args.exclude_nc_nd)
+    workers = Workers(
+        args.data,
+        scale,
+        args.workers,
+        seed,
+        exclude_nc_nd=args.exclude_nc_nd,
+        drawn_only=close,  # guesses have the first look's outlines, which this is to better
+    )
     try:
         run.train(Pool(workers, scale, args.capacity, run.device), rng)
     finally:
