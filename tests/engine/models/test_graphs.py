@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from server.engine.models.decoder import FoldedDecoder
+from server.engine.models.fine import Widths
 from server.engine.models.graphs import Answer, GraphedCore
 from server.engine.models.simple import SimpleDecoder
 from server.engine.models.upstream import Sam
@@ -80,8 +81,9 @@ def test_graphs_on_a_gpu_decode_as_upstream_decodes(tiny_sam: Sam, rows: int) ->
     simple = SimpleDecoder(copy.deepcopy(tiny_sam).to(device))
     graphed = FoldedDecoder(copy.deepcopy(tiny_sam), device=device, dtype=torch.float32)
     frame = Frame(640, 480, tiny_sam.image_encoder.img_size)
+    sizes = (1, Widths(tiny_sam.mask_decoder).total, *tiny_sam.prompt_encoder.image_embedding_size)
     for seed in range(3):
-        features = torch.randn(1, 128, 16, 16, generator=torch.Generator().manual_seed(seed))
+        features = torch.randn(sizes, generator=torch.Generator().manual_seed(seed))
         request = DecodeRequest(Prompt(points=((9.0, 9.0, 1),)), "best")
         [expected] = simple.decode([(features.to(device), frame, request)])
         for decoded in graphed.decode([(graphed.store(features), frame, request)] * rows):
