@@ -1,24 +1,23 @@
-"""SAM's ViT image encoder, cut into short steps so that clicks can be answered in between.
+"""SAM's ViT image encoder on a CPU, cut into short steps so that clicks can be answered in between.
 
-A ViT-B block takes most of a second on two CPU cores; an annotator must not wait for it. Work is
-cut where its parts do not depend on one another: rows of the grid in products and convolutions,
-heads of the attention and its bands of queries. How many make a step follows from the speed
-measured so far (`Pace`), so the same code serves two cores and a GPU. Attention to all positions is
-attention in one window as large as the grid.
+A ViT-B block takes most of a second on two cores; an annotator must not wait for it. Work is cut
+where its parts do not depend on one another: rows of the grid in products and convolutions, heads
+of the attention and its bands of queries. How many make a step follows from the speed measured so
+far (`pace`). Attention to all positions is attention in one window as large as the grid. (On a GPU
+blocks stay whole: `whole_vit`.)
 
 The result is upstream's `forward` (float32: within 1e-4). In reduced precision the products run in
 `dtype` and the residual stream stays float32, which is what autocast would do.
 """
 
-import functools
 import math
-import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from server.engine.models.pace import Pace, Speed
 from server.engine.models.packed import PackedLinear, pack_linears
 from server.engine.models.upstream import (
     ImageEncoderViT,
@@ -27,10 +26,7 @@ from server.engine.models.upstream import (
     get_rel_pos,
 )
 
-__all__ = ["STEP_S", "Pace", "Speed", "SteppedViT"]
-
-STEP_S = 0.02
-"""How long a step should take: below the 25 ms a click may wait for it."""
+__all__ = ["SteppedViT", "converted"]
 
 ATTENTION_COST = 2.0
 """Time of an operation in attention against one in a large matrix product: softmax, biases."""
@@ -47,93 +43,27 @@ BAND = 16
 torch's kernel for CPUs takes its largest tiles; more would only need more room for biases."""
 
 
-class Speed:
-    """Operations a second, learned from step to step."""
-
-    def __init__(self, guess: float) -> None:
-        self.operations_per_s = guess
-
-    def learn(self, operations: float, seconds: float) -> None:
-        """Move half way to what was just measured: a busy moment should not stick."""
-        self.operations_per_s = (self.operations_per_s + operations / max(seconds, 1e-6)) / 2
-
-
-class Pace:
-    """Cuts the rows of one encode into steps of about `STEP_S`.
-
-    The work is announced with `split` or `spend`, done by the caller, and `breathe` yields when it
-    is time.
-    """
-
-    def __init__(
-        self,
-        speed: Speed,
-        total: float,
-        *,
-        wait: Callable[[], None],
-        clock: Callable[[], float] = time.perf_counter,
-    ) -> None:
-        self._speed, self._total, self._wait, self._clock = speed, total, wait, clock
-        self._done = 0.0
-        self._begin()
-
-    def _begin(self) -> None:
-        self._spent = 0.0
-        self._budget = self._speed.operations_per_s * STEP_S
-        self._started = self._clock()
-
-    def split(self, parts: int, cost: float) -> Iterator[slice]:
-        """Slices of the parts, `cost` operations a part, as many as fit what is left of a step."""
-        start = 0
-        while start < parts:
-            count = _fitting(parts - start, cost, self._budget - self._spent)
-            self.spend(count * cost)
-            yield slice(start, start + count)
-            start += count
-
-    def fitting(self, parts: int, cost: float) -> int:
-        """How many of the parts fit a whole step, `cost` operations a part; at least one."""
-        return _fitting(parts, cost, self._budget)
-
-    def spend(self, operations: float) -> None:
-        """Count work that is done in one piece."""
-        self._spent += operations
-
-    def breathe(self) -> Generator[float]:
-        """Yield the fraction done, if the step has been long enough."""
-        if self._spent < self._budget / 2:
-            return
-        self._wait()
-        self._speed.learn(self._spent, self._clock() - self._started)
-        self._done += self._spent
-        yield min(self._done / self._total, 1.0)
-        self._begin()
-
-
-def _fitting(parts: int, cost: float, budget: float) -> int:
-    """The largest power of two, or three times one, that fits: so few shapes occur."""
-    count = min(max(1, int(budget / cost)), parts)
-    power = 1 << (count.bit_length() - 1)
-    return 3 * power // 2 if 2 * count >= 3 * power else power
+def converted(vit: ImageEncoderViT, device: torch.device, dtype: torch.dtype) -> ImageEncoderViT:
+    """The same module: its products in `dtype`; norms, neck and positions in float32."""
+    vit.eval().requires_grad_(requires_grad=False).to(device, dtype)
+    for module in vit.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.float()
+    vit.neck.float()
+    if vit.pos_embed is not None:
+        vit.pos_embed.data = vit.pos_embed.data.float()
+    return vit
 
 
 class SteppedViT:
     """Upstream's encoder, its own weights, in steps. Takes the module over and converts it."""
 
-    def __init__(self, vit: ImageEncoderViT, *, device: torch.device, dtype: torch.dtype) -> None:
-        self._vit = vit.eval().requires_grad_(requires_grad=False).to(device, dtype)
-        for module in vit.modules():
-            if isinstance(module, nn.LayerNorm):
-                module.float()
-        vit.neck.float()
-        if vit.pos_embed is not None:
-            vit.pos_embed.data = vit.pos_embed.data.float()
-        if device.type == "cpu":
-            pack_linears(vit.blocks, USUAL_ROWS)
+    def __init__(self, vit: ImageEncoderViT, *, dtype: torch.dtype) -> None:
+        self._vit = converted(vit, torch.device("cpu"), dtype)
+        pack_linears(vit.blocks, USUAL_ROWS)
         self._dtype = dtype
         self._grid: int = vit.img_size // vit.patch_embed.proj.stride[0]
-        self._speed = Speed(guess=2e10 if device.type == "cpu" else 5e12)
-        self._wait = functools.partial(_finish_work, device)
+        self._speed = Speed(guess=2e10)
         self._biases = [_RelativeBias(block.attn, self._side(block)) for block in vit.blocks]
         self._total = self._operations()
 
@@ -156,7 +86,7 @@ class SteppedViT:
 
     def steps(self, x: Tensor) -> Generator[float, None, Tensor]:
         """1x3xSxS normalised pixels to a float32 1xCxhxw embedding, yielding the fraction done."""
-        pace = Pace(self._speed, self._total, wait=self._wait)
+        pace = Pace(self._speed, self._total)
         scratch = _Scratch(x.new_empty(0, dtype=self._dtype))
         x = yield from self._embed(pace, x.to(self._dtype))
         for block, bias in zip(self._vit.blocks, self._biases, strict=True):
@@ -326,9 +256,3 @@ def _attention_cost(attention: WindowAttention, keys: int) -> float:
     """Operations a query, weighed by how slow they are."""
     channels: int = attention.proj.in_features
     return ATTENTION_COST * 4.0 * keys * channels
-
-
-def _finish_work(device: torch.device) -> None:
-    # On a CPU a call has done its work when it returns.
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

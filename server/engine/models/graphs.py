@@ -1,4 +1,4 @@
-"""CUDA graphs of the decoder: one recorded sequence of kernels a shape, launched as a whole.
+"""CUDA graphs: a recorded sequence of kernels, launched as a whole; of the decoder, one a shape.
 
 On a GPU a decode of one click is a few hundred kernels of microseconds each; launching them one by
 one takes longer than running them. A graph needs its inputs and outputs at fixed addresses, so a
@@ -10,15 +10,25 @@ that does the same again.
 """
 
 from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-__all__ = ["Answer", "Core", "GraphedCore", "capture_cuda"]
+__all__ = ["Answer", "Capture", "Core", "GraphedCore", "capture_cuda"]
+
+T = TypeVar("T")
 
 Answer = tuple[Tensor, Tensor]
 Core = Callable[[Tensor, Tensor, Tensor, Tensor, int], Answer]
-Capture = Callable[[Callable[[], Answer]], Callable[[], Answer]]
+
+
+class Capture(Protocol):
+    """Records what a function does to fixed buffers, and does it again when called."""
+
+    def __call__(self, run: Callable[[], T]) -> Callable[[], T]:
+        """The recording; what it returns is valid until its next call."""
+
 
 Shape = tuple[int, int, int]
 """Rows, tokens of the prompt, masks."""
@@ -64,14 +74,14 @@ def capture_cuda(device: torch.device) -> Capture:
     """A way to record on this GPU; all recordings share the memory of what is not an answer."""
     pool = torch.cuda.graph_pool_handle()
 
-    def capture(run: Callable[[], Answer]) -> Callable[[], Answer]:
+    def capture(run: Callable[[], T]) -> Callable[[], T]:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.device(device):
             _run_beside(run)
             with torch.cuda.graph(graph, pool=pool):
                 answer = run()
 
-        def replay() -> Answer:
+        def replay() -> T:
             with torch.cuda.device(device):
                 graph.replay()
             return answer
@@ -81,7 +91,7 @@ def capture_cuda(device: torch.device) -> Capture:
     return capture
 
 
-def _run_beside(run: Callable[[], Answer]) -> None:
+def _run_beside(run: Callable[[], object]) -> None:
     """Libraries set themselves up on a first run, which must not be recorded."""
     beside = torch.cuda.Stream()
     beside.wait_stream(torch.cuda.current_stream())

@@ -22,13 +22,16 @@ from torch.nn import functional as F
 from server.engine.models.base import Decoded, Embedding, OutOfMemoryError
 from server.engine.models.decoder import FoldedDecoder
 from server.engine.models.device import translating
-from server.engine.models.encoder import STEP_S, SteppedViT
+from server.engine.models.encoder import SteppedViT
 from server.engine.models.fine import Widths
+from server.engine.models.graphs import capture_cuda
 from server.engine.models.layers import channels_last
+from server.engine.models.pace import STEP_S
 from server.engine.models.prompts import LENGTHS, OUTPUT_TOKENS
 from server.engine.models.simple import Row
 from server.engine.models.tiny import TinyEncoder
 from server.engine.models.upstream import ImageEncoderViT, Sam
+from server.engine.models.whole_vit import WholeViT
 from server.engine.types import DecodeRequest, Logits, Prompt, RgbImage, Size, Want
 from server.geometry import Frame
 
@@ -232,7 +235,9 @@ def _advance(steps: Generator[float, None, Embedding]) -> float:
 
 def _in_steps(encoder: nn.Module, device: torch.device, dtype: torch.dtype) -> SteppingEncoder:
     if isinstance(encoder, ImageEncoderViT):
-        return SteppedViT(encoder, device=device, dtype=dtype)
+        if device.type == "cpu":
+            return SteppedViT(encoder, dtype=dtype)
+        return WholeViT(encoder, device=device, dtype=dtype, capture=capture_cuda(device))
     if isinstance(encoder, TinyEncoder):
         frozen = encoder.eval().requires_grad_(requires_grad=False)
         return channels_last(frozen.to(device, dtype))

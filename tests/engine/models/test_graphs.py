@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from server.engine.models.upstream import Sam
 from server.engine.types import DecodeRequest, Prompt
 from server.geometry import Frame
 
+T = TypeVar("T")
+
 
 class Recorder:
     """A capture without a GPU: a recording is the function itself, over the same buffers."""
@@ -23,7 +26,7 @@ class Recorder:
     def __init__(self) -> None:
         self.recordings = 0
 
-    def __call__(self, run: Callable[[], Answer]) -> Callable[[], Answer]:
+    def __call__(self, run: Callable[[], T]) -> Callable[[], T]:
         self.recordings += 1
         return run
 
