@@ -1,8 +1,8 @@
 """Any segment-anything model, of any size, behind the engine's contract.
 
 An image is resized exactly as SamPredictor does it (Pillow's antialiased bilinear, which no cv2
-resize equals), normalised, padded, encoded in steps, and stored in the form the decoder starts
-from. A decode is one call of the batched decoder.
+resize equals; on a GPU by `resample`), normalised, padded, encoded in steps, and stored in the form
+the decoder starts from. A decode is one call of the batched decoder.
 """
 
 import contextlib
@@ -28,6 +28,7 @@ from server.engine.models.graphs import capture_cuda
 from server.engine.models.layers import channels_last
 from server.engine.models.pace import STEP_S
 from server.engine.models.prompts import LENGTHS, OUTPUT_TOKENS
+from server.engine.models.resample import resample, resamples
 from server.engine.models.simple import Row
 from server.engine.models.tiny import TinyEncoder
 from server.engine.models.upstream import ImageEncoderViT, Sam
@@ -122,7 +123,7 @@ class SamModel:
                 yield fraction
 
     def _encode(self, image: RgbImage, frame: Frame) -> Generator[float, None, Embedding]:
-        resized = yield from resize_beside(image, frame)
+        resized = yield from self._resized(image, frame)
         pixels = self._normalised(resized).to(self._dtype)
         encoded = yield from self._encoder.steps(pixels)
         return self._embedding(self._decoder.store(encoded), image, frame)
@@ -131,8 +132,16 @@ class SamModel:
         del image  # for models that keep something of it
         return Embedding(stored, frame.width, frame.height, stored.nbytes)
 
-    def _normalised(self, image: RgbImage) -> Tensor:
-        pixels = torch.from_numpy(image).to(self._device).permute(2, 0, 1).unsqueeze(0)
+    def _resized(self, image: RgbImage, frame: Frame) -> Generator[float, None, Tensor]:
+        """HxWx3 bytes at the model's size, on the device."""
+        if self._device.type == "cpu" or not resamples(*image.shape[:2]):
+            resized = yield from resize_beside(image, frame)
+            return torch.from_numpy(resized).to(self._device)
+        pixels = torch.from_numpy(image).to(self._device)
+        return resample(pixels, (frame.model_width, frame.model_height))
+
+    def _normalised(self, image: Tensor) -> Tensor:
+        pixels = image.permute(2, 0, 1).unsqueeze(0)
         pixels = (pixels - self._mean) / self._std
         height, width = pixels.shape[-2:]
         return F.pad(pixels, (0, self._input_size - width, 0, self._input_size - height))

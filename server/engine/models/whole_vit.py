@@ -132,7 +132,8 @@ class _Block:
         side, lacking = self._side, -self._grid % self._side
         padded = F.pad(x, (0, 0, 0, lacking, 0, lacking))
         windows = padded.unflatten(1, (-1, side)).unflatten(0, (-1, side)).transpose(1, 2)
-        return windows.flatten(2, 3).flatten(0, 1)
+        apart: Tensor = windows.flatten(2, 3).flatten(0, 1)
+        return apart
 
     def _together(self, windows: Tensor) -> Tensor:
         """What `_apart` took apart, without what filled it up."""
@@ -155,7 +156,8 @@ class _Positions:
 
     def of(self, q: Tensor) -> tuple[Tensor, Tensor]:
         """Of BxHxNxd queries: what they seek, BxHxNx2S, and where keys are, Nx2S."""
-        grid = q.unflatten(2, (self._side, self._side))
+        grid: Tensor = q.unflatten(2, (self._side, self._side))
         rows = grid @ self._rows
         columns = (grid.transpose(2, 3) @ self._columns).transpose(2, 3)
-        return torch.cat([rows, columns], dim=-1).flatten(2, 3), self._places
+        sought = torch.cat([rows, columns], dim=-1).flatten(2, 3)
+        return sought, self._places

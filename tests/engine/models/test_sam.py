@@ -13,6 +13,7 @@ from torch import Tensor
 from server.engine.models.base import Embedding, OutOfMemoryError, run_steps
 from server.engine.models.catalog import TINY_WEIGHTS, load_model
 from server.engine.models.compiled import CompiledCore
+from server.engine.models.fine import Widths
 from server.engine.models.sam import SamModel, resize_beside
 from server.engine.models.upstream import ResizeLongestSide, Sam, SamPredictor
 from server.engine.types import DecodeRequest, Prompt, RgbImage, Want
@@ -98,7 +99,7 @@ def test_images_of_different_sizes_share_a_batch(sam: Sam, photo: RgbImage) -> N
 def test_an_embedding_names_the_images_size_and_its_own(sam: Sam, photo: RgbImage) -> None:
     model = served(sam, torch.bfloat16)
     embedding = run_steps(model.encode(photo))
-    grid, channels = sam.prompt_encoder.image_embedding_size, sam.prompt_encoder.embed_dim
+    grid, channels = sam.prompt_encoder.image_embedding_size, Widths(sam.mask_decoder).total
     assert (embedding.width, embedding.height) == (240, 180)
     assert embedding.nbytes == 2 * channels * grid[0] * grid[1]
 
