@@ -57,24 +57,24 @@ class WholeViT:
         grid: int = vit.img_size // proj.stride[0]
         self._held = torch.zeros(grid, grid, proj.out_channels, device=device)
         """Where all recordings find the residual stream and leave it."""
+        # A recording reads their tensors wherever they were; it does not keep them.
+        self._blocks = [_Block(block, grid, dtype) for block in vit.blocks]
         with torch.inference_mode():
-            self._blocks = [
-                capture(partial(self._through, _Block(block, grid, dtype))) for block in vit.blocks
-            ]
+            self._replays = [capture(partial(self._through, block)) for block in self._blocks]
 
     def _through(self, block: "_Block") -> None:
         self._held.copy_(block(self._held))
 
     def steps(self, x: Tensor) -> Generator[float, None, Tensor]:
         """1x3xSxS normalised pixels to a float32 1xCxhxw embedding, yielding the fraction done."""
-        pace = Pace(self._speed, len(self._blocks), wait=self._wait)
+        pace = Pace(self._speed, len(self._replays), wait=self._wait)
         x = self._vit.patch_embed(x.to(self._dtype))[0].float()
         if self._vit.pos_embed is not None:
             x += self._vit.pos_embed[0]
-        for block in self._blocks:
+        for replay in self._replays:
             # Between steps another encode may have been here.
             self._held.copy_(x)
-            block()
+            replay()
             x.copy_(self._held)
             pace.spend(1.0)
             yield from pace.breathe()
