@@ -119,3 +119,13 @@ def test_an_index_that_could_not_be_written_leaves_the_one_before(
 def test_rle_round_trip() -> None:
     mask = disc(33, 47)
     assert np.array_equal(decode_rle(encode_rle(mask), 33, 47), mask)
+
+
+def test_the_second_looks_samples_know_no_guesses(tmp_path: Path) -> None:
+    write(tmp_path)
+    pictures = read_index(tmp_path)
+    write_index(tmp_path, [replace(picture, guesses=("1",)) for picture in pictures])
+    cache = Cache(tmp_path, drawn_only=True)
+    assert cache.annotated == {"a"}
+    assert all(picture.guesses == () for picture in cache.by_source["a"])
+    assert np.array_equal(cache.mask(cache.by_source["a"][0], 0), disc(30, 40))
