@@ -38,6 +38,7 @@ from server.engine.models.sam import SamModel
 from server.engine.types import DecodeRequest, Prompt, RgbImage
 
 __all__ = [
+    "HIDDEN_BY_A_GRAPH",
     "Floor",
     "Limits",
     "Work",
@@ -111,6 +112,9 @@ def floor_of(work: Work, limits: Limits, measured_ms: float) -> Floor:
     )
 
 
+HIDDEN_BY_A_GRAPH = "a graph recorded on a GPU shows no operations"
+
+
 def without_floor(reason: str) -> Floor:
     """What is said in its place."""
     return Floor(floor_ms=None, reason=reason)
@@ -171,7 +175,7 @@ def encode_work(model: Model, pixels: RgbImage) -> Work:
 def official_click(dtype: torch.dtype) -> Work:
     """A first click at SAM's dimensions, on a 1024 x 768 image.
 
-    Counted on the CPU wherever it is timed: a graph recorded on a GPU shows no operations.
+    Counted on the CPU wherever it is timed (`HIDDEN_BY_A_GRAPH`).
     """
     cpu = torch.device("cpu")
     model = SamModel(official_decoder(), name="sam", fingerprint="bench", device=cpu, dtype=dtype)

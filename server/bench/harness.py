@@ -20,6 +20,7 @@ from server import __version__
 from server.bench.encoders import duel_of_encoders
 from server.bench.figures import Comparison, Figure
 from server.bench.floor import (
+    HIDDEN_BY_A_GRAPH,
     Floor,
     Limits,
     Work,
@@ -39,7 +40,8 @@ from server.config import Settings
 from server.engine import images
 from server.engine.models.base import Embedding, Model, run_steps
 from server.engine.models.device import choose_device, choose_dtype, choose_threads
-from server.engine.models.sam import SamModel, resize_beside
+from server.engine.models.sam import SamModel
+from server.engine.models.tiny_model import TinyModel
 from server.engine.types import RgbImage
 from server.geometry import Frame
 
@@ -59,9 +61,9 @@ _LimitsByDtype = Mapping[torch.dtype, Limits]
 
 @dataclass(frozen=True, slots=True)
 class _Works:
-    """What an open and a first click are; a click's where it can be counted."""
+    """What an open and a first click are, where that can be counted."""
 
-    encode: Work
+    encode: Work | None
     decode: Work | None
 
 
@@ -205,10 +207,11 @@ class _Harness:
             return None
         pixels = images.decode(picture.data, images.MAX_PIXELS)
         embedding = run_steps(model.encode(pixels))
-        decode = None
-        if self._device.type != "cuda":  # nor does a graph recorded on a GPU
-            decode = decode_work(model, embedding, picture)
-        return _Works(encode_work(model, pixels), decode)
+        on_gpu = self._device.type == "cuda"  # where most is in graphs, which show none either
+        return _Works(
+            None if on_gpu and not isinstance(model, TinyModel) else encode_work(model, pixels),
+            None if on_gpu else decode_work(model, embedding, picture),
+        )
 
     def _served_floors(
         self, work: _Works | None, stages: Report, limits: Limits
@@ -217,9 +220,10 @@ class _Harness:
         if work is None:
             none = without_floor("this model has no tensors")
             return {"decode_floor_ms_served": none, "encode_floor_ms_served": none}
-        encode_ms = stages["open"]["stages_ms"]["encode"]["median"]
-        encode = floor_of(work.encode, limits, encode_ms)
-        decode = without_floor("a graph recorded on a GPU shows no operations")
+        encode = decode = without_floor(HIDDEN_BY_A_GRAPH)
+        if work.encode is not None:
+            encode_ms = stages["open"]["stages_ms"]["encode"]["median"]
+            encode = floor_of(work.encode, limits, encode_ms)
         if work.decode is not None:
             decode_ms = stages["click_ms"]["first"]["decode"]["median"]
             decode = floor_of(work.decode, limits, decode_ms)
@@ -357,9 +361,10 @@ def _resize_of(model: Model) -> Callable[[RgbImage], object] | None:
         return None
 
     def resize(pixels: RgbImage) -> object:
-        return list(resize_beside(pixels, Frame(pixels.shape[1], pixels.shape[0], input_size)))
+        return list(
+            model.resized(pixels, Frame(pixels.shape[1], pixels.shape[0], model.input_size))
+        )
 
-    input_size = model.input_size
     return resize
 
 

@@ -9,7 +9,7 @@ happen inside the call of another and are measured again beside it: turning the 
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import cycle, islice
 from typing import TypeVar, cast
 
@@ -189,13 +189,23 @@ def open_stages(
         embedding, steps_ms = _encode(model, image, synchronize)
         laps.end("encode")
         if resize is not None:
-            laps.split("encode", "resize", time_ms(partial(resize, image.rgb)))
+            laps.split("encode", "resize", _resize_ms(resize, image.rgb, synchronize))
         if number:
             samples.add({stage: laps.ms.get(stage, 0.0) for stage in OPEN_STAGES})
             longest.append(max(steps_ms))
         tick()
     figures = samples.figures(total="total")
     return OpenReport(figures, len(steps_ms), figure(longest)), embedding
+
+
+def _resize_ms(
+    resize: Callable[[RgbImage], object], pixels: RgbImage, synchronize: Callable[[], None]
+) -> float:
+    def resize_to_the_end() -> None:
+        resize(pixels)
+        synchronize()
+
+    return time_ms(resize_to_the_end)
 
 
 def _encode(

@@ -122,8 +122,16 @@ class SamModel:
                     return embedding
                 yield fraction
 
+    def resized(self, image: RgbImage, frame: Frame) -> Generator[float, None, Tensor]:
+        """HxWx3 bytes at the model's size, on the device, as Pillow would resize them."""
+        if self._device.type == "cpu" or not resamples(*image.shape[:2]):
+            resized = yield from resize_beside(image, frame)
+            return torch.from_numpy(resized).to(self._device)
+        pixels = torch.from_numpy(image).to(self._device)
+        return resample(pixels, (frame.model_width, frame.model_height))
+
     def _encode(self, image: RgbImage, frame: Frame) -> Generator[float, None, Embedding]:
-        resized = yield from self._resized(image, frame)
+        resized = yield from self.resized(image, frame)
         pixels = self._normalised(resized).to(self._dtype)
         encoded = yield from self._encoder.steps(pixels)
         return self._embedding(self._decoder.store(encoded), image, frame)
@@ -131,14 +139,6 @@ class SamModel:
     def _embedding(self, stored: Tensor, image: RgbImage, frame: Frame) -> Embedding:
         del image  # for models that keep something of it
         return Embedding(stored, frame.width, frame.height, stored.nbytes)
-
-    def _resized(self, image: RgbImage, frame: Frame) -> Generator[float, None, Tensor]:
-        """HxWx3 bytes at the model's size, on the device."""
-        if self._device.type == "cpu" or not resamples(*image.shape[:2]):
-            resized = yield from resize_beside(image, frame)
-            return torch.from_numpy(resized).to(self._device)
-        pixels = torch.from_numpy(image).to(self._device)
-        return resample(pixels, (frame.model_width, frame.model_height))
 
     def _normalised(self, image: Tensor) -> Tensor:
         pixels = image.permute(2, 0, 1).unsqueeze(0)
