@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from server.engine.models.fine import FineMaskDecoder, FinePromptEncoder, Widths
+from server.engine.models.fine import FineMaskDecoder, Widths
 from server.engine.models.painting import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT
 from server.engine.models.upstream import PromptEncoder, Sam
 from training.clicks import choose_targets, click_in, depth_of, extents
@@ -125,12 +125,13 @@ def embed_prompts(encoder: PromptEncoder, prompts: Prompts) -> Tensor:
 
 
 def embed_painting(
-    encoder: FinePromptEncoder, prompts: Prompts, priors: Tensor, known: Tensor
+    encoder: PromptEncoder, prompts: Prompts, priors: Tensor, known: Tensor
 ) -> Tensor:
-    """MxC'xhxw dense embeddings of the prompts painted over the earlier logits, where `known`."""
+    """MxCxhxw dense embeddings of the prompts painted over the earlier logits, where `known`."""
     side = encoder.mask_input_size[0]
     painted = paint(prompts.points, prompts.labels, priors, known, side)
-    return encoder.embed_masks(painted[:, None])
+    dense: Tensor = encoder.mask_downscaling(painted[:, None])
+    return dense
 
 
 def decode(
@@ -138,17 +139,14 @@ def decode(
 ) -> tuple[Tensor, Tensor]:
     """`predict_masks` for prompts of several images: one embedding a prompt.
 
-    MxC'xhxw embeddings, 1xCxhxw places, MxTxC and MxC'xhxw prompt embeddings to Mx4x4hx4w logits
-    and Mx4 predicted IoUs. The upscaling runs on tokens, as matrix products, which spares the
-    copies.
+    MxC'xhxw embeddings, 1xCxhxw places, MxTxC and MxCxhxw prompt embeddings to Mx4x4hx4w logits and
+    Mx4 predicted IoUs. The upscaling runs on tokens, as matrix products, which spares the copies.
     """
     count, _, height, width = embedding.shape
     heads = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
     tokens = torch.cat([heads.expand(count, -1, -1), sparse.to(heads.dtype)], dim=1)
-    widths = Widths(decoder)
-    source, finer = (embedding + dense.to(embedding.dtype)).split(
-        [widths.own, widths.total - widths.own], dim=1
-    )
+    own = dense.shape[1]
+    source, finer = embedding[:, :own] + dense.to(embedding.dtype), embedding[:, own:]
     # In the embedding's dtype: half-precision pixels would else be widened and narrowed all along.
     places = places.to(source.dtype).expand(count, -1, -1, -1)
     tokens, source = decoder.transformer(source, places, tokens)

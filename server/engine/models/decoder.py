@@ -27,7 +27,7 @@ from torch.nn import functional as F
 
 from server.engine.models.base import Decoded
 from server.engine.models.compiled import CompiledCore, CompiledPrior, compiles, or_eager
-from server.engine.models.fine import FinePromptEncoder, Widths
+from server.engine.models.fine import Widths
 from server.engine.models.folding import Gather, Read, Scale, Write, spread
 from server.engine.models.graphs import Core, GraphedCore, capture_cuda
 from server.engine.models.prompts import (
@@ -72,7 +72,7 @@ class FoldedDecoder:
         widths = Widths(sam.mask_decoder)
         self._eager_prior = _frozen(_PriorEmbedding(sam.prompt_encoder, widths, dtype)).to(device)
         self._prior: Prior = self._eager_prior
-        self._eager = _frozen(_Core(sam, dtype)).to(device)
+        self._eager = _frozen(_Core(sam, widths, dtype)).to(device)
         self._core: Core = self._eager
         if device.type == "cuda":
             self._core = GraphedCore(self._eager, capture_cuda(device))
@@ -183,8 +183,7 @@ class _PriorEmbedding(nn.Module):
     Upstream's convolutions have kernel = stride = 2, so that each position of the embedding takes
     in 4x4 logits and no others: they are brought together, and all the rest are products. Channels,
     which are few, come first: every step then runs along the positions. The last product adds to
-    the embedding as it goes; its bias is the last row of `widen`, met by a channel of ones. Where
-    logits are let through to finer features, they are channels of that product as they are.
+    the embedding as it goes; its bias is the last row of `widen`, met by a channel of ones.
     """
 
     widen: Tensor
@@ -198,14 +197,9 @@ class _PriorEmbedding(nn.Module):
         self.shrink_again, self.norm_again = Gather(shrink_again), Scale(norm_again)
         self.activation_again = activation_again
         bias = widen.bias.detach() - encoder.no_mask_embed.weight.detach()
-        own = widen.weight.detach().flatten(1).t()
-        self.lets_through = isinstance(encoder, FinePromptEncoder)
-        if isinstance(encoder, FinePromptEncoder):
-            through = torch.block_diag(*[encoder.through.detach()] * 16)
-            through = F.pad(through, (widths.own + 4 * widths.middle, 0))
-            own, bias = (F.pad(rows, (0, widths.total - widths.own)) for rows in (own, bias))
-            own = torch.cat([own, through])
-        self.register_buffer("widen", torch.cat([own, bias]).to(dtype))
+        rows = torch.cat([widen.weight.detach().flatten(1).t(), bias])
+        self.register_buffer("widen", rows.to(dtype))
+        self.own, self.has_finer = widths.own, widths.total > widths.own
 
     def forward(self, masks: Tensor, keys: Tensor) -> Tensor:
         """BxNxC' keys that know of Bx4hx4w logits."""
@@ -216,11 +210,10 @@ class _PriorEmbedding(nn.Module):
         halves = self.activation(self.norm(self.shrink(quarters)))
         halves = halves.view(batch, 4 * halves.shape[1], -1)
         whole = self.activation_again(self.norm_again(self.shrink_again(halves)))
-        if self.lets_through:
-            logits = blocks.permute(0, 2, 5, 3, 6, 1, 4).reshape(batch, 16, -1)
-            whole = torch.cat([whole, logits], dim=1)
         features = F.pad(whole, (0, 0, 0, 1), value=1.0).to(keys.dtype)
-        return torch.baddbmm(keys, features.transpose(1, 2), self.widen.expand(batch, -1, -1))
+        widen = self.widen.expand(batch, -1, -1)
+        known = torch.baddbmm(keys[..., : self.own], features.transpose(1, 2), widen)
+        return torch.cat([known, keys[..., self.own :]], dim=-1) if self.has_finer else known
 
 
 class _Core(nn.Module):
@@ -231,12 +224,12 @@ class _Core(nn.Module):
 
     positions: Tensor
 
-    def __init__(self, sam: Sam, dtype: torch.dtype) -> None:
+    def __init__(self, sam: Sam, widths: Widths, dtype: torch.dtype) -> None:
         super().__init__()
         decoder: MaskDecoder = sam.mask_decoder
         transformer = decoder.transformer
         self.grid = sam.prompt_encoder.image_embedding_size
-        self.widths = Widths(decoder)
+        self.own, self.has_finer = widths.own, widths.total > widths.own
         places = sam.prompt_encoder.get_dense_pe().flatten(2).transpose(1, 2)
         self.register_buffer("positions", places.detach().to(dtype).contiguous())
         self.tokens = _TokenEmbedding(sam)
@@ -246,7 +239,7 @@ class _Core(nn.Module):
         self.iou_head = copy.deepcopy(decoder.iou_prediction_head)
         self.mask_heads = copy.deepcopy(decoder.output_hypernetworks_mlps)
         self.channels_a_position: int = 16 * decoder.output_upscaling[3].out_channels
-        self.grow = _Upscaling(decoder).to(dtype)
+        self.grow = _Upscaling(decoder, widths).to(dtype)
 
     def forward(
         self, keys: Tensor, xy: Tensor, kinds: Tensor, single: Tensor, masks: int
@@ -273,10 +266,9 @@ class _Core(nn.Module):
 
     def _apart(self, keys: Tensor) -> tuple[Tensor, Tensor | None]:
         """The embedding, and what is stored behind it."""
-        if not self.widths.fine:
+        if not self.has_finer:
             return keys, None
-        own = self.widths.own
-        return keys[..., :own].contiguous(), keys[..., own:]
+        return keys[..., : self.own].contiguous(), keys[..., self.own :]
 
     def _transform(self, keys: Tensor, tokens: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
         """The decoder's own tokens after the last attention, and the image's features."""
@@ -311,26 +303,25 @@ class _Core(nn.Module):
 class _Upscaling(nn.Module):
     """Upstream's `output_upscaling` on positions, finer features added where there are any."""
 
-    def __init__(self, decoder: MaskDecoder) -> None:
+    def __init__(self, decoder: MaskDecoder, widths: Widths) -> None:
         super().__init__()
         grow, norm, activation, grow_again, activation_again = decoder.output_upscaling
         self.grow, self.norm, self.activation = spread(grow), _channels_last(norm), activation
         self.grow_again, self.activation_again = spread(grow_again), activation_again
-        self.middle: int = grow.out_channels
-        self.fine: int = grow_again.out_channels
+        self.finer = widths.parts[1:]
 
     def forward(self, keys: Tensor, finer: Tensor | None) -> Tensor:
-        """BxNxC (and BxNx(4*M+16*F)) to BxNx4x4xF."""
-        middle, fine = self.grow(keys), None
-        if finer is not None:
-            middle = middle + finer[..., : 4 * self.middle]
-            fine = finer[..., 4 * self.middle :]
-        quarters = self.activation(self.norm(middle.unflatten(-1, (4, self.middle))))
-        cells = self.grow_again(quarters).unflatten(-1, (4, self.fine))
-        if fine is not None:
-            cells = cells + fine.unflatten(-1, (4, 4, self.fine))
-        grown: Tensor = self.activation_again(cells)
+        """BxNxC, and what is finer, to BxNx4x4xF."""
+        middle, fine = (None, None) if finer is None else finer.split(self.finer, dim=-1)
+        quarters = _added(self.grow(keys), middle).unflatten(-1, (4, -1))
+        cells = self.grow_again(self.activation(self.norm(quarters))).flatten(2)
+        cells = self.activation_again(_added(cells, fine))
+        grown: Tensor = cells.unflatten(-1, (4, 4, -1))
         return grown
+
+
+def _added(features: Tensor, finer: Tensor | None) -> Tensor:
+    return features if finer is None else features + finer
 
 
 def _best_first(scores: Tensor) -> Tensor:

@@ -1,10 +1,9 @@
-"""Features finer than the embedding: SAM's prompt encoder and mask decoder, given SAM 2's.
+"""Features finer than the embedding: SAM's mask decoder, given SAM 2's.
 
 An embedding at stride 16 knows what is where, and little of the outlines of what is smaller than a
 few of its places. So the encoder keeps features of strides 8 and 4 on its way down, and the mask
 decoder adds them as it upscales (Ravi et al., "SAM 2: Segment anything in images and videos",
-2024, its high-resolution features). The earlier mask, into which the bundled model's prompts are
-painted, is let through to the finest of them as well: each of its logits times a learned vector.
+2024, its high-resolution features).
 
 All of this travels as further channels of the embedding: behind its own, each place has those of
 its 2 x 2 cells, then those of its 4 x 4, in the order in which the decoder makes them (row and
@@ -13,12 +12,11 @@ is one tensor, as ever.
 """
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from server.engine.models.upstream import MaskDecoder, PromptEncoder
+from server.engine.models.upstream import MaskDecoder
 
-__all__ = ["FineMaskDecoder", "FinePromptEncoder", "Widths", "gathered", "scattered"]
+__all__ = ["FineMaskDecoder", "Widths", "gathered", "scattered"]
 
 
 class Widths:
@@ -42,29 +40,6 @@ class Widths:
         return sum(self.parts)
 
 
-class FinePromptEncoder(PromptEncoder):  # type: ignore[misc]  # upstream has no types
-    """Upstream's, but masks have channels of the finer cells too."""
-
-    def __init__(
-        self,
-        embed_dim: int,
-        image_embedding_size: tuple[int, int],
-        input_image_size: tuple[int, int],
-        mask_in_chans: int,
-    ) -> None:
-        super().__init__(embed_dim, image_embedding_size, input_image_size, mask_in_chans)
-        self.through = nn.Parameter(torch.zeros(embed_dim // 8))
-
-    def embed_masks(self, masks: Tensor) -> Tensor:
-        """Bx1x4hx4w logits to BxC'xhxw; nothing is let through to the 2 x 2 cells."""
-        own: Tensor = self.mask_downscaling(masks)
-        fine = gathered(gathered(masks * self.through[:, None, None]))
-        middle = own.new_zeros(len(own), self.embed_dim, *own.shape[2:])
-        return torch.cat([own, middle, fine.to(own.dtype)], dim=1)
-
-    _embed_masks = embed_masks  # upstream's name for it
-
-
 class FineMaskDecoder(MaskDecoder):  # type: ignore[misc]  # upstream has no types
     """Upstream's, but embeddings have the channels of finer cells behind their own."""
 
@@ -75,15 +50,13 @@ class FineMaskDecoder(MaskDecoder):  # type: ignore[misc]  # upstream has no typ
         sparse_prompt_embeddings: Tensor,
         dense_prompt_embeddings: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """As upstream's, with one image; where no mask was given dense embeddings are narrow."""
+        """As upstream's, of one image; what is known of prompts is as wide as upstream's."""
         count = len(sparse_prompt_embeddings)
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(count, -1, -1)
         tokens = torch.cat([own, sparse_prompt_embeddings], dim=1)
-        lacking = image_embeddings.shape[1] - dense_prompt_embeddings.shape[1]
-        source = image_embeddings + F.pad(dense_prompt_embeddings, (0, 0, 0, 0, 0, lacking))
-        coarse, middle, fine = source.split(Widths(self).parts, dim=1)
-        places = image_pe.expand(count, -1, -1, -1)
-        tokens, seen = self.transformer(coarse, places, tokens)
+        coarse, middle, fine = image_embeddings.split(Widths(self).parts, dim=1)
+        coarse = coarse + dense_prompt_embeddings
+        tokens, seen = self.transformer(coarse, image_pe.expand(count, -1, -1, -1), tokens)
         grow, norm, activation, grow_again, activation_again = self.output_upscaling
         features = grow(seen.transpose(1, 2).view_as(coarse)) + scattered(middle)
         features = grow_again(activation(norm(features))) + scattered(scattered(fine))

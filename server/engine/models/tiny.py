@@ -21,9 +21,9 @@ from torch.nn import functional as F
 from server.engine.models.base import run_steps
 from server.engine.models.closeup import CloseUp
 from server.engine.models.compact import widened
-from server.engine.models.fine import FineMaskDecoder, FinePromptEncoder, gathered
+from server.engine.models.fine import FineMaskDecoder, gathered
 from server.engine.models.layers import ConvNorm, ResidualBlock, fold_norms
-from server.engine.models.upstream import Sam, TwoWayTransformer
+from server.engine.models.upstream import PromptEncoder, Sam, TwoWayTransformer
 
 __all__ = [
     "EMBED_DIM",
@@ -160,7 +160,7 @@ def build_tiny(img_size: int = INPUT_SIZE) -> Sam:
     grid = img_size // EMBED_STRIDE
     sam = Sam(
         image_encoder=TinyEncoder(img_size),
-        prompt_encoder=FinePromptEncoder(
+        prompt_encoder=PromptEncoder(
             embed_dim=EMBED_DIM,
             image_embedding_size=(grid, grid),
             input_image_size=(img_size, img_size),
@@ -178,7 +178,7 @@ def build_tiny(img_size: int = INPUT_SIZE) -> Sam:
     return sam
 
 
-def _sharpen(encoder: FinePromptEncoder) -> None:
+def _sharpen(encoder: PromptEncoder) -> None:
     """Let half of the positional frequencies tell places apart that are a cell of the grid apart.
 
     Upstream's are made for an object of some tenth of the picture: too blunt for the small ones.
