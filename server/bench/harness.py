@@ -41,7 +41,6 @@ from server.engine import images
 from server.engine.models.base import Embedding, Model, run_steps
 from server.engine.models.device import choose_device, choose_dtype, choose_threads
 from server.engine.models.sam import SamModel
-from server.engine.models.tiny_model import TinyModel
 from server.engine.types import RgbImage
 from server.geometry import Frame
 
@@ -61,10 +60,10 @@ _LimitsByDtype = Mapping[torch.dtype, Limits]
 
 @dataclass(frozen=True, slots=True)
 class _Works:
-    """What an open and a first click are, where that can be counted."""
+    """What an open and a first click are."""
 
-    encode: Work | None
-    decode: Work | None
+    encode: Work
+    decode: Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,36 +197,32 @@ class _Harness:
             **_flat(floors, "floor_ms"),
         }
 
-    def _count(self, model: Model, picture: Picture) -> _Works | None:
-        """What an open and a first click are; nothing of a model without tensors.
+    def _count(self, model: Model, picture: Picture) -> _Works | str:
+        """What an open and a first click are, or why nobody can tell.
 
         Before the model is warm: compiled code shows no operations.
         """
         if not isinstance(model, SamModel):
-            return None
+            return "this model has no tensors"
+        if self._device.type == "cuda":
+            return HIDDEN_BY_A_GRAPH
         pixels = images.decode(picture.data, images.MAX_PIXELS)
         embedding = run_steps(model.encode(pixels))
-        on_gpu = self._device.type == "cuda"  # where most is in graphs, which show none either
-        return _Works(
-            None if on_gpu and not isinstance(model, TinyModel) else encode_work(model, pixels),
-            None if on_gpu else decode_work(model, embedding, picture),
-        )
+        return _Works(encode_work(model, pixels), decode_work(model, embedding, picture))
 
     def _served_floors(
-        self, work: _Works | None, stages: Report, limits: Limits
+        self, work: _Works | str, stages: Report, limits: Limits
     ) -> dict[str, Floor]:
         """Of a first click and of an open, by the model that is served."""
-        if work is None:
-            none = without_floor("this model has no tensors")
+        if isinstance(work, str):
+            none = without_floor(work)
             return {"decode_floor_ms_served": none, "encode_floor_ms_served": none}
-        encode = decode = without_floor(HIDDEN_BY_A_GRAPH)
-        if work.encode is not None:
-            encode_ms = stages["open"]["stages_ms"]["encode"]["median"]
-            encode = floor_of(work.encode, limits, encode_ms)
-        if work.decode is not None:
-            decode_ms = stages["click_ms"]["first"]["decode"]["median"]
-            decode = floor_of(work.decode, limits, decode_ms)
-        return {"decode_floor_ms_served": decode, "encode_floor_ms_served": encode}
+        encode_ms = stages["open"]["stages_ms"]["encode"]["median"]
+        decode_ms = stages["click_ms"]["first"]["decode"]["median"]
+        return {
+            "decode_floor_ms_served": floor_of(work.decode, limits, decode_ms),
+            "encode_floor_ms_served": floor_of(work.encode, limits, encode_ms),
+        }
 
     def _description(self, model: Model) -> Report:
         on_torch = isinstance(model, SamModel)

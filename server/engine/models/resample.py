@@ -5,10 +5,15 @@ adds up whole numbers: weights are rounded to 22 bits, each of the two passes, a
 along columns, to bytes. The same sums in torch give the same bytes, and take a GPU a fraction of a
 millisecond where Pillow takes 12 (1 megapixel) to 110 (12 megapixels).
 
-Which pass comes first is Pillow's choice: for tall images newer versions begin with the columns.
-Those (`resamples`) are left to Pillow. Source: Pillow's `src/libImaging/Resample.c`.
+Rows do not see each other, so a large image goes along its rows a band at a time: what it needs on
+the device and what a step takes are bounded. Which pass comes first is Pillow's choice: for tall
+images newer versions begin with the columns. Those are left to Pillow, and so are the very wide
+ones, which would be sums of hundreds of neighbours (`resamples`).
+
+Source: Pillow's `src/libImaging/Resample.c`.
 """
 
+from collections.abc import Generator
 from fractions import Fraction
 
 import numpy as np
@@ -16,37 +21,56 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from server.engine.types import RgbImage
+
 __all__ = ["resample", "resamples"]
 
 BITS = 22
 """Of the fractions of weights."""
-TALLEST = Fraction(3, 2)
-"""Height over width up to which rows come first in every version of Pillow."""
+TALLEST = Fraction(16, 9)
+"""Height over width up to which rows come first in every version of Pillow (since 13 it is
+shrinking below half as wide as tall that begins with the columns)."""
+MOST_SHRUNK = 32
+"""To the so-manieth of a side; each pixel is then a sum of 65."""
+BAND = 1 << 21
+"""Pixels of the image at a time: some milliseconds to send, some 60 MB to work in."""
 
 
-def resamples(height: int, width: int) -> bool:
-    """Whether an image of this size is resized here as Pillow resizes it."""
-    return height <= TALLEST * width
+def resamples(height: int, width: int, side: int) -> bool:
+    """Whether an image of this size is resized here, its longest side to `side` pixels."""
+    return height <= TALLEST * width and max(height, width) <= MOST_SHRUNK * side
 
 
-def resample(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """HxWx3 bytes as bytes of another size, (width, height), on the same device."""
+def resample(
+    image: RgbImage, size: tuple[int, int], device: torch.device
+) -> Generator[float, None, Tensor]:
+    """HxWx3 bytes as bytes of another size, (width, height), on the device.
+
+    Yields between bands of rows.
+    """
     width, height = size
-    across = image if image.shape[1] == width else _along_rows(image, width)
-    if image.shape[0] == height:
-        return across
+    rows = max(1, BAND // image.shape[1])
+    pixels = torch.from_numpy(np.require(image, requirements=["C", "W"]))
+    bands = []
+    for band in pixels.split(rows):
+        bands.append(_along_rows(band.to(device), width))
+        yield 0.0
+    across = torch.cat(bands)
     return _along_rows(across.transpose(0, 1), height).transpose(0, 1)
 
 
 def _along_rows(image: Tensor, length: int) -> Tensor:
     """HxWx3 bytes to HxLx3: each a weighed sum of neighbours along its row."""
-    places, weights = _taps(image.shape[1], length)
+    if image.shape[1] == length:
+        return image
+    places, weights = (
+        torch.from_numpy(taps.T.copy()).to(image.device) for taps in _taps(image.shape[1], length)
+    )
     sums = torch.full(
         (image.shape[0], length, 3), 1 << (BITS - 1), dtype=torch.int32, device=image.device
     )
-    for where, weight in zip(places.T, weights.T, strict=True):
-        taken = image[:, torch.from_numpy(where).to(image.device)]
-        sums += taken * torch.from_numpy(weight).to(image.device)[:, None]
+    for where, weight in zip(places, weights, strict=True):
+        sums += image[:, where] * weight[:, None]
     return (sums >> BITS).clamp_(0, 255).to(torch.uint8)
 
 

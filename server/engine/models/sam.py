@@ -124,11 +124,11 @@ class SamModel:
 
     def resized(self, image: RgbImage, frame: Frame) -> Generator[float, None, Tensor]:
         """HxWx3 bytes at the model's size, on the device, as Pillow would resize them."""
-        if self._device.type == "cpu" or not resamples(*image.shape[:2]):
+        if self._device.type == "cpu" or not resamples(*image.shape[:2], self._input_size):
             resized = yield from resize_beside(image, frame)
             return torch.from_numpy(resized).to(self._device)
-        pixels = torch.from_numpy(image).to(self._device)
-        return resample(pixels, (frame.model_width, frame.model_height))
+        size = (frame.model_width, frame.model_height)
+        return (yield from resample(image, size, self._device))
 
     def _encode(self, image: RgbImage, frame: Frame) -> Generator[float, None, Embedding]:
         resized = yield from self.resized(image, frame)
@@ -186,7 +186,8 @@ class SamModel:
         self._decoder.compile(torch.get_num_threads())
 
     def _warm_encoder(self) -> None:
-        blank = np.zeros((self._input_size, self._input_size, 3), dtype=np.uint8)
+        # Of another size than the model's: resizing has code to load, too.
+        blank = np.zeros((self._input_size, 2 * self._input_size, 3), dtype=np.uint8)
         started = time.perf_counter()
         with contextlib.closing(self.encode(blank)) as steps:
             for _ in steps:

@@ -24,8 +24,8 @@ CPU = torch.device("cpu")
 T = TypeVar("T")
 
 
-def served(sam: Sam, dtype: torch.dtype = torch.float32) -> SamModel:
-    return SamModel(copy.deepcopy(sam), name="any", fingerprint="f", device=CPU, dtype=dtype)
+def served(sam: Sam, dtype: torch.dtype = torch.float32, device: torch.device = CPU) -> SamModel:
+    return SamModel(copy.deepcopy(sam), name="any", fingerprint="f", device=device, dtype=dtype)
 
 
 def predictor_of(sam: Sam, image: RgbImage) -> SamPredictor:
@@ -115,6 +115,17 @@ def test_a_copy_with_fewer_pixels_lies_where_the_image_itself_would(official_sam
     resized = run_steps(resize_beside(copy, frame))
     expected = run_steps(model.encode(resized))
     assert torch.equal(torch.as_tensor(embedding.features), torch.as_tensor(expected.features))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+@pytest.mark.parametrize("shape", [(180, 240, 3), (400, 200, 3), (320, 320, 3)])
+def test_a_gpu_embeds_as_the_processor_does(sam: Sam, shape: tuple[int, int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    on_gpu, here = (
+        torch.as_tensor(run_steps(served(sam, device=torch.device(name)).encode(image)).features)
+        for name in ("cuda", "cpu")
+    )
+    torch.testing.assert_close(on_gpu.cpu(), here, atol=1e-3, rtol=1e-3)
 
 
 def test_float32_embeddings_stay_exact_and_reduced_ones_take_half(
