@@ -19,14 +19,10 @@ from torch.nn import functional as F
 
 from server.engine.models.pace import Pace, Speed
 from server.engine.models.packed import PackedLinear, pack_linears
-from server.engine.models.upstream import (
-    ImageEncoderViT,
-    WindowAttention,
-    WindowBlock,
-    get_rel_pos,
-)
+from server.engine.models.upstream import ImageEncoderViT, WindowAttention, WindowBlock
+from server.engine.models.vit import RelativePositions, converted, side_of
 
-__all__ = ["SteppedViT", "converted"]
+__all__ = ["SteppedViT"]
 
 ATTENTION_COST = 2.0
 """Time of an operation in attention against one in a large matrix product: softmax, biases."""
@@ -43,18 +39,6 @@ BAND = 16
 torch's kernel for CPUs takes its largest tiles; more would only need more room for biases."""
 
 
-def converted(vit: ImageEncoderViT, device: torch.device, dtype: torch.dtype) -> ImageEncoderViT:
-    """The same module: its products in `dtype`; norms, neck and positions in float32."""
-    vit.eval().requires_grad_(requires_grad=False).to(device, dtype)
-    for module in vit.modules():
-        if isinstance(module, nn.LayerNorm):
-            module.float()
-    vit.neck.float()
-    if vit.pos_embed is not None:
-        vit.pos_embed.data = vit.pos_embed.data.float()
-    return vit
-
-
 class SteppedViT:
     """Upstream's encoder, its own weights, in steps. Takes the module over and converts it."""
 
@@ -64,19 +48,17 @@ class SteppedViT:
         self._dtype = dtype
         self._grid: int = vit.img_size // vit.patch_embed.proj.stride[0]
         self._speed = Speed(guess=2e10)
-        self._biases = [_RelativeBias(block.attn, self._side(block)) for block in vit.blocks]
+        self._biases = [
+            _RelativeBias(block.attn, side_of(block, self._grid)) for block in vit.blocks
+        ]
         self._total = self._operations()
-
-    def _side(self, block: WindowBlock) -> int:
-        side: int = block.window_size or self._grid
-        return side
 
     def _operations(self) -> float:
         rows: int = self._grid**2
         total: float = 2.0 * rows * self._vit.patch_embed.proj.weight.numel()
         total += sum(2.0 * rows * self._vit.neck[i].weight.numel() for i in (0, 2))
         for block in self._vit.blocks:
-            side = self._side(block)
+            side = side_of(block, self._grid)
             seen = _next_multiple(self._grid, side) ** 2
             total += rows * (_product_cost(block.mlp.lin1) + _product_cost(block.mlp.lin2))
             total += rows * (_product_cost(block.attn.qkv) + _product_cost(block.attn.proj))
@@ -117,7 +99,7 @@ class SteppedViT:
         x: Tensor,
     ) -> Generator[float]:
         """Add to x what positions take from those of their window."""
-        attention, side = block.attn, self._side(block)
+        attention, side = block.attn, side_of(block, self._grid)
         padded = _next_multiple(self._grid, side)
         qkv = scratch.shaped("qkv", padded, padded, attention.qkv.out_features)
         yield from self._project(pace, block, x, qkv)
@@ -167,7 +149,7 @@ class SteppedViT:
 class _Scratch:
     """Memory that an encode's blocks use in turn: fresh pages would cost more than their use.
 
-    In float32 some 140 MB of ViT-B and 220 of ViT-H, on a CPU.
+    In float32 some 140 MB of ViT-B and 220 of ViT-H.
     """
 
     def __init__(self, like: Tensor) -> None:
@@ -183,29 +165,21 @@ class _Scratch:
 
 
 class _RelativeBias:
-    """What upstream's decomposed relative positions add to attention scores."""
+    """What relative positions add to attention scores, if the block has them."""
 
     def __init__(self, attention: WindowAttention, side: int) -> None:
         self._side = side
-        self._used = attention.use_rel_pos
-        if self._used:
-            # Query row (or column) x C x key row (or column).
-            self._rows = get_rel_pos(side, side, attention.rel_pos_h).transpose(1, 2).contiguous()
-            self._columns = (
-                get_rel_pos(side, side, attention.rel_pos_w).transpose(1, 2).contiguous()
-            )
+        self._positions = RelativePositions(attention, side) if attention.use_rel_pos else None
 
     def __call__(self, q: Tensor, band: slice, scratch: _Scratch) -> Tensor | None:
         """BxGx(band*side)xside*side for the queries of these rows of the grid, in scratch."""
-        if not self._used:
+        if self._positions is None:
             return None
-        batch, groups, count, width = q.shape
-        grid = q.reshape(batch, groups, -1, self._side, width)
-        rows = grid @ self._rows[band]
-        columns = (grid.transpose(2, 3) @ self._columns).transpose(2, 3)
+        grid = q.unflatten(2, (-1, self._side))
+        rows, columns = self._positions.added(grid, band)
         bias = scratch.shaped("bias", *grid.shape[:-1], self._side, self._side)
         torch.add(rows.unsqueeze(-1), columns.unsqueeze(-2), out=bias)
-        return bias.view(batch, groups, count, -1)
+        return bias.flatten(2, 3).flatten(3, 4)
 
 
 def _see(

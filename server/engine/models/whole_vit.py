@@ -21,15 +21,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from server.engine.models.encoder import converted
 from server.engine.models.graphs import Capture
 from server.engine.models.pace import Pace, Speed
-from server.engine.models.upstream import (
-    ImageEncoderViT,
-    WindowAttention,
-    WindowBlock,
-    get_rel_pos,
-)
+from server.engine.models.upstream import ImageEncoderViT, WindowAttention, WindowBlock
+from server.engine.models.vit import RelativePositions, converted, side_of
 
 __all__ = ["WholeViT"]
 
@@ -57,7 +52,7 @@ class WholeViT:
         grid: int = vit.img_size // proj.stride[0]
         self._held = torch.zeros(grid, grid, proj.out_channels, device=device)
         """Where all recordings find the residual stream and leave it."""
-        # A recording reads their tensors wherever they were; it does not keep them.
+        # Kept for the recordings, which keep nothing (`Capture`).
         self._blocks = [_Block(block, grid, dtype) for block in vit.blocks]
         with torch.inference_mode():
             self._replays = [capture(partial(self._through, block)) for block in self._blocks]
@@ -91,7 +86,7 @@ class _Block:
 
     def __init__(self, block: WindowBlock, grid: int, dtype: torch.dtype) -> None:
         self._block, self._grid, self._dtype = block, grid, dtype
-        self._side: int = block.window_size or grid
+        self._side = side_of(block, grid)
         self._positions = _Positions(block.attn, self._side) if block.attn.use_rel_pos else None
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -143,21 +138,18 @@ class _Block:
 
 
 class _Positions:
-    """Upstream's decomposed relative positions in a window of `side` x `side`."""
+    """Relative positions in a window of `side` x `side`, as channels of queries and keys."""
 
     def __init__(self, attention: WindowAttention, side: int) -> None:
         self._side = side
-        # Query row (or column) x C x key row (or column).
-        self._rows = get_rel_pos(side, side, attention.rel_pos_h).transpose(1, 2).contiguous()
-        self._columns = get_rel_pos(side, side, attention.rel_pos_w).transpose(1, 2).contiguous()
-        one = torch.eye(side, dtype=self._rows.dtype, device=self._rows.device)
+        self._relative = RelativePositions(attention, side)
+        one = torch.eye(side, dtype=attention.rel_pos_h.dtype, device=attention.rel_pos_h.device)
         down, across = one.repeat_interleave(side, dim=0), one.repeat(side, 1)
         self._places = torch.cat([down, across], dim=1)
 
     def of(self, q: Tensor) -> tuple[Tensor, Tensor]:
         """Of BxHxNxd queries: what they seek, BxHxNx2S, and where keys are, Nx2S."""
         grid: Tensor = q.unflatten(2, (self._side, self._side))
-        rows = grid @ self._rows
-        columns = (grid.transpose(2, 3) @ self._columns).transpose(2, 3)
+        rows, columns = self._relative.added(grid, slice(self._side))
         sought = torch.cat([rows, columns], dim=-1).flatten(2, 3)
         return sought, self._places
