@@ -24,7 +24,12 @@ Core = Callable[[Tensor, Tensor, Tensor, Tensor, int], Answer]
 
 
 class Capture(Protocol):
-    """Records what a function does to fixed buffers, and does it again when called."""
+    """Records what a function does to fixed buffers, and does it again when called.
+
+    A recording reads tensors where they were and keeps none. Whoever captures keeps alive all that
+    `run` reads, weights and tables too, for as long as the recording is called: if not, it reads
+    whatever lies there by then.
+    """
 
     def __call__(self, run: Callable[[], T]) -> Callable[[], T]:
         """The recording; what it returns is valid until its next call."""
@@ -71,7 +76,11 @@ class GraphedCore:
 
 
 def capture_cuda(device: torch.device) -> Capture:
-    """A way to record on this GPU; all recordings share the memory of what is not an answer."""
+    """A way to record on this GPU.
+
+    All that one such capture records shares memory for what is not an answer; another capture, even
+    on the same GPU, has its own.
+    """
     pool = torch.cuda.graph_pool_handle()
 
     def capture(run: Callable[[], T]) -> Callable[[], T]:
