@@ -2,7 +2,9 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
+from weakref import WeakMethod, ref
 
 import pytest
 import torch
@@ -13,44 +15,32 @@ from server.engine.models.base import run_steps
 from server.engine.models.graphs import capture_cuda
 from server.engine.models.upstream import ImageEncoderViT
 from server.engine.models.whole_vit import WholeViT
+from tests.support.vits import build_vit, in_turns, pixels
 
 CPU = torch.device("cpu")
 
 T = TypeVar("T")
 
 
-def again(run: Callable[[], T]) -> Callable[[], T]:
-    """A capture without a GPU: the function itself, run once beforehand as a capture does."""
+def forgetful(run: Callable[[], T]) -> Callable[[], T]:
+    """A capture without a GPU: runs again what was run, and like a graph keeps nothing alive."""
     run()
-    return run
+    assert isinstance(run, partial)
+    method = WeakMethod(run.func)
+    kept = [ref(argument) for argument in run.args]
 
+    def replay() -> T:
+        function, arguments = method(), [reference() for reference in kept]
+        assert function is not None, "the encoder was not kept for its recording"
+        assert all(each is not None for each in arguments), "the block was not kept for it"
+        answer: T = function(*arguments)
+        return answer
 
-def build(
-    *, window: int, everywhere: tuple[int, ...], positions: bool = True, heads: int = 3
-) -> ImageEncoderViT:
-    vit = ImageEncoderViT(
-        img_size=160,
-        embed_dim=48,
-        depth=2,
-        num_heads=heads,
-        out_chans=32,
-        window_size=window,
-        global_attn_indexes=everywhere,
-        use_rel_pos=positions,
-        use_abs_pos=positions,
-    ).eval()
-    generator = torch.Generator().manual_seed(0)
-    for parameter in vit.parameters():
-        parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
-    return vit.requires_grad_(requires_grad=False)
+    return replay
 
 
 def whole(vit: ImageEncoderViT, dtype: torch.dtype = torch.float32) -> WholeViT:
-    return WholeViT(copy.deepcopy(vit), device=CPU, dtype=dtype, capture=again)
-
-
-def pixels(seed: int = 1) -> Tensor:
-    return torch.randn(1, 3, 160, 160, generator=torch.Generator().manual_seed(seed))
+    return WholeViT(copy.deepcopy(vit), device=CPU, dtype=dtype, capture=forgetful)
 
 
 def encoded(encoder: WholeViT, x: Tensor) -> Tensor:
@@ -61,10 +51,10 @@ def encoded(encoder: WholeViT, x: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     "vit",
     [
-        build(window=5, everywhere=()),
-        build(window=7, everywhere=(1,)),
-        build(window=14, everywhere=(0,), heads=4),
-        build(window=7, everywhere=(1,), positions=False),
+        build_vit(window=5, everywhere=()),
+        build_vit(window=7, everywhere=(1,)),
+        build_vit(window=14, everywhere=(0,), heads=4),
+        build_vit(window=7, everywhere=(1,), positions=False),
     ],
     ids=["windows that fit", "windows past the edge", "one window", "no positions"],
 )
@@ -74,7 +64,7 @@ def test_whole_blocks_give_upstreams_embedding(vit: ImageEncoderViT) -> None:
 
 
 def test_bfloat16_stays_near_float32() -> None:
-    vit = build(window=7, everywhere=(1,))
+    vit = build_vit(window=7, everywhere=(1,))
     found, expected = encoded(whole(vit, torch.bfloat16), pixels()), vit(pixels())
     assert found.dtype == torch.float32
     assert (found - expected).abs().mean() < 0.02 * expected.std()
@@ -82,20 +72,17 @@ def test_bfloat16_stays_near_float32() -> None:
 
 def test_two_encodes_in_turns_do_not_disturb_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pace, "STEP_S", 1e-9)
-    vit = build(window=7, everywhere=(1,))
+    vit = build_vit(window=7, everywhere=(1,))
     encoder = whole(vit)
     with torch.inference_mode():
-        first = encoder.steps(pixels(1))
-        next(first)
-        other = run_steps(encoder.steps(pixels(2)))
-        one = run_steps(first)
+        one, other = in_turns(encoder.steps(pixels(1)), encoder.steps(pixels(2)))
     torch.testing.assert_close(one, vit(pixels(1)), atol=1e-4, rtol=0)
     torch.testing.assert_close(other, vit(pixels(2)), atol=1e-4, rtol=0)
 
 
 def test_fractions_grow_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pace, "STEP_S", 1e-9)
-    encoder = whole(build(window=7, everywhere=(1,)))
+    encoder = whole(build_vit(window=7, everywhere=(1,)))
     fractions: list[float] = []
     with torch.inference_mode():
         run_steps(encoder.steps(pixels()), fractions.append)
@@ -106,7 +93,7 @@ def test_fractions_grow_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("window", [5, 7])
 def test_graphs_on_a_gpu_give_upstreams_embedding(window: int) -> None:
     device = torch.device("cuda")
-    vit = build(window=window, everywhere=(1,)).to(device)
+    vit = build_vit(window=window, everywhere=(1,)).to(device)
     encoder = WholeViT(
         copy.deepcopy(vit), device=device, dtype=torch.float32, capture=capture_cuda(device)
     )
