@@ -1,6 +1,7 @@
 """How much of an encode makes a step: as much as takes about `STEP_S`, by the speed seen so far.
 
-The same code then serves two cores and a GPU.
+What is counted is the encoder's affair: on a CPU the operations of rows and of heads (`encoder`),
+on a GPU whole blocks (`whole_vit`), each of which is one operation here.
 """
 
 import time
@@ -24,7 +25,7 @@ class Speed:
 
 
 class Pace:
-    """Cuts the rows of one encode into steps of about `STEP_S`.
+    """Cuts one encode into steps of about `STEP_S`.
 
     The work is announced with `split` or `spend`, done by the caller, and `breathe` yields when it
     is time. Where calls return before their work is done, `wait` is for that.
