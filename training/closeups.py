@@ -55,6 +55,9 @@ DOUBT_SHARE = 0.3
 it is surer than it will be on others."""
 ASTRAY_SHARE = 0.3
 """Of the single clicks, those that go on with any candidate: they are judged, not learnt from."""
+VEILED_SHARE = 0.6
+"""Of the pictures, those that the finished first look sees veiled: so many that what it answers is
+as wrong as it will be on new photos."""
 CORRECTION_SIDE = 320
 """Of the grid on which corrections are clicked."""
 
@@ -154,7 +157,7 @@ class _FirstLook:
         side = learner.sam.image_encoder.img_size
         with torch.no_grad(), autocast(pixels.device):
             small = F.interpolate(pixels, (side, side), mode="bilinear", antialias=True)
-            shown = veiled(small) if learner.closeup.training else small
+            shown = veiled(small, VEILED_SHARE) if learner.closeup.training else small
             self._embedding = learner.embed(shown.contiguous(memory_format=torch.channels_last))
         with torch.no_grad():
             self._places = self._sam.prompt_encoder.get_dense_pe()

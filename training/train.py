@@ -54,7 +54,8 @@ GROUPING_WEIGHT = 0.5
 """Of the grouping loss beside that of the prompts."""
 
 VEILED_SHARE = 0.35
-"""Of the pictures, those that the first look learns on as if they were harder to see."""
+"""Of the pictures, those that the first look learns on veiled, so as to know fewer by heart; most
+stay as they will be served."""
 
 DECAY = 0.2
 """Of weights: a step takes off the rate times so much of them."""

@@ -6,11 +6,8 @@ from torch.nn import functional as F
 
 __all__ = ["veiled"]
 
-VEILED_SHARE = 0.6
-"""Of the pictures, those that a finished first look sees paler, coarser and under noise."""
 
-
-def veiled(pixels: Tensor, share: float = VEILED_SHARE) -> Tensor:
+def veiled(pixels: Tensor, share: float) -> Tensor:
     """Bx3xsxs pictures, a share of them paler, coarser and under noise."""
     sizes = (len(pixels), 1, 1, 1)
     grain, pale, grey, coarse = (torch.rand(sizes, device=pixels.device) for _ in range(4))

@@ -41,6 +41,9 @@ CELL_PIXELS = 4
 """Pixels of the input that a cell of the logits covers."""
 NOTHING = -8.0
 """Logits of what a view does not show."""
+VEILED_SHARE = 0.6
+"""Of the pictures, those that the learner sees veiled and its teacher does not: as many as in the
+close-ups' stage, for it knows them by heart as well as there."""
 
 _ORDERS = torch.tensor(list(permutations(range(3))))
 
@@ -98,7 +101,7 @@ def views_loss(
     drawn = [draw_prompts(some, PROMPTS // 2) for some in (masks, things)]
     prompts = _together(drawn, len(pixels))
     with autocast(pixels.device):
-        embedding = learner.embed(veiled(pixels))
+        embedding = learner.embed(veiled(pixels, VEILED_SHARE))
     side = 4 * embedding.shape[-1]
     priors = pixels.new_zeros((len(prompts.targets), side, side))
     known = torch.zeros_like(prompts.boxed)

@@ -16,6 +16,7 @@ from server.engine.types import DecodeRequest, Prompt
 from training import closeups, prompting
 from training.closeups import (
     CORRECTION_SIDE,
+    VEILED_SHARE,
     _back,
     _FirstLook,
     _whole_ious,
@@ -100,7 +101,7 @@ def test_a_veil_changes_some_pictures_and_only_in_training(learner: Learner) -> 
     pixels, _ = scene()
     torch.manual_seed(0)
     many = pixels[:1].repeat(60, 1, 1, 1)
-    changed = (veiled(many) != many).flatten(1).any(1)
+    changed = (veiled(many, VEILED_SHARE) != many).flatten(1).any(1)
     assert 0.4 < changed.float().mean() < 0.8
     learner.eval()
     torch.testing.assert_close(
