@@ -49,9 +49,10 @@ SOURCES = (
 
 PHOTOS = 16
 """At a time."""
-PROMPTS = {"cuda": 1024}
-"""Decoded at once: what a GPU needs to be busy; elsewhere as few as the processor's cache takes."""
+MANY_PROMPTS = 1024
+"""Decoded at once on a GPU, to keep it busy."""
 FEW_PROMPTS = 64
+"""Decoded at once elsewhere: as few as a processor's cache takes."""
 GRID = 14
 """Clicks along either side of a photo."""
 
@@ -135,7 +136,8 @@ def ask(sam: Sam, pixels: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
     count, side = len(pixels), pixels.shape[-1] // CELL_PIXELS
     with autocast(pixels.device):
         seen = [sam.image_encoder(view.show(pixels, CELL_PIXELS)) for view in VIEWS]
-    at_once = max(1, PROMPTS.get(pixels.device.type, FEW_PROMPTS) // count)
+    most = MANY_PROMPTS if pixels.device.type == "cuda" else FEW_PROMPTS
+    at_once = max(1, most // count)
     answers = []
     for some in places.split(at_once, dim=1):
         clicks = some.flatten(0, 1)
@@ -183,7 +185,7 @@ def distinct(masks: Tensor, drawn: Tensor, most: int) -> list[int]:
 
 
 def finish(logits: NDArray[np.float32], frame: Frame) -> tuple[str, ...]:
-    """N x s x s logits as RLEs of the photo's size, without specks."""
+    """N x s x s logits as RLEs of the photo's size, without specks; none of what is all specks."""
     down, across = frame.valid_logits(logits.shape[-1])
     sx, sy = across / frame.width, down / frame.height
     to_logits = np.array([[sx, 0, sx / 2 - 0.5], [0, sy, sy / 2 - 0.5]])
@@ -199,7 +201,8 @@ def finish(logits: NDArray[np.float32], frame: Frame) -> tuple[str, ...]:
         > 0
         for plane in logits
     ]
-    return tuple(encode_rle(without_specks(np.asarray(mask))) for mask in masks if mask.any())
+    cleaned = [without_specks(np.asarray(mask)) for mask in masks]
+    return tuple(encode_rle(mask) for mask in cleaned if mask.any())
 
 
 def without_specks(mask: Mask) -> Mask:

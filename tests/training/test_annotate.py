@@ -190,6 +190,14 @@ def test_specks_are_left_out_of_a_guess() -> None:
     assert np.array_equal(without_specks(large | part | speck), large | part)
 
 
+def test_what_is_nothing_but_specks_is_no_guess() -> None:
+    logits = np.full((2, SIDE, SIDE), -8.0, np.float32)
+    logits[0, 1:14:2, 1:14:2] = 8.0  # 49 cells, each a fiftieth of the mask
+    logits[1, 4:8] = 8.0
+    [counts] = finish(logits, Frame(64, 64, SIZE))
+    assert decode_rle(counts, 64, 64)[16:32].all()
+
+
 @pytest.mark.parametrize(("drawn", "most"), [(3, MOST), (4, MOST_BESIDE_MANY)])
 def test_where_much_is_drawn_fewer_guesses_are_made(
     learner: Learner, monkeypatch: pytest.MonkeyPatch, drawn: int, most: int
