@@ -124,7 +124,8 @@ class SamModel:
 
     def resized(self, image: RgbImage, frame: Frame) -> Generator[float, None, Tensor]:
         """HxWx3 bytes at the model's size, on the device, as Pillow would resize them."""
-        if self._device.type == "cpu" or not resamples(*image.shape[:2], self._input_size):
+        height, width, _ = image.shape
+        if self._device.type == "cpu" or not resamples(height, width, self._input_size):
             resized = yield from resize_beside(image, frame)
             return torch.from_numpy(resized).to(self._device)
         size = (frame.model_width, frame.model_height)
