@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.cache import Cache
-from training.scenes import MAX_MASKS, Scale, make_sample
+from training.sample import MAX_MASKS, Scale
+from training.scenes import make_sample
 
 __all__ = ["Pool", "Workers"]
 

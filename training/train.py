@@ -40,7 +40,7 @@ from training.muon import Muon
 from training.pool import Pool, Workers
 from training.prompting import draw_prompts, prompt_loss
 from training.ranks import average_gradients, run_ranks
-from training.scenes import Scale
+from training.sample import Scale
 from training.veil import veiled
 from training.views import views_loss
 

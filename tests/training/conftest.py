@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from training.cache import CacheWriter
-from training.scenes import BACKGROUNDS, CUTOUTS, REAL
+from training.sources import BACKGROUNDS, CUTOUTS, REAL
 
 
 @pytest.fixture(scope="session")

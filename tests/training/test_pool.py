@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from training.pool import Pool, Workers
-from training.scenes import MAX_MASKS, Scale
+from training.sample import MAX_MASKS, Scale
 
 SIZE = 64
 SCALE = Scale(SIZE, SIZE // 2)

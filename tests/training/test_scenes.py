@@ -1,26 +1,15 @@
 """Samples are made of what the cache has, drawn or guessed, at the places their masks say."""
 
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from training.cache import Cache, CacheWriter, Picture, encode_rle, read_index, write_index
-from training.regions import colour_regions
-from training.scenes import (
-    BACKGROUNDS,
-    CUTOUTS,
-    MAX_MASKS,
-    REAL,
-    Scale,
-    _annotated,
-    _known,
-    _mix,
-    _mosaic,
-    make_sample,
-)
+from training.cache import Cache, CacheWriter, encode_rle, read_index, write_index
+from training.sample import MAX_MASKS, Scale
+from training.scenes import _mix, _mosaic, make_sample
+from training.sources import BACKGROUNDS, CUTOUTS, REAL, annotated
 
 SIZE = 64
 
@@ -82,7 +71,7 @@ def test_photos_without_masks_are_annotated_ones_once_they_have_guesses(
 ) -> None:
     assert "real" not in _mix(cache_of(folder, source))
     cache = cache_with_guesses(tmp_path, source)
-    assert _annotated(cache) == [source]
+    assert annotated(cache) == [source]
     assert {"real", "mosaic"} <= set(_mix(cache))
     rng = np.random.default_rng(0)
     for _ in range(30):
@@ -101,20 +90,6 @@ def cache_with_guesses(folder: Path, source: str) -> Cache:
     [picture] = read_index(folder)
     write_index(folder, [replace(picture, guesses=(encode_rle(square),))])
     return Cache(folder)
-
-
-def test_a_drawn_mask_is_twice_as_likely_as_a_guess_beside_it() -> None:
-    picture = Picture("a", "", 4, 4, 3, 0, masks=("d", "e"), guesses=("g", "h"))
-    rng = np.random.default_rng(0)
-    seen = Counter(rle for _ in range(2000) for rle in _known(picture, rng))
-    assert seen["d"] == seen["e"] == 2000
-    assert seen["g"] == pytest.approx(1000, abs=80)
-    assert seen["h"] == pytest.approx(1000, abs=80)
-
-
-def test_where_nothing_is_drawn_all_guesses_count() -> None:
-    picture = Picture("a", "", 4, 4, 3, 0, masks=(), guesses=("g", "h"))
-    assert _known(picture, np.random.default_rng(0)) == ["g", "h"]
 
 
 def test_in_a_mosaic_each_mask_lies_on_its_own_photos_object(tmp_path: Path) -> None:
@@ -140,18 +115,3 @@ def test_a_mosaics_photos_meet_at_another_place_each_time(tmp_path: Path) -> Non
     shares = [_mosaic(cache, Scale(SIZE, SIZE // 2), rng).masks[0].mean() for _ in range(40)]
     assert max(shares) <= 0.5
     assert max(shares) - min(shares) > 0.15
-
-
-def test_a_dark_disc_on_bright_ground_is_a_colour_region() -> None:
-    ys, xs = np.mgrid[:64, :64]
-    disc = (ys - 30) ** 2 + (xs - 34) ** 2 < 225
-    pixels = np.full((64, 64, 3), 200, np.uint8)
-    pixels[disc] = 40
-    small = disc[::2, ::2]
-    regions = colour_regions(pixels, np.random.default_rng(0))
-    overlaps = [(r & small).sum() / (r | small).sum() for r in regions]
-    assert max(overlaps) > 0.8
-
-
-def test_a_flat_picture_has_no_colour_regions() -> None:
-    assert colour_regions(np.full((64, 64, 3), 90, np.uint8), np.random.default_rng(0)) == []

@@ -9,7 +9,7 @@ import torch
 from training.learner import Learner, save_checkpoint
 from training.muon import Muon
 from training.pool import Pool, Workers
-from training.scenes import Scale
+from training.sample import Scale
 from training.train import Run, choose_optimisers, mirror, normalise
 
 
