@@ -36,6 +36,6 @@ def test_a_views_masks_lie_on_what_they_are_of(folder: Path) -> None:
 
 def test_a_picture_made_much_smaller_is_averaged_not_sampled() -> None:
     stripes = np.zeros((64, 64, 3), np.uint8)
-    stripes[:, ::2] = 200
+    stripes[:, ::4] = 200
     small = warp(stripes, np.array([[0.25, 0, -0.375], [0, 0.25, -0.375]]), 16)
-    assert np.abs(small[2:-2, 2:-2].astype(int) - 100).max() <= 2
+    assert np.abs(small[2:-2, 2:-2].astype(int) - 50).max() <= 2
