@@ -229,14 +229,23 @@ def guess(sam: Sam, photos: list[Photo], device: torch.device) -> list[NDArray[n
     return found
 
 
-def annotate(folder: Path, sam: Sam, size: int, device: torch.device) -> tuple[int, int]:
+def annotate(
+    folder: Path, sam: Sam, size: int, device: torch.device, every: int = 1
+) -> tuple[int, int]:
     """Add guesses to the photos of a cache, in place of earlier ones; how many photos and guesses.
+
+    Args:
+        folder: the cache.
+        sam: the model, on `device`.
+        size: of its input.
+        device: where it computes.
+        every: of so many photos one is looked at.
 
     Raises:
         ValueError: the cache has no photos to look at.
     """
     cache, pictures = Cache(folder), read_index(folder)
-    wanted = [at for at, picture in enumerate(pictures) if picture.source in SOURCES]
+    wanted = [at for at, picture in enumerate(pictures) if picture.source in SOURCES][::every]
     if not wanted:
         raise ValueError(f"expected photos of at least one of {', '.join(SOURCES)}: there are none")
     waiting: list[Future[tuple[str, ...]]] = []
@@ -261,12 +270,13 @@ def main() -> None:
     parser.add_argument("--init", type=Path, required=True, help="checkpoint or shipped file")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--size", type=int, default=384, help="input pixels, a multiple of 16")
+    parser.add_argument("--every", type=int, default=1, help="look at one of so many photos")
     args = parser.parse_args()
     device = choose_device(args.device)
     learner = Learner(args.size)
     learner.load_state_dict(load_weights(args.init), strict=False)
     learner.to(device).eval()
-    photos, guesses = annotate(args.data, learner.sam, args.size, device)
+    photos, guesses = annotate(args.data, learner.sam, args.size, device, args.every)
     print(f"{photos} photos, {guesses / photos:.1f} guesses a photo")
 
 

@@ -11,7 +11,7 @@ the weights, and nothing here bounds the plans: whoever calls has few shapes.
 import io
 import logging
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import onnxruntime
@@ -160,31 +160,34 @@ class CompiledCore:
 
     Args:
         core: in float32.
-        keys: NxC, anything of the shape of an image's.
+        embedding: NxC each, anything of the shape of an image's.
         threads: that a call may use.
         below: tokens from which on the core goes that other way.
     """
 
-    def __init__(self, core: nn.Module, keys: Tensor, threads: int, *, below: int) -> None:
+    def __init__(
+        self, core: nn.Module, embedding: Sequence[Tensor], threads: int, *, below: int
+    ) -> None:
         self._eager: Core = core
         self._below = below
         prompt = LENGTHS[0] - OUTPUT_TOKENS
         example = {
-            "keys": keys.repeat(EXAMPLE_ROWS, 1, 1),
             "xy": torch.zeros(EXAMPLE_ROWS, prompt, 2),
             "kinds": torch.zeros(EXAMPLE_ROWS, prompt, dtype=torch.int64),
             "single": torch.zeros(EXAMPLE_ROWS, dtype=torch.bool),
             "masks": torch.tensor(2),
         }
+        for at, part in enumerate(embedding):
+            example[f"embedding {at}"] = part.repeat(EXAMPLE_ROWS, 1, 1)
         self._compiled = Compiled(core, example, threads, free={"xy": 1, "kinds": 1})
 
     def __call__(
-        self, keys: Tensor, xy: Tensor, kinds: Tensor, single: Tensor, masks: int
+        self, xy: Tensor, kinds: Tensor, single: Tensor, masks: int, *embedding: Tensor
     ) -> Answer:
         """As the eager core answers."""
         if OUTPUT_TOKENS + kinds.shape[1] >= self._below:
-            return self._eager(keys, xy, kinds, single, masks)
-        logits, scores = self._compiled(keys, xy, kinds, single, torch.tensor(masks))
+            return self._eager(xy, kinds, single, masks, *embedding)
+        logits, scores = self._compiled(xy, kinds, single, torch.tensor(masks), *embedding)
         return logits, scores
 
 

@@ -10,14 +10,13 @@
   difference. The dense positional encoding is computed once.
 - The IoU head speaks before any mask is made, so only wanted masks are. The features they are cut
   from stay in block order; only finished masks are put in picture order.
-- Finer features (`fine`), where a model has them, are stored behind the embedding in that order.
+- Finer features (`fine`), where a model has them, are stored beside the embedding in that order.
 
 `SimpleDecoder` (`simple`) is the same without any of this.
 """
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
-from itertools import repeat
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -37,7 +36,7 @@ from server.engine.models.prompts import (
     PADDING,
     stack_prompts,
 )
-from server.engine.models.simple import Row
+from server.engine.models.simple import Row, Stored
 from server.engine.models.upstream import (
     Attention,
     LayerNorm2d,
@@ -69,15 +68,14 @@ class FoldedDecoder:
 
     def __init__(self, sam: Sam, *, device: torch.device, dtype: torch.dtype) -> None:
         self._device, self._dtype = device, dtype
-        widths = Widths(sam.mask_decoder)
-        self._eager_prior = _frozen(_PriorEmbedding(sam.prompt_encoder, widths, dtype)).to(device)
+        self._eager_prior = _frozen(_PriorEmbedding(sam.prompt_encoder, dtype)).to(device)
         self._prior: Prior = self._eager_prior
-        self._eager = _frozen(_Core(sam, widths, dtype)).to(device)
+        self._eager = _frozen(_Core(sam, dtype)).to(device)
         self._core: Core = self._eager
         if device.type == "cuda":
             self._core = GraphedCore(self._eager, capture_cuda(device))
-        no_mask = F.pad(sam.prompt_encoder.no_mask_embed.weight, (0, widths.total - widths.own))
-        self._no_mask = no_mask.detach().to(device, torch.float32)
+        self._parts = Widths(sam.mask_decoder).parts
+        self._no_mask = sam.prompt_encoder.no_mask_embed.weight.detach().to(device, torch.float32)
 
     def compile(self, threads: int) -> None:
         """Where compiled code is the faster, decode with it from now on. Takes some two seconds."""
@@ -88,15 +86,19 @@ class FoldedDecoder:
 
     def _compiled(self, threads: int) -> tuple[Prior, Core]:
         grid = self._eager.grid
-        keys = self._no_mask.expand(grid[0] * grid[1], -1)
-        prior = CompiledPrior(self._eager_prior, keys, grid, threads)
-        return prior, CompiledCore(self._eager, keys, threads, below=FOLD_BELOW)
+        embedding = [torch.zeros(grid[0] * grid[1], channels) for channels in self._parts]
+        prior = CompiledPrior(self._eager_prior, embedding[0], grid, threads)
+        return prior, CompiledCore(self._eager, embedding, threads, below=FOLD_BELOW)
 
     @torch.inference_mode()
-    def store(self, features: Tensor) -> Tensor:
-        """NxC' with the no-mask embedding added: where decoding without a prior begins."""
-        keys = features[0].flatten(1).t().to(self._device, torch.float32) + self._no_mask
-        return keys.to(self._dtype).contiguous()
+    def store(self, features: Tensor) -> Stored:
+        """NxC with the no-mask embedding added: where decoding without a prior begins.
+
+        What is finer lies in tensors of its own: cut out of one, it would be copied at every click.
+        """
+        places = features[0].flatten(1).t().to(self._device, torch.float32)
+        keys, *finer = places.split(self._parts, dim=1)
+        return tuple(part.to(self._dtype).contiguous() for part in (keys + self._no_mask, *finer))
 
     @torch.inference_mode()
     def decode(self, rows: Sequence[Row]) -> list[Decoded]:
@@ -104,17 +106,25 @@ class FoldedDecoder:
         wants = [request.want for _, _, request in rows]
         tokens = stack_prompts([(frame, request.prompt) for _, frame, request in rows])
         logits, scores = self._core(
-            self._keys(rows),
             torch.from_numpy(tokens.xy).to(self._device),
             torch.from_numpy(tokens.kinds).to(self._device),
             torch.tensor([want == "single" for want in wants], device=self._device),
             max(MASKS[want] for want in wants),
+            *self._embedding(rows),
         )
         return _split(wants, logits, scores)
 
-    def _keys(self, rows: Sequence[Row]) -> Tensor:
-        """BxNxC' embeddings, priors added."""
-        keys = torch.stack([stored for stored, _, _ in rows]) if len(rows) > 1 else rows[0][0][None]
+    def _embedding(self, rows: Sequence[Row]) -> Stored:
+        """BxNxC embeddings, priors added, and what is finer."""
+        if len(rows) == 1:
+            keys, *finer = (part[None] for part in rows[0][0])
+        else:
+            embeddings = zip(*(stored for stored, _, _ in rows), strict=True)
+            keys, *finer = map(torch.stack, embeddings)
+        return self._known(rows, keys), *finer
+
+    def _known(self, rows: Sequence[Row], keys: Tensor) -> Tensor:
+        """The keys of rows with priors know of them."""
         priors = {
             row: request.prior
             for row, (_, _, request) in enumerate(rows)
@@ -188,7 +198,7 @@ class _PriorEmbedding(nn.Module):
 
     widen: Tensor
 
-    def __init__(self, encoder: PromptEncoder, widths: Widths, dtype: torch.dtype) -> None:
+    def __init__(self, encoder: PromptEncoder, dtype: torch.dtype) -> None:
         super().__init__()
         shrink, norm, activation, shrink_again, norm_again, activation_again, widen = (
             encoder.mask_downscaling
@@ -199,10 +209,9 @@ class _PriorEmbedding(nn.Module):
         bias = widen.bias.detach() - encoder.no_mask_embed.weight.detach()
         rows = torch.cat([widen.weight.detach().flatten(1).t(), bias])
         self.register_buffer("widen", rows.to(dtype))
-        self.own, self.has_finer = widths.own, widths.total > widths.own
 
     def forward(self, masks: Tensor, keys: Tensor) -> Tensor:
-        """BxNxC' keys that know of Bx4hx4w logits."""
+        """BxNxC keys that know of Bx4hx4w logits."""
         batch, height, width = masks.shape
         # Row and column, each as: position, half, quarter.
         blocks = masks.view(batch, height // 4, 2, 2, width // 4, 2, 2)
@@ -212,8 +221,7 @@ class _PriorEmbedding(nn.Module):
         whole = self.activation_again(self.norm_again(self.shrink_again(halves)))
         features = F.pad(whole, (0, 0, 0, 1), value=1.0).to(keys.dtype)
         widen = self.widen.expand(batch, -1, -1)
-        known = torch.baddbmm(keys[..., : self.own], features.transpose(1, 2), widen)
-        return torch.cat([known, keys[..., self.own :]], dim=-1) if self.has_finer else known
+        return torch.baddbmm(keys, features.transpose(1, 2), widen)
 
 
 class _Core(nn.Module):
@@ -224,12 +232,11 @@ class _Core(nn.Module):
 
     positions: Tensor
 
-    def __init__(self, sam: Sam, widths: Widths, dtype: torch.dtype) -> None:
+    def __init__(self, sam: Sam, dtype: torch.dtype) -> None:
         super().__init__()
         decoder: MaskDecoder = sam.mask_decoder
         transformer = decoder.transformer
         self.grid = sam.prompt_encoder.image_embedding_size
-        self.own, self.has_finer = widths.own, widths.total > widths.own
         places = sam.prompt_encoder.get_dense_pe().flatten(2).transpose(1, 2)
         self.register_buffer("positions", places.detach().to(dtype).contiguous())
         self.tokens = _TokenEmbedding(sam)
@@ -239,22 +246,22 @@ class _Core(nn.Module):
         self.iou_head = copy.deepcopy(decoder.iou_prediction_head)
         self.mask_heads = copy.deepcopy(decoder.output_hypernetworks_mlps)
         self.channels_a_position: int = 16 * decoder.output_upscaling[3].out_channels
-        self.grow = _Upscaling(decoder, widths).to(dtype)
+        self.grow = _Upscaling(decoder).to(dtype)
 
     def forward(
-        self, keys: Tensor, xy: Tensor, kinds: Tensor, single: Tensor, masks: int
+        self, xy: Tensor, kinds: Tensor, single: Tensor, masks: int, keys: Tensor, *finer: Tensor
     ) -> tuple[Tensor, Tensor]:
         """BxMx4hx4w logits and BxM predicted IoUs, best first.
 
         Args:
-            keys: BxNxC' embeddings, finer features behind them.
             xy: BxPx2 model pixels.
             kinds: BxP, of the prompt's tokens; nobody sees those that are padding.
             single: B, rows that want the first mask token; others the best of the rest.
             masks: M, how many of the rest.
+            keys: BxNxC embeddings.
+            finer: BxN features of their cells.
         """
         hidden = F.pad(kinds == PADDING, (OUTPUT_TOKENS, 0))
-        keys, finer = self._apart(keys)
         read, keys = self._transform(keys, self.tokens(xy, kinds), hidden)
         scores = self.iou_head(read[:, 0])
         chosen = 1 + _best_first(scores[:, 1:])[:, :masks]
@@ -262,13 +269,7 @@ class _Core(nn.Module):
         heads = zip(self.mask_heads, read[:, 1:].unbind(1), strict=True)
         filters = torch.stack([head(token) for head, token in heads], dim=1)
         filters = filters.gather(1, chosen.unsqueeze(-1).expand(-1, -1, filters.shape[-1]))
-        return self._masks(keys, finer, filters.to(keys.dtype)), scores.gather(1, chosen)
-
-    def _apart(self, keys: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The embedding, and what is stored behind it."""
-        if not self.has_finer:
-            return keys, None
-        return keys[..., : self.own].contiguous(), keys[..., self.own :]
+        return self._masks((keys, *finer), filters.to(keys.dtype)), scores.gather(1, chosen)
 
     def _transform(self, keys: Tensor, tokens: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
         """The decoder's own tokens after the last attention, and the image's features."""
@@ -280,39 +281,37 @@ class _Core(nn.Module):
         read = self.norm(read + self.final(read + start, keys + self.positions, keys))
         return read, keys
 
-    def _masks(self, keys: Tensor, finer: Tensor | None, filters: Tensor) -> Tensor:
+    def _masks(self, seen: Stored, filters: Tensor) -> Tensor:
         """Cut the masks of BxMxF filters out of the features, in picture order."""
         height, width = self.grid
-        parts = self._in_parts(keys)
-        behind: Iterable[Tensor | None] = repeat(None) if finer is None else self._in_parts(finer)
-        features = map(self.grow, parts, behind)
+        features = map(self.grow, *map(self._in_parts, seen))
         cut = [torch.bmm(filters, part.flatten(1, 3).transpose(1, 2)) for part in features]
         # Block order: row, column, then row and column in the 2x2 of the first spread, then of
         # the second. Picture order: all the rows, then all the columns.
         blocks = torch.cat(cut, dim=2).view(*filters.shape[:2], height, width, 2, 2, 2, 2)
         return blocks.permute(0, 1, 2, 4, 6, 3, 5, 7).flatten(5).flatten(2, 4)
 
-    def _in_parts(self, keys: Tensor) -> tuple[Tensor, ...]:
+    def _in_parts(self, places: Tensor) -> tuple[Tensor, ...]:
         """BxNx... in a few pieces along N."""
-        if keys.is_cuda or torch.onnx.is_in_onnx_export():
-            return (keys,)
-        position = len(keys) * self.channels_a_position * keys.itemsize
-        return torch.split(keys, max(64, CACHED_BYTES // position), dim=1)
+        if places.is_cuda or torch.onnx.is_in_onnx_export():
+            return (places,)
+        position = len(places) * self.channels_a_position * places.itemsize
+        return torch.split(places, max(64, CACHED_BYTES // position), dim=1)
 
 
 class _Upscaling(nn.Module):
     """Upstream's `output_upscaling` on positions, finer features added where there are any."""
 
-    def __init__(self, decoder: MaskDecoder, widths: Widths) -> None:
+    def __init__(self, decoder: MaskDecoder) -> None:
         super().__init__()
         grow, norm, activation, grow_again, activation_again = decoder.output_upscaling
         self.grow, self.norm, self.activation = spread(grow), _channels_last(norm), activation
         self.grow_again, self.activation_again = spread(grow_again), activation_again
-        self.finer = widths.parts[1:]
 
-    def forward(self, keys: Tensor, finer: Tensor | None) -> Tensor:
+    def forward(
+        self, keys: Tensor, middle: Tensor | None = None, fine: Tensor | None = None
+    ) -> Tensor:
         """BxNxC, and what is finer, to BxNx4x4xF."""
-        middle, fine = (None, None) if finer is None else finer.split(self.finer, dim=-1)
         quarters = _added(self.grow(keys), middle).unflatten(-1, (4, -1))
         cells = self.grow_again(self.activation(self.norm(quarters))).flatten(2)
         cells = self.activation_again(_added(cells, fine))

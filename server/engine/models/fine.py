@@ -30,9 +30,9 @@ class Widths:
         self.fine: int = grow_again.out_channels if fine else 0
 
     @property
-    def parts(self) -> tuple[int, int, int]:
-        """Channels of a place: its own, its 2 x 2 cells', its 4 x 4 cells'."""
-        return self.own, 4 * self.middle, 16 * self.fine
+    def parts(self) -> tuple[int, ...]:
+        """Channels of a place: its own; where there is more, its 2 x 2 cells', its 4 x 4 cells'."""
+        return (self.own, 4 * self.middle, 16 * self.fine) if self.fine else (self.own,)
 
     @property
     def total(self) -> int:

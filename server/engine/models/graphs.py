@@ -20,7 +20,15 @@ __all__ = ["Answer", "Capture", "Core", "GraphedCore", "capture_cuda"]
 T = TypeVar("T")
 
 Answer = tuple[Tensor, Tensor]
-Core = Callable[[Tensor, Tensor, Tensor, Tensor, int], Answer]
+
+
+class Core(Protocol):
+    """A decoder's network, of rows of any number."""
+
+    def __call__(
+        self, xy: Tensor, kinds: Tensor, single: Tensor, masks: int, *embedding: Tensor
+    ) -> Answer:
+        """Logits and predicted IoUs of so many masks a row."""
 
 
 class Capture(Protocol):
@@ -48,19 +56,15 @@ class GraphedCore:
         self._buffers: dict[tuple[str, int, tuple[int, ...]], Tensor] = {}
 
     def __call__(
-        self, keys: Tensor, xy: Tensor, kinds: Tensor, single: Tensor, masks: int
+        self, xy: Tensor, kinds: Tensor, single: Tensor, masks: int, *embedding: Tensor
     ) -> Answer:
         """As the core answers; valid until the next call."""
-        rows = len(keys)
-        held = (
-            self._held("keys", keys),
-            self._held("xy", xy),
-            self._held("kinds", kinds),
-            self._held("single", single),
-        )
-        shape = (len(held[0]), kinds.shape[1], masks)
+        rows = len(xy)
+        prompt = (self._held("xy", xy), self._held("kinds", kinds), self._held("single", single))
+        seen = [self._held(f"embedding {at}", part) for at, part in enumerate(embedding)]
+        shape = (len(prompt[0]), kinds.shape[1], masks)
         if shape not in self._replays:
-            self._replays[shape] = self._capture(lambda: self._core(*held, masks))
+            self._replays[shape] = self._capture(lambda: self._core(*prompt, masks, *seen))
         logits, scores = self._replays[shape]()
         return logits[:rows], scores[:rows]
 

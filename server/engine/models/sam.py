@@ -29,7 +29,7 @@ from server.engine.models.layers import channels_last
 from server.engine.models.pace import STEP_S
 from server.engine.models.prompts import LENGTHS, OUTPUT_TOKENS
 from server.engine.models.resample import resample, resamples
-from server.engine.models.simple import Row
+from server.engine.models.simple import Row, Stored
 from server.engine.models.tiny import TinyEncoder
 from server.engine.models.upstream import ImageEncoderViT, Sam
 from server.engine.models.whole_vit import WholeViT
@@ -137,9 +137,10 @@ class SamModel:
         encoded = yield from self._encoder.steps(pixels)
         return self._embedding(self._decoder.store(encoded), image, frame)
 
-    def _embedding(self, stored: Tensor, image: RgbImage, frame: Frame) -> Embedding:
+    def _embedding(self, stored: Stored, image: RgbImage, frame: Frame) -> Embedding:
         del image  # for models that keep something of it
-        return Embedding(stored, frame.width, frame.height, stored.nbytes)
+        nbytes = sum(part.nbytes for part in stored)
+        return Embedding(stored, frame.width, frame.height, nbytes)
 
     def _normalised(self, image: Tensor) -> Tensor:
         pixels = image.permute(2, 0, 1).unsqueeze(0)
@@ -160,7 +161,7 @@ class SamModel:
         return answers
 
     def _row(self, embedding: Embedding, request: DecodeRequest) -> Row:
-        return cast("Tensor", embedding.features), self._frame(embedding), request
+        return cast("Stored", embedding.features), self._frame(embedding), request
 
     def _frame(self, embedding: Embedding) -> Frame:
         return Frame(embedding.width, embedding.height, self._input_size)

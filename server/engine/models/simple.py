@@ -17,16 +17,19 @@ from server.engine.models.upstream import Sam
 from server.engine.types import DecodeRequest
 from server.geometry import Frame
 
-__all__ = ["Decoder", "Row", "SimpleDecoder"]
+__all__ = ["Decoder", "Row", "SimpleDecoder", "Stored"]
 
-Row = tuple[Tensor, Frame, DecodeRequest]
+Stored = tuple[Tensor, ...]
+"""An embedding as a decoder keeps it."""
+
+Row = tuple[Stored, Frame, DecodeRequest]
 """A stored embedding, where its image lies in the model's input, and what is asked of it."""
 
 
 class Decoder(Protocol):
     """What turns stored embeddings and requests into logits."""
 
-    def store(self, features: Tensor) -> Tensor:
+    def store(self, features: Tensor) -> Stored:
         """Bring a 1xCxhxw embedding into the form in which `decode` wants to find it."""
 
     def decode(self, rows: Sequence[Row]) -> list[Decoded]:
@@ -39,16 +42,17 @@ class SimpleDecoder:
     def __init__(self, sam: Sam) -> None:
         self._sam = sam
 
-    def store(self, features: Tensor) -> Tensor:
+    def store(self, features: Tensor) -> Stored:
         """The embedding as it is."""
-        return features
+        return (features,)
 
     @torch.inference_mode()
     def decode(self, rows: Sequence[Row]) -> list[Decoded]:
         """Decode each row by itself."""
         return [self._decode(*row) for row in rows]
 
-    def _decode(self, features: Tensor, frame: Frame, request: DecodeRequest) -> Decoded:
+    def _decode(self, stored: Stored, frame: Frame, request: DecodeRequest) -> Decoded:
+        [features] = stored
         sparse, dense = self._embed(frame, request)
         logits, scores = self._sam.mask_decoder(
             image_embeddings=features,

@@ -37,7 +37,7 @@ from server.engine.models.device import on_one_thread, translating
 from server.engine.models.layers import channels_last
 from server.engine.models.painting import Token, fit_to_box, painted, tokens_of
 from server.engine.models.sam import SamModel
-from server.engine.models.simple import Row
+from server.engine.models.simple import Row, Stored
 from server.engine.models.tiny import EMBED_DIM, Tiny
 from server.engine.types import DecodeRequest, RgbImage
 from server.geometry import Frame
@@ -55,8 +55,8 @@ SecondLook = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, ...]]
 class _Features:
     """What is kept of an encoded image."""
 
-    stored: Tensor
-    """NxC', as the decoder wants it."""
+    stored: Stored
+    """As the decoder wants it."""
     picture: RgbImage
 
 
@@ -106,9 +106,9 @@ class TinyModel(SamModel):
         """The input's, or the kept copy's, whichever is longer."""
         return max(self.input_size, PICTURE_SIDE)
 
-    def _embedding(self, stored: Tensor, image: RgbImage, frame: Frame) -> Embedding:
+    def _embedding(self, stored: Stored, image: RgbImage, frame: Frame) -> Embedding:
         picture = _shrunk(image, frame)
-        nbytes = stored.nbytes + picture.nbytes
+        nbytes = sum(part.nbytes for part in stored) + picture.nbytes
         return Embedding(_Features(stored, picture), frame.width, frame.height, nbytes)
 
     def _row(self, embedding: Embedding, request: DecodeRequest) -> Row:
@@ -172,13 +172,12 @@ class TinyModel(SamModel):
 
     def _context(self, one: _Look) -> Tensor:
         """Cx8x8 of the stored embedding around the window."""
-        stored, window = one.features.stored, one.window
+        keys, window = one.features.stored[0], one.window
         down, across = (
-            torch.from_numpy(resampling(start, window.side, self._grid, CONTEXT_CELLS)).to(stored)
+            torch.from_numpy(resampling(start, window.side, self._grid, CONTEXT_CELLS)).to(keys)
             for start in (window.y, window.x)
         )
-        own = stored[:, :EMBED_DIM].reshape(self._grid, -1)
-        rows = (down @ own).view(CONTEXT_CELLS, self._grid, -1)
+        rows = (down @ keys.view(self._grid, -1)).view(CONTEXT_CELLS, self._grid, -1)
         return (across @ rows).permute(2, 0, 1)
 
 

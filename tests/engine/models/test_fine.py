@@ -36,7 +36,7 @@ def test_a_place_lists_its_cells_by_row_and_column_and_each_cells_channels_toget
 
 def test_an_embedding_of_upstreams_has_its_own_channels_only(official_sam: Sam) -> None:
     widths = Widths(official_sam.mask_decoder)
-    assert widths.parts == (256, 0, 0)
+    assert widths.parts == (256,)
     assert widths.total == 256
 
 
