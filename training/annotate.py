@@ -1,4 +1,4 @@
-"""Step 1b: the model's own masks, on photos of which little or nothing is drawn.
+"""Step 4: the model's own masks, on photos of which little or nothing is drawn.
 
 python -m training.annotate --data CACHE --init WEIGHTS
 
@@ -274,7 +274,7 @@ def main() -> None:
     args = parser.parse_args()
     device = choose_device(args.device)
     learner = Learner(args.size)
-    learner.load_state_dict(load_weights(args.init), strict=False)
+    learner.start_from(load_weights(args.init))
     learner.to(device).eval()
     photos, guesses = annotate(args.data, learner.sam, args.size, device, args.every)
     print(f"{photos} photos, {guesses / photos:.1f} guesses a photo")

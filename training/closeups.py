@@ -23,11 +23,9 @@ from training.losses import mask_iou, mask_loss
 from training.prompting import (
     FORGET_SHARE,
     Prompts,
+    answer,
     correct,
-    decode,
     draw_prompts,
-    embed_painting,
-    embed_prompts,
     mean_ious,
 )
 from training.twins import (
@@ -159,8 +157,6 @@ class _FirstLook:
             small = F.interpolate(pixels, (side, side), mode="bilinear", antialias=True)
             shown = veiled(small, VEILED_SHARE) if learner.closeup.training else small
             self._embedding = learner.embed(shown.contiguous(memory_format=torch.channels_last))
-        with torch.no_grad():
-            self._places = self._sam.prompt_encoder.get_dense_pe()
 
     @torch.no_grad()
     def logits(
@@ -179,13 +175,7 @@ class _FirstLook:
         count, side = len(prompts.targets), 4 * self._embedding.shape[-1]
         if priors is None:
             priors = torch.zeros((count, side, side), device=known.device)
-        each = count // len(self._embedding)
-        with autocast(known.device):
-            sparse = embed_prompts(self._sam.prompt_encoder, prompts)
-            dense = embed_painting(self._sam.prompt_encoder, prompts, priors, known)
-            spread = self._embedding.repeat_interleave(each, dim=0)
-            logits, scores = decode(self._sam.mask_decoder, spread, self._places, sparse, dense)
-        logits, scores = logits.float(), scores.float()
+        logits, scores = answer(self._sam, self._embedding, prompts, priors, known)
         candidate = 1 + self._chosen(prompts, logits, scores, astray) if single.any() else 0
         chosen = torch.where(single, candidate, 0)
         index = torch.arange(count, device=known.device), chosen

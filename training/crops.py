@@ -55,16 +55,14 @@ def _placement(
     scale = size / max(height, width)
     stretch = np.exp(rng.uniform(-0.15, 0.15))
     if rng.random() < 0.35:
-        return _mirrored(
-            scale, scale, 0.0, 0.0, size if rng.random() < 0.5 else None, width * scale
-        )
+        return _mirrored(scale, scale, 0.0, 0.0, width * scale, mirror=rng.random() < 0.5)
     side = max(height, width) * rng.uniform(0.35, 1.0)
     centre = _centre(masks, height, width, rng) + rng.uniform(-0.35, 0.35, 2) * side
     low = np.array([min(side, width), min(side, height)]) / 2
     centre = np.clip(centre, low, np.array([width, height]) - low)
     sx, sy = size / side * stretch, size / side / stretch
     x, y = size / 2 - centre[0] * sx, size / 2 - centre[1] * sy
-    placed = _mirrored(sx, sy, x, y, size if rng.random() < 0.5 else None, float(size))
+    placed = _mirrored(sx, sy, x, y, float(size), mirror=rng.random() < 0.5)
     return _turned(placed, size / 2, rng) if rng.random() < TURNED_SHARE else placed
 
 
@@ -82,9 +80,9 @@ def _turned(
 
 
 def _mirrored(
-    sx: float, sy: float, x: float, y: float, mirror: int | None, extent: float
+    sx: float, sy: float, x: float, y: float, extent: float, *, mirror: bool
 ) -> NDArray[np.float64]:
-    if mirror is None:
+    if not mirror:
         return np.array([[sx, 0.0, x], [0.0, sy, y]])
     return np.array([[-sx, 0.0, extent - x], [0.0, sy, y]])
 

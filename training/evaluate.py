@@ -1,4 +1,4 @@
-"""Step 4: measure a checkpoint, or shipped weights, on annotated photos the training never saw.
+"""Step 5: measure a checkpoint, or shipped weights, on annotated photos the training never saw.
 
 python -m training.evaluate --shard dev-coco128_val.tar --weights FILE [--out JSON]
 python -m training.evaluate --drawn 40 --weights FILE --against EARLIER --sheets FOLDER
@@ -44,7 +44,7 @@ def load_model(path: Path, size: int | None) -> TinyModel:
     else:
         state = load_checkpoint(path)
         learner = Learner(size or state["size"])
-        learner.load_state_dict(state["average"], strict=False)
+        learner.start_from(state["average"])
         fold_norms(learner.eval().requires_grad_(requires_grad=False))
         tiny = Tiny(learner.sam, learner.closeup)
     cpu = torch.device("cpu")

@@ -1,5 +1,6 @@
 """The model in training, its running average, and how both are kept on disk."""
 
+from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,22 @@ class Learner(nn.Module):
         self.sam.image_encoder.to(memory_format=torch.channels_last)
         leave_out_at_random(self.sam.image_encoder.context)
         _aim(self.sam.mask_decoder)
+
+    def start_from(self, weights: Mapping[str, Tensor], parts: tuple[str, ...] = ("",)) -> None:
+        """Take weights over; a shipped file has all but the head that only training uses.
+
+        Args:
+            weights: named, as of a checkpoint or of a shipped file.
+            parts: how the names of those begin that are wanted; the others stay as they are.
+
+        Raises:
+            ValueError: they are of another architecture.
+        """
+        kept = {name: value for name, value in weights.items() if name.startswith(parts)}
+        missing, unknown = self.load_state_dict(kept, strict=False)
+        lost = [name for name in missing if name.startswith(parts) and "grouping." not in name]
+        if lost or unknown:
+            raise ValueError(f"weights of another architecture: no {lost}, but {unknown}")
 
     def embed(self, pixels: Tensor) -> Tensor:
         """Bx3xSxS normalised pixels to the embedding, in the autocast dtype."""

@@ -11,9 +11,14 @@ from training.cache import Cache
 from training.crops import warp
 from training.recolour import recolour
 from training.sample import Pixels, Sample
-from training.sources import cut_out
+from training.sources import CUTOUTS, cut_out, present
 
 __all__ = ["paste"]
+
+LEAST_PIXELS = 400
+"""Of a drawn mask that is worth cutting out."""
+MOST_DRAWS = 1000
+"""Until a cut-out is found."""
 
 
 def paste(cache: Cache, base: Sample, grid: int, count: int, rng: np.random.Generator) -> Sample:
@@ -55,13 +60,19 @@ def _cutout_layer(cache: Cache, size: int, rng: np.random.Generator) -> Pixels:
 
 
 def _cutout(cache: Cache, rng: np.random.Generator) -> Pixels:
-    picture = cut_out(cache, rng)
-    pixels = cache.pixels(picture)
-    if picture.channels == 4:
-        return pixels
-    mask = cache.mask(picture, int(rng.integers(len(picture.masks)))) if picture.masks else None
-    if mask is None or mask.sum() < 400:
-        return _cutout(cache, rng)
+    for _ in range(MOST_DRAWS):
+        picture = cut_out(cache, rng)
+        pixels = cache.pixels(picture)
+        if picture.channels == 4:
+            return pixels
+        mask = cache.mask(picture, int(rng.integers(len(picture.masks)))) if picture.masks else None
+        if mask is not None and mask.sum() >= LEAST_PIXELS:
+            return _cut(pixels, mask)
+    sources = ", ".join(present(cache, CUTOUTS))
+    raise ValueError(f"expected masks of at least {LEAST_PIXELS} pixels to cut out of {sources}")
+
+
+def _cut(pixels: Pixels, mask: NDArray[np.bool_]) -> Pixels:
     ys, xs = np.nonzero(mask)
     window = np.s_[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
     alpha = mask[window].astype(np.uint8) * 255

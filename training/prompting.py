@@ -23,11 +23,9 @@ from training.twins import boxes_of, hold, paint, shares_of_boxes
 __all__ = [
     "FORGET_SHARE",
     "Prompts",
+    "answer",
     "correct",
-    "decode",
     "draw_prompts",
-    "embed_painting",
-    "embed_prompts",
     "mean_ious",
     "prompt_loss",
 ]
@@ -180,6 +178,27 @@ def _double(x: Tensor, conv: torch.nn.ConvTranspose2d) -> Tensor:
     return doubled
 
 
+def answer(
+    sam: Sam, embedding: Tensor, prompts: Prompts, priors: Tensor, known: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Mx4xsxs logits and Mx4 predicted IoUs, in float32, of M prompts on B images' embedding.
+
+    Args:
+        sam: the first look.
+        embedding: BxCxhxw.
+        prompts: M / B of each image.
+        priors: Mxsxs logits of earlier masks.
+        known: M bool, whose earlier mask is to be seen.
+    """
+    spread = embedding.repeat_interleave(len(prompts.points) // len(embedding), dim=0)
+    with autocast(embedding.device):
+        sparse = embed_prompts(sam.prompt_encoder, prompts)
+        dense = embed_painting(sam.prompt_encoder, prompts, priors, known)
+        places = sam.prompt_encoder.get_dense_pe()
+        logits, scores = decode(sam.mask_decoder, spread, places, sparse, dense)
+    return logits.float(), scores.float()
+
+
 def prompt_loss(
     sam: Sam, embedding: Tensor, prompts: Prompts, rounds: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -188,21 +207,15 @@ def prompt_loss(
     The targets' grid must be as fine as the logits, or a whole number of times finer.
     """
     count, side = len(prompts.targets), 4 * embedding.shape[-1]
-    spread = embedding.repeat_interleave(count // len(embedding), dim=0)
     aims = F.adaptive_avg_pool2d(prompts.targets.float()[:, None], side)
     boxed = prompts.boxed
-    places = sam.prompt_encoder.get_dense_pe()
     share = shares_of_boxes(boxes_of(prompts.points, prompts.labels), side)[:, None]
     total = torch.zeros((), device=embedding.device)
     stats: dict[str, Tensor] = {}
     priors = embedding.new_zeros((count, side, side), dtype=torch.float32)
     known = torch.zeros_like(boxed)
     for turn in range(rounds):
-        with autocast(embedding.device):
-            sparse = embed_prompts(sam.prompt_encoder, prompts)
-            dense = embed_painting(sam.prompt_encoder, prompts, priors, known)
-            logits, scores = decode(sam.mask_decoder, spread, places, sparse, dense)
-        logits, scores = logits.float(), scores.float()
+        logits, scores = answer(sam, embedding, prompts, priors, known)
         if turn:
             logits, scores = logits[:, :1], scores[:, :1]
         # As in serving, answers end at their box.

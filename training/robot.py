@@ -96,10 +96,11 @@ def tight_box(mask: Mask) -> tuple[float, float, float, float]:
 def next_click(guess: Mask, truth: Mask) -> tuple[float, float, int]:
     """x, y, label in the middle of the larger of the missed and the extra regions."""
     missed, extra = _deepest(truth & ~guess), _deepest(guess & ~truth)
-    depth, x, y = max(missed, extra)
-    if depth == 0:
-        _, x, y = _deepest(truth)
-    return x + 0.5, y + 0.5, int(missed[0] >= extra[0])
+    if not missed[0] and not extra[0]:
+        missed = _deepest(truth)
+    label = int(missed[0] >= extra[0])
+    _, x, y = missed if label else extra
+    return x + 0.5, y + 0.5, label
 
 
 def _deepest(region: Mask) -> tuple[float, int, int]:

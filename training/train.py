@@ -15,6 +15,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,11 +66,11 @@ LEAST_WIDTH = 16
 PICTURE = 640
 """Side of the pictures that are looked at closely: that of most photos."""
 
-Stage = Callable[[Learner, Tensor, Tensor, int], tuple[Tensor, dict[str, Tensor]]]
+Loss = Callable[[Learner, Tensor, Tensor, int], tuple[Tensor, dict[str, Tensor]]]
 """Of normalised Bx3xSxS pixels and BxKxgxg masks, and so many rounds: a loss, and what to log."""
 
 
-def prompts_stage(
+def first_look_loss(
     learner: Learner, pixels: Tensor, masks: Tensor, rounds: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The first look, the grouping loss beside it."""
@@ -82,30 +83,41 @@ def prompts_stage(
     return loss + GROUPING_WEIGHT * grouping, stats
 
 
-STAGES: dict[str, Stage] = {
-    "prompts": prompts_stage,
-    "closeups": closeup_loss,
-}
-
-
-def views_stage(size: int, init: Path | None, device: torch.device) -> Stage:
+def agreement_loss(args: argparse.Namespace, device: torch.device) -> Loss:
     """The first look against what it was when the stage began, on four views.
 
     Raises:
         ValueError: there is nothing to begin from.
     """
-    if init is None:
+    if args.init is None:
         raise ValueError("the stage `views` needs --init: what it learns is to agree with itself")
-    teacher = Learner(size)
-    teacher.load_state_dict(load_weights(init), strict=False)
+    teacher = Learner(args.size)
+    teacher.start_from(load_weights(args.init))
     teacher.to(device).eval().requires_grad_(requires_grad=False)
 
-    def stage(
+    def loss(
         learner: Learner, pixels: Tensor, masks: Tensor, rounds: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         return views_loss(learner, teacher.sam, pixels, masks, rounds)
 
-    return stage
+    return loss
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What is trained, and by what."""
+
+    choose: Callable[[Learner], None]
+    """Leaves what is trained free to change."""
+    loss: Callable[[argparse.Namespace, torch.device], Loss]
+    """Made once a run, of its command line and its device."""
+
+
+STAGES = {
+    "prompts": Stage(Learner.train_only_first_look, lambda _args, _device: first_look_loss),
+    "closeups": Stage(Learner.train_only_closeup, lambda _args, _device: closeup_loss),
+    "views": Stage(Learner.train_only_attention, agreement_loss),
+}
 
 
 def rate_at(progress: float, warm: float = 0.03, cool: float = 0.35) -> float:
@@ -160,33 +172,15 @@ class Run:
         last = self.out / "last.pt"
         state = load_checkpoint(last) if last.exists() else None
         if state is None and args.init:
-            self._start_from(load_weights(args.init))
+            parts = ("sam.", "grouping.") if args.fresh_closeup else ("",)
+            self.learner.start_from(load_weights(args.init), parts)
         self.average = Average(self.learner, args.decay)
-        if args.stage == "closeups":
-            self.learner.train_only_closeup()
-        elif args.stage == "views":
-            self.learner.train_only_attention()
-        else:
-            self.learner.train_only_first_look()
-        self._stage = (
-            views_stage(args.size, args.init, self.device)
-            if args.stage == "views"
-            else STAGES[args.stage]
-        )
+        stage = STAGES[args.stage]
+        stage.choose(self.learner)
+        self._loss = stage.loss(args, self.device)
         self.optimisers = choose_optimisers(self.learner, args.rate)
         if state is not None:
             self._restore(state)
-
-    def _start_from(self, weights: dict[str, Tensor]) -> None:
-        """What the stages before this one trained."""
-        trained = ("sam.", "grouping.") if self.args.fresh_closeup else ("",)
-        kept = {name: value for name, value in weights.items() if name.startswith(trained)}
-        missing, unknown = self.learner.load_state_dict(kept, strict=False)
-        # A shipped file has all but the head that only training uses.
-        lost = [name for name in missing if name.startswith(trained) and "grouping." not in name]
-        if lost or unknown:
-            text = f"{self.args.init} is of another architecture: no {lost}, but {unknown}"
-            raise ValueError(text)
 
     def _restore(self, state: dict[str, Any]) -> None:
         if "optimisers" not in state:
@@ -256,7 +250,7 @@ class Run:
             optimiser.zero_grad(set_to_none=True)
         pixels, masks = mirror(*pool.draw(self.args.batch))
         rounds = int(rng.integers(1, self.args.rounds + 1))
-        loss, stats = self._stage(self.learner, normalise(pixels), masks, rounds)
+        loss, stats = self._loss(self.learner, normalise(pixels), masks, rounds)
         loss.backward()
         self.seconds = average_gradients(self.learner, self._clock())
         torch.nn.utils.clip_grad_norm_(self.learner.parameters(), 1.0)
@@ -293,7 +287,7 @@ def average_of(values: list[Tensor]) -> float:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stage", choices=[*sorted(STAGES), "views"])
+    parser.add_argument("stage", choices=sorted(STAGES))
     parser.add_argument("--data", type=Path, required=True, help="folder that prepare wrote")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--init", type=Path, help="checkpoint or shipped file to start from")

@@ -25,11 +25,9 @@ from training.losses import mask_loss
 from training.prompting import (
     PAD,
     Prompts,
+    answer,
     correct,
-    decode,
     draw_prompts,
-    embed_painting,
-    embed_prompts,
 )
 from training.veil import veiled
 
@@ -109,7 +107,7 @@ def views_loss(
     for turn in range(rounds):
         lone = ~prompts.boxed if turn == 0 else torch.zeros_like(prompts.boxed)
         logits, scores = agreed(teacher, seen, prompts, priors, known)
-        own_logits, own_scores = _answer(learner.sam, embedding, prompts, priors, known)
+        own_logits, own_scores = answer(learner.sam, embedding, prompts, priors, known)
         losses = _losses(own_logits, own_scores, logits, scores, lone)
         total = total + losses.mean()
         stats[f"views{turn + 1}"] = losses.detach().mean()
@@ -130,7 +128,7 @@ def agreed(
     side = priors.shape[-1]
     answers: list[tuple[Tensor, Tensor, Tensor]] = []
     for view, embedding in zip(VIEWS, seen, strict=True):
-        logits, scores = _answer(
+        logits, scores = answer(
             teacher, embedding, view.aim(prompts, side), view.show(priors, fill=NOTHING), known
         )
         logits, shown = view.back(logits), view.back(torch.ones_like(logits[:1, :1]), fill=0.0)
@@ -167,18 +165,6 @@ def _losses(
     return torch.where(lone, three, single)
 
 
-def _answer(
-    sam: Sam, embedding: Tensor, prompts: Prompts, priors: Tensor, known: Tensor
-) -> tuple[Tensor, Tensor]:
-    spread = embedding.repeat_interleave(len(prompts.points) // len(embedding), dim=0)
-    with autocast(embedding.device):
-        sparse = embed_prompts(sam.prompt_encoder, prompts)
-        dense = embed_painting(sam.prompt_encoder, prompts, priors, known)
-        places = sam.prompt_encoder.get_dense_pe()
-        logits, scores = decode(sam.mask_decoder, spread, places, sparse, dense)
-    return logits.float(), scores.float()
-
-
 @torch.no_grad()
 def _things(teacher: Sam, embedding: Tensor, each: int, grid: int) -> Tensor:
     """B x each x grid x grid: what the teacher takes random places of B images for."""
@@ -188,7 +174,7 @@ def _things(teacher: Sam, embedding: Tensor, each: int, grid: int) -> Tensor:
     labels = torch.tensor([INCLUDE, PAD], device=device).expand(count, 2)
     nothing = torch.zeros((count, side, side), device=device)
     prompts = Prompts(points, labels, nothing.bool())
-    logits, scores = _answer(teacher, embedding, prompts, nothing, nothing[:, 0, 0].bool())
+    logits, scores = answer(teacher, embedding, prompts, nothing, nothing[:, 0, 0].bool())
     chosen = 1 + scores[:, 1:].clamp(min=0.02).multinomial(1)[:, 0]
     picked = logits[torch.arange(count, device=device), chosen]
     large = F.interpolate(picked[:, None], (grid, grid), mode="bilinear")[:, 0]

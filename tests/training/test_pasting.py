@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.cache import Cache
+from training.cache import Cache, CacheWriter
 from training.pasting import paste
 from training.sample import Sample
 
@@ -34,3 +34,13 @@ def test_the_sample_below_is_left_as_it_was(folder: Path, blank: Sample) -> None
     paste(Cache(folder), blank, 32, 2, np.random.default_rng(0))
     assert (blank.pixels == (0, 255, 0)).all()
     assert blank.masks[0].all()
+
+
+def test_sources_of_which_nothing_can_be_cut_out_are_named(tmp_path: Path, blank: Sample) -> None:
+    writer = CacheWriter(tmp_path)
+    small = np.zeros((64, 64), np.bool_)
+    small[:9, :9] = True
+    writer.add("minto_person", "", blank.pixels, [small])
+    writer.close()
+    with pytest.raises(ValueError, match="at least 400 pixels to cut out of"):
+        paste(Cache(tmp_path), blank, 32, 1, np.random.default_rng(0))

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from server.engine.models.closeup import CloseUp
 from server.engine.models.tiny import EMBED_DIM, Tiny, build_tiny
@@ -32,6 +34,21 @@ def test_a_perfect_guess_is_clicked_inside_the_truth() -> None:
     x, y, label = next_click(truth, truth)
     assert label == 1
     assert truth[int(y), int(x)]
+
+
+def test_of_two_regions_as_deep_the_missed_one_is_clicked_and_included() -> None:
+    missed, extra = square(5, 5, 9), square(30, 40, 9)
+    x, y, label = next_click(extra, missed)
+    assert label == 1
+    assert missed[int(y), int(x)]
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_a_click_includes_what_is_in_the_mask_and_excludes_what_is_not(seed: int) -> None:
+    noise = np.random.default_rng(seed).random((2, 12, 12)) < 0.5
+    guess, truth = noise | square(4, 4, 4, size=12)
+    x, y, label = next_click(guess, truth)
+    assert bool(label) == bool(truth[int(y), int(x)])
 
 
 def test_a_region_at_the_border_is_not_deeper_for_it() -> None:
