@@ -165,6 +165,13 @@ PROMPTS: dict[str, Refusal] = {
     "a mask prior of a negative size": _bad_segment(
         "prior.size.0", prior={"size": [-1, 1], "counts": b"01"}
     ),
+    # Whole, and finite, but their product is not: what a mask costs is asked before its size.
+    "a mask prior of a size beyond all numbers": _bad_segment(
+        "prior.size.0", prior={"size": [1e308, 1e308], "counts": b"01"}
+    ),
+    "a mask prior of a size of 2^53": _bad_segment(
+        "prior.size.1", prior={"size": [1, 2**53], "counts": b"01"}
+    ),
     "a mask prior of one dimension": _bad_segment(
         "prior.size.1", prior={"size": [1], "counts": b"01"}
     ),
