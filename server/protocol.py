@@ -95,6 +95,7 @@ _MAX_ARRAY_ITEMS = 1024
 _MAX_MAP_ITEMS = 64
 _MAX_CONTAINERS = 2048  # lists and maps in a frame, which a megabyte could hold a million of
 _MAX_FIELD_CHARACTERS = 100  # of a field's name, when it is said back
+_ID: TypeAdapter[int] = TypeAdapter(Id)  # to make one costs more than to read a frame
 
 _M = TypeVar("_M", ClientMessage, ServerMessage)
 
@@ -214,7 +215,7 @@ def _build(
 
 def _request_id(fields: dict[str, object]) -> int | None:
     try:
-        return TypeAdapter(Id).validate_python(fields.get("id"))
+        return _ID.validate_python(fields.get("id"))
     except ValidationError:
         return None
 

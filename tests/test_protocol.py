@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server import protocol
 from server.protocol import (
     CLIENT_MESSAGES,
     MAX_DATA_BYTES,
@@ -253,6 +254,13 @@ def test_a_refusal_says_which_request_it_would_have_been() -> None:
     assert refusal(packed(type="segment", id=9, box=1)).request_id == 9
     assert refusal(packed(type="segment", id=9.0, box=1)).request_id == 9
     assert refusal(packed(type="segment", id=9.5)).request_id is None
+
+
+def test_a_refusal_makes_no_validator_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "TypeAdapter", None)
+    with pytest.raises(FrameError) as refused:
+        unpack_client(msgpack.packb({"type": "undo", "id": 7}))
+    assert refused.value.request_id == 7
 
 
 def test_numbers_keep_their_value_but_not_their_form() -> None:
