@@ -49,9 +49,9 @@ class Manners:
         """One more click or hover, within the rate."""
         burst = self._segment_burst
         # A pointer sends hovers by the hundred; the click at their end must still get through.
-        leave = burst / 2 if message.kind == "hover" else 0.0
+        leave = (burst - 1) / 2 if message.kind == "hover" else 0.0
         # A given mask is expanded to the image's size, on the thread that finishes everybody's;
-        # however small the burst, one at a time must get through.
+        # however small the burst, one at a time must get through, of hovers and masks alike.
         cost = max(1.0, min(_cost(message), burst - leave))
         return self._segments.take(now, cost=cost, leave=leave)
 

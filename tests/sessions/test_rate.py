@@ -61,6 +61,14 @@ def test_a_given_mask_of_a_large_image_counts_by_its_pixels() -> None:
     assert sum(manners.allow_segment(click(1, prior=large), 1.0) for _ in range(100)) == 2
 
 
+@pytest.mark.parametrize("burst", [1.0, 2.0, 4.0])
+@pytest.mark.parametrize("prior", [None, GIVEN], ids=["without a mask", "with a mask"])
+def test_a_hover_gets_through_however_small_the_burst(burst: float, prior: RleBody | None) -> None:
+    manners = Manners(rules(segment_burst=burst, segments_per_s=1.0), now=0.0)
+    assert manners.allow_segment(hover(1, prior=prior), 0.0)
+    assert manners.allow_segment(hover(1, prior=prior), burst)
+
+
 @pytest.mark.parametrize("burst", [1.0, 4.0])
 def test_a_given_mask_gets_through_however_small_the_burst(burst: float) -> None:
     manners = Manners(rules(segment_burst=burst, segments_per_s=1.0), now=0.0)
