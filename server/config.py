@@ -137,7 +137,7 @@ class Settings(BaseSettings):
         default=2000, description="Messages of any kind; more is abuse."
     )
     max_errors_per_min: _Positive = Field(
-        default=600, description="Frames in error; more is abuse."
+        default=600, description="Frames, clicks and opens in error; more is abuse."
     )
 
     @field_validator("port", mode="before")

@@ -312,7 +312,7 @@ class Connection:
         else:
             self._act(lambda: self._opened(open_id, image))
             return
-        self._act(lambda: self.session.on_open_failed(open_id, error))
+        self._act(lambda: self.session.on_open_failed(open_id, error, time.monotonic()))
 
     def _opened(self, open_id: int, image: OpenImage | None) -> list[Effect]:
         if image is None:

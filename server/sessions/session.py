@@ -223,10 +223,10 @@ class Session:
         )
         return [Reply(opened), *self._objects.opened(image)]
 
-    def on_open_failed(self, open_id: int, error: WireError) -> list[Effect]:
+    def on_open_failed(self, open_id: int, error: WireError, now: float) -> list[Effect]:
         """The image could not be opened; what waited for it is refused."""
         upload = self._upload(open_id)
-        return [] if upload is None else self._end_failed(upload, error)
+        return [] if upload is None else self._end_failed(upload, error, now)
 
     def on_started(self, ticket: int) -> None:
         """A decode left the queue for the device."""
@@ -269,7 +269,8 @@ class Session:
     def _begin(self, upload: Upload, now: float) -> list[Effect]:
         if upload.size > self._rules.limits.max_image_bytes:
             text = f"expected at most {self._rules.limits.max_image_bytes} bytes"
-            return self._end_failed(upload, WireError("image_too_large", text, field="size"))
+            too_large = WireError("image_too_large", text, field="size")
+            return self._end_failed(upload, too_large, now)
         if upload.sha256 is not None:
             return [Fetch(upload.id, upload.sha256, upload.prefetch)]
         return self._start_upload(upload, now)
@@ -278,7 +279,7 @@ class Session:
         try:
             upload.start(now)
         except WireError as refused:
-            return self._end_failed(upload, refused)
+            return self._end_failed(upload, refused, now)
         return []
 
     def _take_data(self, message: Data, now: float) -> list[Effect]:
@@ -291,7 +292,7 @@ class Session:
         try:
             upload.add(message.bytes, now)
         except WireError as refused:
-            return self._fail(upload, refused)
+            return self._fail(upload, refused, now)
         effects: list[Effect] = []
         fraction = upload.news()
         if fraction is not None:
@@ -308,12 +309,10 @@ class Session:
                 raise self._over_rate()
             return self._objects.ask(message, held=not in_time)
         except WireError as refused:
-            if message.kind == "click" and not self._manners.allow_error(now):
-                return self.hang_up("abuse", "too many clicks in error, or over the rate")
-            return self._objects.refuse(message, refused)
+            return self._blame(message, now) or self._objects.refuse(message, refused)
 
-    def _refuse_segment(self, message: Segment, _now: float) -> list[Effect]:
-        return [Reply(Error.of(_not_open(), message.id))]
+    def _refuse_segment(self, message: Segment, now: float) -> list[Effect]:
+        return self._blame(message, now) or [Reply(Error.of(_not_open(), message.id))]
 
     def _cancel(self, message: Cancel, _now: float) -> list[Effect]:
         upload = self._upload(message.target)
@@ -341,8 +340,15 @@ class Session:
         for upload in self._unfinished():
             if upload.is_stalled(now, self._rules):
                 text = f"expected `data` every {self._rules.upload_timeout_s:g} s, and not in drops"
-                effects += self._fail(upload, WireError("upload_stalled", text))
+                effects += self._fail(upload, WireError("upload_stalled", text), now)
         return effects
+
+    def _blame(self, message: Segment, now: float) -> list[Effect]:
+        """Count a click in error; too many of them end the connection."""
+        # A pointer that leaves the picture means no harm.
+        if message.kind == "hover" or self._manners.allow_error(now):
+            return []
+        return self.hang_up("abuse", "too many clicks in error, or over the rate")
 
     def _over_rate(self) -> WireError:
         text = f"expected at most {self._rules.limits.segments_per_s:g} segments a second"
@@ -372,12 +378,15 @@ class Session:
         superseded = Superseded(id=self._prefetch.id, by=by)
         return [*self._abandon(self._prefetch), Reply(superseded)]
 
-    def _fail(self, upload: Upload, error: WireError) -> list[Effect]:
-        return [Abandon(upload.id), *self._end_failed(upload, error)]
+    def _fail(self, upload: Upload, error: WireError, now: float) -> list[Effect]:
+        return [Abandon(upload.id), *self._end_failed(upload, error, now)]
 
-    def _end_failed(self, upload: Upload, error: WireError) -> list[Effect]:
+    def _end_failed(self, upload: Upload, error: WireError, now: float) -> list[Effect]:
         was_opening = upload is self._opening
         self._forget(upload)
+        # A server short of memory, or of its device, fails the opens of the well-mannered too.
+        if error.spec.fault == "client" and not self._manners.allow_error(now):
+            return self.hang_up("abuse", "too many opens in error")
         effects: list[Effect] = [Reply(Error.of(error, upload.id))]
         return effects + self._objects.refuse_all(_not_open()) if was_opening else effects
 

@@ -61,6 +61,51 @@ def test_clicks_in_error_are_put_up_with_for_a_while() -> None:
     assert close_code(annotator.click(points=())) == 4008
 
 
+def test_clicks_without_an_image_are_put_up_with_for_a_while() -> None:
+    annotator = greeted(max_errors_per_min=2.0)
+    for _ in range(2):
+        assert only_error(annotator.click()).code == "not_open"
+    assert close_code(annotator.click()) == 4008
+
+
+@pytest.mark.parametrize("prefetch", [False, True])
+def test_opens_in_error_are_put_up_with_for_a_while(prefetch: bool) -> None:
+    annotator = greeted(max_errors_per_min=2.0, max_image_bytes=100)
+    for _ in range(2):
+        assert only_error(annotator.open(101, prefetch=prefetch)).code == "image_too_large"
+    assert close_code(annotator.open(101, prefetch=prefetch)) == 4008
+
+
+@pytest.mark.parametrize(
+    "fail",
+    [
+        Annotator.fails_to_open,
+        lambda annotator: annotator.data(2),
+        lambda annotator: annotator.waits(30.0),
+    ],
+    ids=["bad_image", "bad_data", "upload_stalled"],
+)
+def test_however_an_open_fails_by_its_clients_fault_it_counts(
+    fail: Callable[[Annotator], list[Effect]],
+) -> None:
+    annotator = greeted(max_errors_per_min=1.0)
+    annotator.sends_garbage()
+    annotator.open(size=1)
+    effects = fail(annotator)
+    assert close_code(effects) == 4008
+    assert told(effects) == []
+    assert annotator.budget.used == 0
+
+
+@pytest.mark.parametrize("code", ["overload", "internal", "restarting", "timeout"])
+def test_opens_that_fail_by_our_fault_are_not_held_against_a_client(code: str) -> None:
+    annotator = greeted(max_errors_per_min=1.0)
+    for _ in range(20):
+        annotator.open(size=1)
+        annotator.data(1)
+        assert only_error(annotator.fails_to_open(code=code)).code == code
+
+
 def test_hovers_in_error_are_not_held_against_a_pointer_that_leaves_the_picture() -> None:
     annotator = at_an_image(max_errors_per_min=1.0)
     for _ in range(20):

@@ -111,8 +111,9 @@ class Annotator:
             to or self.last_id, image, sha256=DIGEST, cached=cached, timings=TIMINGS
         )
 
-    def fails_to_open(self, to: int | None = None) -> list[Effect]:
-        return self.session.on_open_failed(to or self.last_id, WireError("bad_image", "no image"))
+    def fails_to_open(self, to: int | None = None, *, code: str = "bad_image") -> list[Effect]:
+        error = WireError(code, "no image")
+        return self.session.on_open_failed(to or self.last_id, error, self.now)
 
     def missing(self, to: int | None = None) -> list[Effect]:
         return self.session.on_missing(to or self.last_id, self.now)

@@ -204,7 +204,7 @@ class World:
         client = self.clients[key[0]]
         if failed:
             error = WireError("bad_image", "not an image")
-            self.carry_out(client, client.session.on_open_failed(key[1], error))
+            self.carry_out(client, client.session.on_open_failed(key[1], error, self.now))
             return
         image = Image()
         self.images.append(image)
