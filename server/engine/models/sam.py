@@ -7,7 +7,7 @@ the decoder starts from. A decode is one call of the batched decoder.
 
 import contextlib
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import product
 from statistics import median
@@ -36,7 +36,7 @@ from server.engine.models.whole_vit import WholeViT
 from server.engine.types import DecodeRequest, Logits, Prompt, RgbImage, Size, Want
 from server.geometry import Frame
 
-__all__ = ["SamModel", "resize_beside"]
+__all__ = ["SamModel", "beside", "resize_beside"]
 
 LARGEST_BATCH = 64
 """Beyond it a GPU gains nothing, and a batch that fails costs more."""
@@ -131,14 +131,20 @@ class SamModel:
         size = (frame.model_width, frame.model_height)
         return (yield from resample(image, size, self._device))
 
+    def _prepared(
+        self, image: RgbImage, frame: Frame
+    ) -> Generator[float, None, tuple[Tensor, RgbImage]]:
+        """The image at the model's size, and what of it an embedding is made with."""
+        return (yield from self.resized(image, frame)), image
+
     def _encode(self, image: RgbImage, frame: Frame) -> Generator[float, None, Embedding]:
-        resized = yield from self.resized(image, frame)
+        resized, kept = yield from self._prepared(image, frame)
         pixels = self._normalised(resized).to(self._dtype)
         encoded = yield from self._encoder.steps(pixels)
-        return self._embedding(self._decoder.store(encoded), image, frame)
+        return self._embedding(self._decoder.store(encoded), kept, frame)
 
-    def _embedding(self, stored: Stored, image: RgbImage, frame: Frame) -> Embedding:
-        del image  # for models that keep something of it
+    def _embedding(self, stored: Stored, kept: RgbImage, frame: Frame) -> Embedding:
+        del kept  # for models that look at it again
         nbytes = sum(part.nbytes for part in stored)
         return Embedding(stored, frame.width, frame.height, nbytes)
 
@@ -262,15 +268,22 @@ def resize_beside(image: RgbImage, frame: Frame) -> Generator[float, None, RgbIm
     It takes 0.1 s for 12 megapixels. In bands it would not be Pillow's: which of its two passes
     comes first, and is rounded to bytes, depends on the whole image and on Pillow's version.
     """
-    resized = _resizer.submit(_resize, image, (frame.model_width, frame.model_height))
-    while not resized.done():
-        wait([resized], timeout=STEP_S)
-        yield 0.0
-    return resized.result()
+    return (yield from beside(_resize, image, (frame.model_width, frame.model_height)))
 
 
 def _resize(image: RgbImage, size: tuple[int, int]) -> RgbImage:
     return np.array(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+
+
+def beside(
+    work: Callable[[RgbImage, Size], RgbImage], image: RgbImage, size: Size
+) -> Generator[float, None, RgbImage]:
+    """The image brought to a size by another thread, yielding meanwhile."""
+    brought = _resizer.submit(work, image, size)
+    while not brought.done():
+        wait([brought], timeout=STEP_S)
+        yield 0.0
+    return brought.result()
 
 
 _resizer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="resize")

@@ -7,7 +7,7 @@ judges what it saw: that is the predicted IoU and, where candidates for a lone c
 their order.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
@@ -36,10 +36,10 @@ from server.engine.models.compiled import EXAMPLE_ROWS, Compiled, compiles, or_e
 from server.engine.models.device import on_one_thread, translating
 from server.engine.models.layers import channels_last
 from server.engine.models.painting import Token, fit_to_box, painted, tokens_of
-from server.engine.models.sam import SamModel
+from server.engine.models.sam import SamModel, beside
 from server.engine.models.simple import Row, Stored
 from server.engine.models.tiny import EMBED_DIM, Tiny
-from server.engine.types import DecodeRequest, RgbImage
+from server.engine.types import DecodeRequest, RgbImage, Size
 from server.geometry import Frame
 
 __all__ = ["PICTURE_SIDE", "TinyModel"]
@@ -106,10 +106,15 @@ class TinyModel(SamModel):
         """The input's, or the kept copy's, whichever is longer."""
         return max(self.input_size, PICTURE_SIDE)
 
-    def _embedding(self, stored: Stored, image: RgbImage, frame: Frame) -> Embedding:
-        picture = _shrunk(image, frame)
-        nbytes = sum(part.nbytes for part in stored) + picture.nbytes
-        return Embedding(_Features(stored, picture), frame.width, frame.height, nbytes)
+    def _prepared(
+        self, image: RgbImage, frame: Frame
+    ) -> Generator[float, None, tuple[Tensor, RgbImage]]:
+        resized, _ = yield from super()._prepared(image, frame)
+        return resized, (yield from beside(_shrunk, image, _picture_size(frame)))
+
+    def _embedding(self, stored: Stored, kept: RgbImage, frame: Frame) -> Embedding:
+        nbytes = sum(part.nbytes for part in stored) + kept.nbytes
+        return Embedding(_Features(stored, kept), frame.width, frame.height, nbytes)
 
     def _row(self, embedding: Embedding, request: DecodeRequest) -> Row:
         frame = self._frame(embedding)
@@ -223,10 +228,13 @@ def _ranked(
     return Decoded(first.logits[order], scores[order], tuple(closeups[at] for at in order))
 
 
-def _shrunk(image: RgbImage, frame: Frame) -> RgbImage:
-    """The image of this frame, its longest side no longer than `PICTURE_SIDE`."""
-    scale = PICTURE_SIDE / max(frame.height, frame.width)
-    if scale >= 1:
+def _picture_size(frame: Frame) -> Size:
+    """Width and height of the copy, its longest side no longer than `PICTURE_SIDE`."""
+    scale = min(1.0, PICTURE_SIDE / max(frame.height, frame.width))
+    return max(1, round(frame.width * scale)), max(1, round(frame.height * scale))
+
+
+def _shrunk(image: RgbImage, size: Size) -> RgbImage:
+    if image.shape[1::-1] == size:
         return image
-    size = (max(1, round(frame.width * scale)), max(1, round(frame.height * scale)))
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,4 +1,5 @@
 import copy
+import threading
 from typing import TypeVar
 
 import numpy as np
@@ -8,13 +9,14 @@ from segment_anything import SamPredictor
 
 from server.engine import masks
 from server.engine.closeup import blend, enlarge, trust, window_around, worth
+from server.engine.models import tiny_model
 from server.engine.models.base import Decoded, Embedding, run_steps
 from server.engine.models.closeup import CloseUp
 from server.engine.models.painting import fit_to_box, painted, tokens_of
 from server.engine.models.tiny import EMBED_DIM, EMBED_STRIDE, FINE_DIM, MIDDLE_DIM, Tiny
 from server.engine.models.tiny_model import PICTURE_SIDE, TinyModel
 from server.engine.models.upstream import Sam
-from server.engine.types import DecodeRequest, Prompt, RgbImage, Want
+from server.engine.types import DecodeRequest, Prompt, RgbImage, Size, Want
 from server.geometry import Frame
 from server.rle import decode
 
@@ -242,6 +244,28 @@ def test_an_embedding_counts_the_copy_of_the_image(tiny_sam: Sam, photo: RgbImag
     assert run_steps(served(tiny_sam, dtype=torch.bfloat16).encode(large)).nbytes == (
         STORED_BYTES + 100 * PICTURE_SIDE * 3
     )
+
+
+def test_the_copy_is_made_on_another_thread_while_clicks_are_answered(
+    tiny_sam: Sam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copying, clicked = threading.Event(), threading.Event()
+    where: list[threading.Thread] = []
+
+    def shrunk_once_a_click_was_answered(image: RgbImage, size: Size) -> RgbImage:
+        where.append(threading.current_thread())
+        copying.set()
+        assert clicked.wait(10)
+        return shrunk(image, size)
+
+    shrunk = tiny_model._shrunk
+    monkeypatch.setattr(tiny_model, "_shrunk", shrunk_once_a_click_was_answered)
+    steps = served(tiny_sam).encode(np.zeros((300, 2 * PICTURE_SIDE, 3), np.uint8))
+    for _ in steps:
+        if copying.is_set():
+            clicked.set()
+    [copied_by] = where
+    assert copied_by is not threading.current_thread()
 
 
 def test_of_a_copy_with_fewer_pixels_it_keeps_what_it_would_of_the_image(tiny_sam: Sam) -> None:
