@@ -5,7 +5,6 @@ deadline. Health is told, not acted on: whoever runs the engine decides what a l
 """
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Coroutine, Hashable
@@ -31,8 +30,6 @@ __all__ = ["Engine", "EngineSettings"]
 _log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
-
-_GOODBYE_S = 1.0  # for a session that is spared to let go of its image
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +57,8 @@ class Engine:
         settings: the bounds.
         observer: told what took how long.
         spare_sessions: called when the device's memory is short and no unused embedding is left:
-            ends sessions that can be spared, and says whether there were any.
+            ends a session that can be spared, which lets go of its image before this returns, and
+            says whether there was one.
     """
 
     def __init__(
@@ -79,7 +77,6 @@ class Engine:
         self._live: set[DecodeJob] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._running: _Running | None = None
-        self._released = asyncio.Event()
         self._stopped = False
         self.cache: Cache[CacheKey] = Cache(settings.cache_bytes)
         self.lost = asyncio.Event()
@@ -181,7 +178,6 @@ class Engine:
     def release(self, image: OpenImage) -> None:
         """Let go of an open image; it may be evicted from now on."""
         self.cache.unpin(image.entry)
-        self._released.set()
 
     def submit(
         self,
@@ -272,19 +268,13 @@ class Engine:
             text = f"the image was not encoded within {self._settings.open_timeout_s:g} s"
             raise WireError("timeout", text) from None
 
-    async def _free_memory(self) -> bool:
-        """Evict what nobody uses; when there is nothing, end a session that can be spared."""
-        if self.cache.evict_unused():
-            return True
-        self._released.clear()
-        if not self._spare_sessions():
-            return False
-        # It lets go of its image when its connection has ended, which takes a moment.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_GOODBYE_S):
-                await self._released.wait()
-        self.cache.evict_unused()
-        return self._released.is_set()
+    def _free_memory(self) -> bool:
+        """Evict what nobody uses; when there is nothing, end sessions until there is something."""
+        # Who is spared next may have no image, or one that others have open too.
+        while not self.cache.evict_unused():
+            if not self._spare_sessions():
+                return False
+        return True
 
     async def _expire_forever(self) -> None:
         while True:

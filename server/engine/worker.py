@@ -12,7 +12,7 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -39,7 +39,7 @@ __all__ = ["Worker"]
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
-_TRIES = 3  # of one piece of work: as it is, with the cache emptied, with a session ended
+_TRIES = 3  # of one piece of work: as it is, with the cache emptied, with sessions ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Worker:
         device: Threads,
         wake: asyncio.Event,
         on_step: Callable[[EncodeJob, Embedding | WireError | float], None],
-        free_memory: Callable[[], Awaitable[bool]],
+        free_memory: Callable[[], bool],
         on_lost: Callable[[], None],
         observer: Observer,
     ) -> None:
@@ -184,11 +184,11 @@ class Worker:
     async def _decode_with_less(self, jobs: Sequence[DecodeJob], tries: int) -> None:
         """Out of memory: free something, halve; one prompt alone is tried while something frees."""
         if len(jobs) > 1:
-            await self._free_memory()
+            self._free_memory()
             half = (len(jobs) + 1) // 2
             await self._decode_or_split(jobs[:half])
             await self._decode_or_split(jobs[half:])
-        elif tries < _TRIES and await self._free_memory():
+        elif tries < _TRIES and self._free_memory():
             await self._decode_or_split(jobs, tries + 1)
         else:
             self._fail(jobs, _overload())
@@ -254,7 +254,7 @@ class Worker:
             # The generator is spent; only a new one can try again, and only if memory came free.
             job.steps = None
             job.retries += 1
-            retry = job.retries < _TRIES and await self._free_memory()
+            retry = job.retries < _TRIES and self._free_memory()
             self._on_step(job, 0.0 if retry else _overload())
         elif isinstance(outcome, DeviceLostError):
             self._on_step(job, _restarting())

@@ -2,8 +2,9 @@
 
 import pytest
 
+from server.engine.jobs import OpenImage
 from server.errors import WireError
-from tests.support.engines import SmallMemory, ask, opened, opening, picture, running, until
+from tests.support.engines import SmallMemory, ask, opened, picture, running
 
 
 async def test_out_of_memory_halves_the_batch_until_it_fits() -> None:
@@ -43,6 +44,7 @@ async def test_out_of_memory_frees_first_what_nobody_uses_then_a_session_then_re
 
     def spare_sessions() -> bool:
         freed.append(f"session, {len(engine.cache)} left")
+        engine.release(spared)
         return True
 
     async with running(model, spare_sessions=spare_sessions) as engine:
@@ -50,14 +52,32 @@ async def test_out_of_memory_frees_first_what_nobody_uses_then_a_session_then_re
         engine.release(await opened(engine, picture(2)))
         image = await opened(engine)
         assert len(engine.cache) == 3
-        click = ask(engine, image)
-        await until(lambda: bool(freed))
-        engine.release(spared)
 
-        assert await click.error() == "overload"
+        assert await ask(engine, image).error() == "overload"
         assert freed == ["session, 2 left"]
         assert len(engine.cache) == 1
         assert model.batches == [1, 1, 1]
+
+
+async def test_sessions_are_spared_until_one_had_an_image_that_nobody_else_has_open() -> None:
+    model = SmallMemory(fits=0)
+    idle: list[OpenImage | None] = []
+
+    def spare_sessions() -> bool:
+        if not idle:
+            return False
+        image = idle.pop()
+        if image is not None:
+            engine.release(image)
+        model.fits = 0 if idle else 1
+        return True
+
+    async with running(model, spare_sessions=spare_sessions) as engine:
+        idle += [await opened(engine, picture(1)), await opened(engine, picture(1)), None, None]
+        image = await opened(engine)
+
+        await ask(engine, image).result()
+        assert (idle, len(engine.cache)) == ([], 1)
 
 
 async def test_a_prompt_that_fits_once_memory_is_free_is_answered() -> None:
@@ -117,16 +137,14 @@ async def test_an_encode_that_never_fits_is_refused_and_ends_no_session_for_noth
 
     def spare_sessions() -> bool:
         spared.append(1)
+        engine.release(idle)
         return True
 
     async with running(model, spare_sessions=spare_sessions) as engine:
         idle = await opened(engine, picture(1))
         engine.release(await opened(engine, picture(2)))
         model.bad_steps = set(range(1000))
-        hopeless = opening(engine)
-        await until(lambda: bool(spared))
-        engine.release(idle)
 
         with pytest.raises(WireError, match="overload"):
-            await hopeless
+            await opened(engine)
         assert (spared, model.encodes_begun) == ([1], 2 + 3)

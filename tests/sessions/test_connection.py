@@ -10,14 +10,16 @@ from starlette.websockets import WebSocket
 
 from server.engine.engine import Engine
 from server.engine.fake import FakeModel
+from server.engine.jobs import CacheKey, OpenImage
+from server.engine.models.base import Embedding
 from server.metrics import Metrics
-from server.protocol import Cancel, ClientMessage, Hello, Superseded, pack
+from server.protocol import Cancel, ClientMessage, Hello, Open, Superseded, pack
 from server.sessions.connection import Connection
 from server.sessions.effects import Abandon, Effect, Fetch, Reply
 from server.sessions.outbox import Outbox
 from server.sessions.session import Session
 from server.sessions.uploads import UploadBudget
-from tests.support.annotators import rules
+from tests.support.annotators import TIMINGS, rules
 from tests.support.engines import SETTINGS
 
 
@@ -149,6 +151,20 @@ async def test_what_began_in_the_breath_that_was_one_too_much_is_let_go_of() -> 
     assert connection._opens == {}
     await connection.run()
     assert peer.close_code == 4102
+
+
+async def test_a_hang_up_lets_go_of_the_image_before_it_returns() -> None:
+    peer, session = Peer(), Session("s-1", rules(), UploadBudget(10_000), 0.0)
+    connection = await peer.connect(session)
+    cache = connection._engine.cache
+    entry = cache.put(CacheKey("anna", "0" * 64, "fake"), Embedding(None, 100, 50, nbytes=1))
+    session.receive(Hello(), 0.0)
+    session.receive(Open(id=1, size=1), 0.0)
+    session.on_opened(1, OpenImage(entry, True), sha256="", cached=True, timings=TIMINGS)
+    connection.hang_up("idle", "its memory was needed")
+    assert cache.evict_unused() == 1
+    await connection.run()
+    assert peer.close_code == 4204
 
 
 async def test_the_log_says_who_came(caplog: pytest.LogCaptureFixture) -> None:
