@@ -89,7 +89,7 @@ class App:
         self._uploads = UploadBudget(settings.max_uploads_bytes)
         self.start_s = 0.0
         """Seconds that loading and warming up took; 0 until ready."""
-        self._add_gauges()
+        self._add_figures()
 
     async def drain(self) -> None:
         """Stop taking sessions, finish what is owed within the deadline, close with 1012."""
@@ -279,13 +279,13 @@ class App:
         for connection in list(self._connections.values()):
             connection.hang_up("restarting", reason)
 
-    def _add_gauges(self) -> None:
-        cache, gauge = self.engine.cache, self.metrics.gauge
+    def _add_figures(self) -> None:
+        cache, gauge, counter = self.engine.cache, self.metrics.gauge, self.metrics.counter
         gauge("sessions_active", "Connections served now.", lambda: len(self._registry))
         gauge("cache_bytes", "Bytes of embeddings held.", lambda: cache.nbytes)
         gauge("cache_entries", "Embeddings held.", lambda: len(cache))
-        gauge("cache_hits", "Opens answered from the cache.", lambda: cache.hits)
-        gauge("cache_misses", "Opens not in the cache.", lambda: cache.misses)
+        counter("cache_hits", "Opens answered from the cache.", lambda: cache.hits)
+        counter("cache_misses", "Images encoded: not in the cache.", lambda: cache.misses)
         gauge("logits_bytes", "Bytes of logits kept.", lambda: self._registry.remembered_bytes)
         gauge("uploads_bytes", "Compressed bytes on their way in.", lambda: self._uploads.used)
         gauge("decodes_waiting", "Prompts in the queue.", lambda: self.engine.decodes_waiting)

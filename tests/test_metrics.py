@@ -77,6 +77,16 @@ def test_a_gauge_is_asked_at_each_scrape() -> None:
     assert shown(metrics)["samwire_sessions_active"] == 4
 
 
+def test_what_is_counted_elsewhere_is_asked_at_each_scrape_and_shown_as_a_counter() -> None:
+    metrics, values = Metrics(), [3]
+    metrics.counter("cache_hits", "Opens answered from the cache.", lambda: values[0])
+
+    assert shown(metrics)["samwire_cache_hits_total"] == 3
+    values[0] = 4
+    assert shown(metrics)["samwire_cache_hits_total"] == 4
+    assert "# TYPE samwire_cache_hits_total counter" in metrics.exposition().decode()
+
+
 def test_two_servers_in_one_process_count_apart() -> None:
     one, other = Metrics(), Metrics()
     one.session_admitted()

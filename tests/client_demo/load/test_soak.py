@@ -45,7 +45,7 @@ async def test_every_image_is_new_clicked_once_and_sessions_come_and_go(
 
     after = await scrape(fake.url)
     grown = {name: value - before.get(name, 0.0) for name, value in after.items()}
-    assert grown["samwire_cache_misses"] == 250
+    assert grown["samwire_cache_misses_total"] == 250
     assert grown['samwire_messages_total{type="segment"}'] == 250
     assert grown["samwire_sessions_total"] == 2
     assert [sample.opens for sample in samples] == list(range(2, 251, 2))
