@@ -87,6 +87,43 @@ describe.skipIf(skipped)("by keyboard", () => {
     await expect.poll(() => canvas.objects.count()).toBe(1);
   });
 
+  test("after a point was dragged or clicked the keys are the picture's", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    await canvas.drag([DISC.x, DISC.y], [DISC.x + 20, DISC.y]);
+    expect(await canvas.page.evaluate(focusedClass)).toBe("stage");
+    await canvas.page.keyboard.press("Delete");
+    await expect.poll(() => canvas.objects.count()).toBe(0);
+    await canvas.page.keyboard.press("Control+z");
+    await canvas.page.mouse.click(...(await canvas.at(DISC.x + 20, DISC.y)));
+    await canvas.page.getByRole("button", { name: "Remove point" }).waitFor();
+    await canvas.page.keyboard.press("Enter");
+    await expect.poll(() => canvas.page.locator(".object-bar").count()).toBe(0);
+    expect(await canvas.objects.count()).toBe(1);
+  });
+
+  test("Tab stays with the picture for whoever clicks, other candidates or not", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    await canvas.click(DISC.x + 30, DISC.y); // one mask, and no other
+    await canvas.page.keyboard.press("Tab");
+    expect(await canvas.page.evaluate(focusedClass)).toBe("stage");
+  });
+
+  test("Ctrl S exports, from within a name too, and the name is kept", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    await canvas.page.keyboard.press("n");
+    await canvas.page.keyboard.type("disc");
+    await canvas.page.keyboard.press("Control+s");
+    await canvas.page.getByRole("dialog", { name: "Export" }).waitFor();
+    expect(await canvas.objects.locator(".name").inputValue()).toBe("disc");
+    expect(await canvas.page.evaluate(focusedText)).toMatch(/^COCO JSON/);
+  });
+
   test("a corner set on one picture is none on the next", async () => {
     const canvas = await session.open();
     await canvas.pick(shapesPicture(), shapesPicture("second.png", 30));
@@ -138,6 +175,10 @@ describe.skipIf(skipped)("by keyboard", () => {
     await expect.poll(() => canvas.page.getByRole("dialog").count()).toBe(0);
   });
 });
+
+function focusedText(): string | null | undefined {
+  return document.activeElement?.textContent;
+}
 
 function focusedClass(): string | undefined {
   return document.activeElement?.className;

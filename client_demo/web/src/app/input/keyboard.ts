@@ -10,6 +10,7 @@ import type { Gallery } from "../work/gallery.ts";
 import type { Segmenter } from "../work/segmenter.ts";
 import type { PointerInput } from "./pointer.ts";
 import { type Command, commandOf } from "./shortcuts.ts";
+import { endTyping, isTyping } from "./typing.ts";
 
 const ARROWS: Record<string, readonly [number, number]> = {
   ArrowLeft: [-1, 0],
@@ -34,7 +35,7 @@ export class KeyboardInput {
   #picture: string | null = null;
   /** Whoever gets about by Tab must not be caught by it on the stage: there it moves on. */
   #tabMovesOn = true;
-  readonly #commands: Record<Command, () => unknown>;
+  readonly #commands: Record<Command, () => void>;
 
   constructor(
     private readonly context: Context,
@@ -50,7 +51,7 @@ export class KeyboardInput {
     context.state.subscribe(({ current }) => this.#shown(current));
   }
 
-  #table(): Record<Command, () => unknown> {
+  #table(): Record<Command, () => void> {
     const { actions, stage, gallery } = this.to;
     return {
       include: () => this.#at((point) => this.#place(point, 1)),
@@ -85,14 +86,19 @@ export class KeyboardInput {
   }
 
   #down(event: KeyboardEvent): void {
-    const used = !this.#isElsewhere(event) && this.#use(event);
+    if (commandOf(event) === "export") {
+      event.preventDefault(); // the browser would save the page, whatever has the focus
+      endTyping();
+    }
+    const used = !this.#isElsewhere() && this.#use(event);
     if (used) event.preventDefault();
     else if (event.key === "Tab") this.#tabMovesOn = true;
   }
 
-  #isElsewhere(event: KeyboardEvent): boolean {
+  #isElsewhere(): boolean {
     const { sheet } = this.context.state.get();
-    return sheet !== null || isTyping(event.target) || !!document.querySelector("dialog:modal");
+    const typing = isTyping(document.activeElement);
+    return sheet !== null || typing || !!document.querySelector("dialog:modal");
   }
 
   /** What was begun on one picture means nothing on another. */
@@ -111,13 +117,15 @@ export class KeyboardInput {
 
   /** Whether the key was used up. */
   #run(command: Command, event: KeyboardEvent): boolean {
-    const onStage = event.target === this.to.stage.root || event.target === document.body;
+    const { root } = this.to.stage;
+    const onPicture = event.target === document.body || root.contains(event.target as Node);
     const activates = event.key === "Enter" || event.key === "Tab";
     // On a button Enter presses it, and Tab moves on: there the page must not take them.
-    if (activates && !onStage) return false;
-    if (event.key === "Tab" && this.#tabMovesOn) return false;
-    const done = this.#commands[command]();
-    return event.key === "Tab" ? done === true : true;
+    if (activates && !onPicture) return false;
+    const { active } = currentScene(this.context.state.get());
+    if (event.key === "Tab" && (this.#tabMovesOn || active === null)) return false;
+    this.#commands[command]();
+    return true;
   }
 
   #other(event: KeyboardEvent): boolean {
@@ -225,10 +233,4 @@ export class KeyboardInput {
   #set(change: (state: State) => Partial<State>): void {
     this.context.state.update((state) => ({ ...state, ...change(state) }));
   }
-}
-
-export function isTyping(target: EventTarget | null): boolean {
-  if (target instanceof HTMLInputElement)
-    return !["range", "color", "checkbox"].includes(target.type);
-  return target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement;
 }

@@ -15,6 +15,8 @@ export interface MarkHandlers {
   /** Where an event is, on the image. */
   toImage(event: PointerEvent): ImagePoint;
   move(mark: Mark, to: ImagePoint): void;
+  /** It was dragged there and let go of. */
+  drop(mark: Mark, to: ImagePoint): void;
   remove(mark: Mark): void;
   select(mark: Mark | null): void;
 }
@@ -104,7 +106,7 @@ export class MarkLayer {
       (event) => {
         event.stopPropagation();
         end(() => {
-          if (moved(event)) this.handlers.move(mark, this.handlers.toImage(event));
+          if (moved(event)) this.handlers.drop(mark, this.handlers.toImage(event));
         });
       },
       { signal },

@@ -56,6 +56,11 @@ export class Stage {
     this.#marks = new MarkLayer({
       toImage: (event) => this.imagePoint(event),
       move: (mark, to) => actions.moveMark(mark, to),
+      drop: (mark, to) => {
+        actions.moveMark(mark, to);
+        actions.selectMark(null);
+        this.root.focus({ preventScroll: true }); // the keys are the picture's again
+      },
       remove: (mark) => actions.removeMark(mark),
       select: (mark) => actions.selectMark(mark),
     });

@@ -1,6 +1,6 @@
 /** Line icons, drawn for this page on a grid of 20. */
 import type { JSX } from "preact";
-import { isTyping } from "../input/keyboard.ts";
+import { endTyping } from "../input/typing.ts";
 
 const PATHS = {
   segment: "M4 3l5.5 13 1.9-5.6L17 8.5zM12.5 12.5L17 17",
@@ -58,8 +58,7 @@ interface IconButtonProps {
  */
 export function leaveFocus(event: MouseEvent): void {
   event.preventDefault();
-  const focused = document.activeElement;
-  if (isTyping(focused)) (focused as HTMLElement).blur();
+  endTyping();
 }
 
 /** A button that is only an icon: its name is for those who hear or hover. */

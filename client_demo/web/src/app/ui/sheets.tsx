@@ -135,9 +135,14 @@ function ExportSheet({ onClose }: Closable): JSX.Element {
             }. Files are made here, in the browser.`}
       </p>
       <ul class="export-kinds">
-        {KINDS.map(([kind, title, what]) => (
+        {KINDS.map(([kind, title, what], index) => (
           <li key={kind}>
-            <button type="button" disabled={count === 0} onClick={() => save(kind)}>
+            <button
+              type="button"
+              autofocus={index === 0}
+              disabled={count === 0}
+              onClick={() => save(kind)}
+            >
               <Icon name="download" />
               <span>
                 <b>{title}</b>

@@ -134,12 +134,11 @@ export class Actions {
   }
 
   /** The next or previous candidate, without asking again. */
-  cycle(by: 1 | -1): boolean {
+  cycle(by: 1 | -1): void {
     const object = this.#active();
     const count = object ? (this.context.book.get(object.revision)?.shapes.length ?? 0) : 0;
-    if (!object || count < 2) return false;
+    if (!object || count < 2) return;
     this.change(object.id, { chosen: (object.chosen + by + count) % count }, "amend");
-    return true;
   }
 
   change(id: number, change: Partial<Drawn>, step: Step = "commit"): void {
