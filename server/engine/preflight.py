@@ -8,7 +8,7 @@ writes is refused. Whatever is merely broken passes: Pillow says so at once.
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 __all__ = ["excess"]
 
@@ -22,7 +22,8 @@ MAX_STRAY_BYTES = 4096
 """Between a JPEG's segments, where none belong; Pillow steps over them one at a time."""
 CHUNK_BYTES = 256
 """Chunks with pixels may be `MAX_SEGMENTS` more than if each had so many."""
-MAX_STRIPS = 1 << 16
+MAX_PIECES = 1 << 16
+"""Strips or tiles of a TIFF, chunks of a WebP, and of a GIF all that comes before its picture."""
 MAX_TILE_SIDE = 1024
 """Of a TIFF whose sides are shorter."""
 
@@ -40,15 +41,8 @@ _PIECES = (273, 279, 324, 325)
 
 def excess(data: bytes) -> str | None:
     """What the file has too much of, as "expected at most ..."; None when it is fit to be read."""
-    if data.startswith(b"\xff\xd8"):
-        return _of_jpeg(data)
-    if data.startswith(_PNG):
-        return _of_png(data)
-    if data.startswith(b"BM"):
-        return _of_bmp(data)
-    if data[:4] in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}:
-        return _of_tiff(data)
-    return None
+    walk = _WALKS.get(data[:2])
+    return None if walk is None else walk(data)
 
 
 def _of_jpeg(data: bytes) -> str | None:
@@ -114,6 +108,61 @@ def _of_png(data: bytes) -> str | None:
     return None
 
 
+def _of_webp(data: bytes) -> str | None:
+    end = min(len(data), 8 + int.from_bytes(data[4:8], "little"))
+    at, chunks = 12, 0
+    while at + 8 <= end:
+        name, length = struct.unpack_from("<4sI", data, at)
+        # A frame has chunks of its own; what is none of them is read as if it came behind it.
+        at += 24 if name == b"ANMF" else 8 + length + length % 2
+        chunks += 1
+        if chunks > MAX_PIECES:
+            return f"expected at most {MAX_PIECES} WebP chunks"
+    return None
+
+
+def _of_gif(data: bytes) -> str | None:
+    for count, _ in enumerate(_gif_pieces(data), start=1):
+        if count > MAX_PIECES:
+            return f"expected at most {MAX_PIECES} blocks before a GIF's picture"
+    return None
+
+
+def _gif_pieces(data: bytes) -> Iterator[int]:
+    """Where each stray byte, extension and block of one begins, up to the first picture.
+
+    Pillow reads them one at a time. The blocks of the picture it does not, nor what follows.
+    """
+    at = 13
+    if data[10:11] >= b"\x80":
+        at += 6 << (data[10] & 7)
+    while at < len(data) and data[at] not in b",;":
+        yield at
+        if data[at] != ord("!"):
+            at += 1
+            continue
+        owed = _blocks_owed(data, at)
+        at += 2
+        while at < len(data):
+            yield at
+            length = data[at]
+            at += 1 + length
+            if length:
+                owed -= 1
+            elif owed <= 0:
+                break
+            else:
+                owed = 0
+
+
+def _blocks_owed(data: bytes, at: int) -> int:
+    """How many blocks Pillow counts on in an extension; past an end before them it reads on."""
+    if data.startswith(b"!\xfe", at):  # a comment
+        return 0
+    loops = data.startswith(b"!\xff", at) and data.startswith(b"NETSCAPE2.0", at + 3)
+    return 2 if loops and data[at + 2] >= len(b"NETSCAPE2.0") else 1
+
+
 def _of_bmp(data: bytes) -> str | None:
     # Pillow undoes it in Python, a pixel at a time.
     header, compression = data[14:18], data[30:34]
@@ -127,8 +176,8 @@ def _of_bmp(data: bytes) -> str | None:
 def _of_tiff(data: bytes) -> str | None:
     sides = {_WIDTH: 0, _HEIGHT: 0, _TILE_WIDTH: 0, _TILE_HEIGHT: 0}
     for tag, count, value in _entries(data):
-        if tag in _PIECES and count > MAX_STRIPS:
-            return f"expected at most {MAX_STRIPS} strips or tiles in a TIFF"
+        if tag in _PIECES and count > MAX_PIECES:
+            return f"expected at most {MAX_PIECES} strips or tiles in a TIFF"
         if tag in sides:
             sides[tag] = max(sides[tag], value)
     for side, tile in ((_WIDTH, _TILE_WIDTH), (_HEIGHT, _TILE_HEIGHT)):
@@ -156,3 +205,15 @@ def _entries(data: bytes) -> Iterator[tuple[int, int, int]]:
             at += struct.calcsize(order + first)
     except (struct.error, OverflowError):
         return
+
+
+_WALKS: dict[bytes, Callable[[bytes], str | None]] = {
+    b"\xff\xd8": _of_jpeg,
+    _PNG[:2]: _of_png,
+    b"RI": _of_webp,
+    b"GI": _of_gif,
+    b"BM": _of_bmp,
+    b"II": _of_tiff,
+    b"MM": _of_tiff,
+}
+"""By a file's first two bytes, which are enough to tell the formats that are read at all."""

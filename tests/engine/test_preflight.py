@@ -1,5 +1,6 @@
 """What no camera writes is refused before Pillow sees it; what one writes passes."""
 
+import contextlib
 import io
 import struct
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import BmpImagePlugin, Image, JpegImagePlugin
+from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin
 
 from server.engine import preflight
 from server.engine.preflight import excess
@@ -46,6 +47,31 @@ def big_tiff(tags: dict[int, tuple[int, int]]) -> bytes:
     return b"II+\0" + struct.pack("<HHQQ", 8, 0, 16, len(tags)) + entries + b"\0" * 8
 
 
+GIF_HEAD = b"GIF89a\x01\x00\x01\x00\x00\x00\x00"
+GIF_PICTURE = b"," + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x4c\x01\x00;"
+GIF_PALETTE = b"GIF89a\x01\x00\x01\x00\x87\x00\x00" + b"," * 768
+LARGEST = 32 << 20
+"""Bytes of a file, as the settings are."""
+
+
+def gif(before: bytes, head: bytes = GIF_HEAD) -> bytes:
+    return head + before + GIF_PICTURE
+
+
+def webp(chunks: bytes, *, behind: bytes = b"") -> bytes:
+    """Of one pixel, with these chunks beside it."""
+    canvas = b"VP8X" + struct.pack("<I", 10) + b"\0" * 10
+    pixel = saved(Image.new("RGB", (1, 1)), "WEBP")[12:]
+    body = b"WEBP" + canvas + chunks + pixel
+    return b"RIFF" + struct.pack("<I", len(body)) + body + behind
+
+
+def frames(count: int) -> bytes:
+    """An animation's, each one chunk that holds one, and more if it says so."""
+    pixel = saved(Image.new("RGB", (1, 1)), "WEBP", lossless=True)[12:]
+    return (b"ANMF" + struct.pack("<I", 16 + len(pixel)) + b"\0" * 16 + pixel) * count
+
+
 def tiled(width: int, tile: int) -> dict[int, tuple[int, int]]:
     return {256: (1, width), 257: (1, width), 322: (1, tile), 323: (1, 16)}
 
@@ -64,6 +90,15 @@ def tiled(width: int, tile: int) -> dict[int, tuple[int, int]]:
         (scans(101, between=b"\xff\xfe\x00\x04\xff\xd9"), "100 scans"),
         (png(8, 6, b"", extra=EMPTY_CHUNK * 1001), "1000 PNG chunks"),
         (png(8, 6, b"", extra=EMPTY_CHUNK.replace(b"prVt", b"IDAT") * 2000), "PNG chunks"),
+        (gif(b"\0" * 70_000), "65536 blocks before a GIF's picture"),
+        (gif(b"\0" * 70_000, GIF_PALETTE), "65536 blocks"),
+        (gif(b"!\xf9\x04\0\0\0\0\0" * 30_000), "65536 blocks"),
+        # What looks like a picture is in a block that Pillow reads on for.
+        (gif(b"!\xf9\0," + b"a" * 44 + b"\0" * 70_000), "65536 blocks"),
+        (gif(b"!\xff\x0bNETSCAPE2.0\0," + b"a" * 44 + b"\0" * 70_000), "65536 blocks"),
+        (webp(b"none\x01\0\0\0xx" * 70_000), "65536 WebP chunks"),
+        (webp(frames(40_000)), "65536 WebP chunks"),
+        (webp(b"ANMF\0\0\0\xff" + b"\0" * 16 + b"none\0\0\0\0" * 70_000), "65536 WebP chunks"),
         (tiff(tiled(1, 32_768)), "tiles of at most 1024"),
         (tiff(tiled(1, 32_768), ">"), "tiles of at most 1024"),
         (big_tiff(tiled(1, 32_768)), "tiles of at most 1024"),
@@ -76,6 +111,30 @@ def test_a_file_of_too_much_is_refused_and_told_of_what(file: bytes, told: str) 
     assert found is not None
     assert found.startswith("expected")
     assert told in found
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: gif(b"!\xfe" + b"\x01a" * (LARGEST // 2) + b"\0"),
+        lambda: gif(b"\0" * LARGEST),
+        lambda: webp(b"none\0\0\0\0" * (LARGEST // 8)),
+    ],
+    ids=["GIF of comments", "GIF of nothing", "WebP"],
+)
+def test_the_largest_file_is_walked_no_further_than_its_limit(make: Callable[[], bytes]) -> None:
+    steps = 0
+
+    class Walked(bytes):
+        """Told of each look at it, which is what a walk takes its time for."""
+
+        def __getitem__(self, key: Any) -> Any:
+            nonlocal steps
+            steps += 1
+            return super().__getitem__(key)
+
+    assert excess(Walked(make())) is not None
+    assert steps < 5 * preflight.MAX_PIECES
 
 
 def test_a_run_length_encoded_bmp_is_refused() -> None:
@@ -110,7 +169,13 @@ def animated(file_format: str) -> bytes:
         tiff(tiled(100, 512)),
         tiff(tiled(5000, 5008)),
         animated("GIF"),
+        saved(noise(), "GIF", comment=b"c" * 9000, transparency=0),
+        gif(b"!\xfe" + (b"\xff" + b"c" * 255) * 1000 + b"\0"),
+        gif(b"", GIF_PALETTE),
+        GIF_HEAD + GIF_PICTURE[:-2] + b"\0" * 70_000,
         animated("WEBP"),
+        saved(noise(), "WEBP", exif=b"x" * 70_000, icc_profile=b"p" * 200_000),
+        webp(b"", behind=b"none\0\0\0\0" * 70_000),
     ],
 )
 def test_what_programs_write_passes(file: bytes) -> None:
@@ -129,8 +194,39 @@ def test_the_markers_without_a_length_are_those_that_pillow_reads_none_of() -> N
     assert bare == preflight._WITHOUT_LENGTH - {0x01}
 
 
+class Watched(io.BytesIO):
+    """Counts the single bytes that are read: Pillow's steps through a GIF."""
+
+    steps = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.steps += size == 1
+        return super().read(size)
+
+
+GIF_PIECES = st.one_of(
+    st.sampled_from([b"!", b"!\xfe", b"!\xf9", b"!\xff\x0bNETSCAPE2.0", b"!\xff", b",", b";"]),
+    st.sampled_from([b"\0", b"\0", b"\x01a", b"\x04abcd", b"\x03\x01\0\0"]),
+    st.binary(max_size=3),
+)
+
+
+@given(st.lists(GIF_PIECES, max_size=30), st.sampled_from([GIF_HEAD, GIF_PALETTE]))
+def test_each_step_of_pillow_through_a_gif_is_counted(pieces: list[bytes], head: bytes) -> None:
+    data = gif(b"".join(pieces), head)
+    file, found = Watched(data), None
+    with contextlib.suppress(Exception):  # then it went no further
+        found = GifImagePlugin.GifImageFile(file)
+    counted = len(list(preflight._gif_pieces(data)))
+    assert file.steps <= 2 * counted + 2
+    assert found is None or counted <= file.steps
+
+
 MAGIC = st.sampled_from(
-    [b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b""]
+    [
+        *(b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b""),
+        *(b"GIF89a", GIF_HEAD, GIF_PALETTE, b"RIFF\xff\0\0\0WEBP"),
+    ]
 )
 
 
@@ -140,7 +236,7 @@ def test_whatever_follows_the_first_bytes_there_is_an_answer(magic: bytes, rest:
     assert found is None or found.startswith("expected")
 
 
-@given(st.sampled_from(["JPEG", "PNG", "TIFF", "BMP"]), st.data())
+@given(st.sampled_from(["JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP"]), st.data())
 def test_a_file_cut_or_changed_anywhere_has_an_answer(kind: str, data: st.DataObject) -> None:
     whole = bytearray(saved(noise(16, 12), kind))
     at = data.draw(st.integers(0, len(whole) - 1))
