@@ -32,6 +32,20 @@ describe.skipIf(skipped)("when things go wrong, or merely happen", () => {
     expect((await canvas.answer(3)).object).toBe(2);
   });
 
+  test("a reload right after a mask, in the middle of a name, loses neither", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture("one.png"));
+    await expect.poll(() => canvas.stored()).toEqual({ "one.png": [] });
+    await canvas.click(DISC.x, DISC.y);
+    await canvas.page.keyboard.press("n");
+    await canvas.page.keyboard.type("disc");
+    await canvas.page.reload();
+    await canvas.opened();
+    await expect.poll(() => canvas.shownMasks.count()).toBe(1);
+    await expect.poll(() => canvas.objects.locator(".name").inputValue()).toBe("disc");
+    expect(canvas.masks).toHaveLength(1); // it did not have to be asked for again
+  });
+
   test("a picture that is chosen while saved work is read stays on stage", async () => {
     const canvas = await session.open();
     await canvas.pick(shapesPicture("saved.png"));

@@ -1,8 +1,9 @@
 /** Every change finds its way to the browser's store within a moment; a reload finds it there. */
 import { SamwireError } from "../../client/index.ts";
 import { RleError } from "../../client/rle/codec.ts";
+import { endTyping } from "../input/typing.ts";
 import type { Shape } from "../state/masks.ts";
-import type { Drawn, Picture, Scene, State } from "../state/model.ts";
+import type { Drawn, Picture, Scene } from "../state/model.ts";
 import { isPositive } from "../state/scene.ts";
 import type { Context } from "../work/context.ts";
 import { restoredPicture } from "../work/gallery.ts";
@@ -11,17 +12,23 @@ import type { Segmenter } from "../work/segmenter.ts";
 import {
   type Database,
   load,
-  removePicture,
   type StoredObject,
   type StoredPicture,
+  save,
   saveBlob,
 } from "./database.ts";
 
 const DELAY_MS = 250;
 
+/** What a stored picture was made from: others mean that it has changed. */
+type Stamp = readonly unknown[];
+
+const FILE_ONLY: Stamp = [];
+
 export class Autosave {
   #timer: ReturnType<typeof setTimeout> | undefined;
-  readonly #saved = new Map<string, string>();
+  /** Pictures whose file is stored, and what else of them. */
+  readonly #saved = new Map<string, Stamp>();
   #running: Promise<void> = Promise.resolve();
   /** Pictures whose file is gone: said once, though each save tries again. */
   readonly #unreadable = new Set<string>();
@@ -37,17 +44,22 @@ export class Autosave {
   start(): void {
     this.#later(); // what was dropped before now
     this.context.state.subscribe(() => this.#later());
-    this.context.masksVersion.subscribe(() => this.#later());
-    addEventListener("pagehide", () => this.flush());
+    // A mask was waited for: it is not put at risk for a moment more.
+    this.context.masksVersion.subscribe(() => void this.flush());
+    addEventListener("pagehide", () => {
+      endTyping();
+      void this.flush();
+    });
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "hidden") void this.flush();
     });
   }
 
-  /** Write what changed; one write after the other. */
+  /** Write what changed. All but new files is asked for at once: a page being left has no later. */
   flush(): Promise<void> {
     clearTimeout(this.#timer);
-    this.#running = this.#running.then(() => this.#save()).catch((error) => this.#failed(error));
+    const written = this.#write();
+    this.#running = Promise.all([written, this.#running]).then(() => this.#saveFiles());
     return this.#running;
   }
 
@@ -57,7 +69,7 @@ export class Autosave {
     const restored: Picture[] = [];
     for (const { picture, blob } of pictures) {
       this.context.blobs.set(picture.key, blob);
-      this.#saved.set(picture.key, "");
+      this.#saved.set(picture.key, FILE_ONLY);
       restored.push(await this.#revive(picture, segmenter));
     }
     if (this.#damaged > 0) {
@@ -114,42 +126,47 @@ export class Autosave {
     this.#timer = setTimeout(() => void this.flush(), DELAY_MS);
   }
 
-  async #save(): Promise<void> {
-    const state = this.context.state.get();
-    await this.#saveSettings(state);
-    for (const [order, picture] of state.pictures.entries()) {
+  async #write(): Promise<void> {
+    const { workspace } = this;
+    const { pictures, current, classes, brushRadius, opacity, look } = this.context.state.get();
+    const present = new Set(pictures.map(({ key }) => key));
+    const gone = [...this.#saved.keys()].filter((key) => !present.has(key));
+    const changed = pictures
+      .map((picture, order) => ({ picture, order, stamp: this.#stamp(picture, order) }))
+      .filter(({ picture, stamp }) => this.#isStale(picture.key, stamp));
+    try {
+      await save(this.database, {
+        settings: { workspace, current, classes, brushRadius, opacity, look },
+        pictures: changed.map(({ picture, order }) => this.#storedPicture(picture, order)),
+        gone,
+      });
+    } catch (error) {
+      return this.#failed(error);
+    }
+    for (const { picture, stamp } of changed) this.#saved.set(picture.key, stamp);
+    for (const key of gone) this.#saved.delete(key);
+    if (changed.some(({ picture }) => picture.history.present.objects.length > 0)) {
+      this.#askToStay();
+    }
+  }
+
+  /** The files of new pictures, that of the one on stage first, and what was made of them. */
+  async #saveFiles(): Promise<void> {
+    const { pictures, current } = this.context.state.get();
+    const fresh = pictures.filter(({ key }) => !this.#saved.has(key));
+    fresh.sort((a, b) => Number(b.key === current) - Number(a.key === current));
+    for (const picture of fresh) {
       // One that cannot be saved must not keep the ones after it from it.
-      await this.#savePicture(picture, order).catch((error) => this.#unsaved(picture, error));
-    }
-    const present = new Set(state.pictures.map(({ key }) => key));
-    for (const key of this.#saved.keys()) {
-      if (present.has(key)) continue;
-      await removePicture(this.database, key);
-      this.#saved.delete(key);
+      await this.#saveFile(picture).catch((error) => this.#unsaved(picture, error));
     }
   }
 
-  async #saveSettings({ current, classes, brushRadius, opacity, look }: State): Promise<void> {
-    const { workspace } = this;
-    const settings = { workspace, current, classes, brushRadius, opacity, look };
-    await this.database.put("settings", settings);
-  }
-
-  async #savePicture(picture: Picture, order: number): Promise<void> {
-    const blob = this.context.blobs.get(picture.key);
-    const stamp = this.#stamp(picture, order);
-    if (!blob || this.#saved.get(picture.key) === stamp) return;
-    await saveBlob(this.database, picture.key, blob);
-    const { objects, active, nextId } = picture.history.present;
-    const { key, name, size } = picture;
-    const stored = objects.map((object) => this.#stored(object));
-    const { workspace } = this;
-    await this.database.put("pictures", {
-      ...{ key, workspace, order, name, size, active, nextId },
-      objects: stored,
-    });
-    this.#saved.set(picture.key, stamp);
-    if (objects.length > 0) this.#askToStay();
+  async #saveFile({ key }: Picture): Promise<void> {
+    const blob = this.context.blobs.get(key);
+    if (!blob) return; // removed meanwhile
+    await saveBlob(this.database, key, blob);
+    this.#saved.set(key, FILE_ONLY);
+    await this.#write();
   }
 
   /** Browsers clear what they did not promise to keep; some ask, so not before there is work. */
@@ -157,6 +174,13 @@ export class Autosave {
     if (this.#asked) return;
     this.#asked = true;
     navigator.storage?.persist?.().catch(() => {});
+  }
+
+  #storedPicture({ key, name, size, history }: Picture, order: number): StoredPicture {
+    const { objects, active, nextId } = history.present;
+    const stored = objects.map((object) => this.#stored(object));
+    const { workspace } = this;
+    return { key, workspace, order, name, size, active, nextId, objects: stored };
   }
 
   #stored({ revision, ...object }: Drawn): StoredObject {
@@ -167,11 +191,16 @@ export class Autosave {
     return { ...object, chosen, shapes: shapes.map(bare) };
   }
 
-  /** Changes with whatever is stored of a picture, masks included. */
-  #stamp({ history, size }: Picture, order: number): string {
-    const { objects, active, nextId } = history.present;
-    const masks = objects.map(({ revision }) => this.context.book.get(revision)?.status);
-    return JSON.stringify([order, size, active, nextId, objects, masks]);
+  #stamp({ history: { present }, size }: Picture, order: number): Stamp {
+    const masks = present.objects.map(({ revision }) => this.context.book.get(revision)?.status);
+    return [order, size, present, ...masks];
+  }
+
+  /** Not before its file is stored: without that a picture is not brought back. */
+  #isStale(key: string, stamp: Stamp): boolean {
+    const saved = this.#saved.get(key);
+    if (!saved) return false;
+    return saved.length !== stamp.length || saved.some((one, index) => one !== stamp[index]);
   }
 
   #unsaved({ key, name }: Picture, error: unknown): void {

@@ -65,12 +65,28 @@ export async function load(database: Database, workspace: string): Promise<Loade
   return { pictures, settings: (await database.get("settings", workspace)) ?? null };
 }
 
-/** Bytes rather than the Blob itself: a File on a disk may be gone by tomorrow. */
-export async function saveBlob(database: Database, key: string, blob: Blob): Promise<void> {
-  if ((await database.count("blobs", key)) > 0) return;
-  await database.put("blobs", { key, bytes: await bytesOf(blob), type: blob.type });
+export interface Changes {
+  readonly settings: StoredSettings;
+  readonly pictures: readonly StoredPicture[];
+  /** Keys of pictures that are no more. */
+  readonly gone: readonly string[];
 }
 
-export async function removePicture(database: Database, key: string): Promise<void> {
-  await Promise.all([database.delete("pictures", key), database.delete("blobs", key)]);
+/** In one go, asked for before this returns: nothing of it waits for anything else of it. */
+export async function save(database: Database, changes: Changes): Promise<void> {
+  const transaction = database.transaction(["settings", "pictures", "blobs"], "readwrite");
+  const pictures = transaction.objectStore("pictures");
+  const blobs = transaction.objectStore("blobs");
+  const asked = [
+    transaction.objectStore("settings").put(changes.settings),
+    ...changes.pictures.map((picture) => pictures.put(picture)),
+    ...changes.gone.flatMap((key) => [pictures.delete(key), blobs.delete(key)]),
+  ];
+  transaction.commit(); // else a page that is left takes it along, for it would wait for the page
+  await Promise.all([...asked, transaction.done]);
+}
+
+/** Bytes rather than the Blob itself: a File on a disk may be gone by tomorrow. */
+export async function saveBlob(database: Database, key: string, blob: Blob): Promise<void> {
+  await database.put("blobs", { key, bytes: await bytesOf(blob), type: blob.type });
 }

@@ -110,6 +110,46 @@ describe("autosave", () => {
     expect(await after.autosave.lastShown()).toBe("b");
   });
 
+  test("what a page that is left asks for is asked for at once", async () => {
+    const desk = page();
+    draw(desk, "a");
+    await desk.autosave.flush();
+    draw(desk, "b");
+    await desk.autosave.flush();
+    desk.context.state.update((state) =>
+      changePicture(removePicture(state, "a"), "b", { size: { width: 8, height: 8 } }),
+    );
+    void desk.autosave.flush();
+    database.close(); // which what was asked for outlives, and nothing else
+    database = await openDatabase(database.name);
+    expect(await database.getAll("pictures")).toMatchObject([{ key: "b", size: { width: 8 } }]);
+  });
+
+  test("a mask is saved as soon as it is there", async () => {
+    const desk = page();
+    draw(desk, "a");
+    await desk.autosave.flush();
+    desk.autosave.start();
+    const { history } = desk.context.state.get().pictures[0]!;
+    const [object] = history.present.objects;
+    desk.context.book.update(object!.revision, { status: "failed", shapes: [] });
+    desk.context.masksChanged();
+    database.close();
+    database = await openDatabase(database.name);
+    expect((await database.get("pictures", "a"))!.objects[0]!.shapes).toEqual([]);
+  });
+
+  test("what did not change is not written again, nor read", async () => {
+    const desk = page();
+    draw(desk, "a");
+    await desk.autosave.flush();
+    const read = vi.spyOn(desk.context.blobs.get("a")!, "arrayBuffer");
+    await tamper("a", () => ({ name: "kept.png" }));
+    await desk.autosave.flush();
+    expect((await database.get("pictures", "a"))!.name).toBe("kept.png");
+    expect(read).not.toHaveBeenCalled();
+  });
+
   test("a removed picture is gone, with its bytes", async () => {
     const desk = page();
     draw(desk, "a");
