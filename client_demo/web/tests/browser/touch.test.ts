@@ -51,7 +51,7 @@ describe.skipIf(skipped)("by touch", () => {
       await canvas.settled();
     };
     await tap(DISC.x, DISC.y);
-    await expect.poll(() => canvas.page.locator(".lesson").textContent()).toMatch(/^Hold on/);
+    await expect.poll(() => canvas.page.locator(".lesson").textContent()).toMatch(/^Tap adds/);
     await canvas.page.getByRole("button", { name: "Exclude", exact: true }).tap();
     await tap(DISC.x + 60, DISC.y);
     await expect.poll(() => canvas.page.locator(".mark.exclude").count()).toBe(1);

@@ -120,3 +120,15 @@ export function commandOf(press: Press): Command | null {
   const shift = press.shiftKey && (mod || press.key.length > 1) ? "shift+" : "";
   return BY_KEY.get(`${mod}${shift}${key}`) ?? null;
 }
+
+/** A key as keyboards have it written on them. */
+export function readable(key: string): string {
+  const apple = /Mac|iP(hone|ad)/.test(navigator.userAgent);
+  return key
+    .split("+")
+    .map((part) => part || "+")
+    .filter((part, index, all) => part !== "+" || all.length === 1 || index === 0)
+    .map((part) => (part === "mod" ? (apple ? "⌘" : "Ctrl") : part === "shift" ? "Shift" : part))
+    .map((part) => (part.length === 1 ? part.toUpperCase() : part))
+    .join(" ");
+}

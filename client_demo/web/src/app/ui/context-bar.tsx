@@ -95,8 +95,10 @@ function ExcludeHint({ object }: { object: Drawn }): JSX.Element | null {
   const { context } = useDesk();
   const state = useStore(context.state);
   if (state.tool !== "segment" || !context.book.shown(object) || knowsExcluding(state)) return null;
-  const verb = matchMedia("(hover: none)").matches ? "Hold on" : "Right-click";
-  return <p class="hint lesson">{verb} what does not belong</p>;
+  const lesson = matchMedia("(hover: none)").matches
+    ? "Tap adds; − or press and hold takes away"
+    : "Click adds, right-click takes away, Enter starts the next";
+  return <p class="hint lesson">{lesson}</p>;
 }
 
 function knowsExcluding({ pictures }: State): boolean {

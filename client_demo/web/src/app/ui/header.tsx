@@ -1,5 +1,6 @@
 /** The bar on top: what the pointer does, where to look, where to go. */
 import type { JSX } from "preact";
+import { readable } from "../input/shortcuts.ts";
 import type { Tool } from "../state/model.ts";
 import { currentPicture, currentScene } from "../state/pictures.ts";
 import { useDesk } from "./desk.ts";
@@ -69,14 +70,14 @@ function Travel(): JSX.Element | null {
       <IconButton
         icon="undo"
         label="Undo"
-        hint="Ctrl Z"
+        hint={readable("mod+z")}
         disabled={past.length === 0}
         onClick={() => actions.undo()}
       />
       <IconButton
         icon="redo"
         label="Redo"
-        hint="Ctrl Shift Z"
+        hint={readable("mod+shift+z")}
         disabled={future.length === 0}
         onClick={() => actions.redo()}
       />

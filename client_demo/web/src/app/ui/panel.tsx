@@ -6,7 +6,7 @@ import { useDesk } from "./desk.ts";
 import { Icon, IconButton, leaveFocus } from "./icons.tsx";
 import { NameInput } from "./name-input.tsx";
 import { useStore } from "./use-store.ts";
-import { formatArea, nameOf } from "./words.ts";
+import { nameOf, sayArea } from "./words.ts";
 
 export function Panel(): JSX.Element | null {
   const { context } = useDesk();
@@ -46,8 +46,7 @@ export function Panel(): JSX.Element | null {
 function Row({ object, active }: { object: Drawn; active: boolean }): JSX.Element {
   const { actions, context } = useDesk();
   const name = nameOf(object);
-  const shape = context.book.shown(object);
-  const area = shape ? formatArea(shape.traced.area) : "…";
+  const area = sayArea(object, context.book);
   return (
     <li class="object" data-active={active}>
       <input

@@ -2,7 +2,7 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import type { ExportKind } from "../export/files.ts";
-import { SHORTCUTS } from "../input/shortcuts.ts";
+import { readable, SHORTCUTS } from "../input/shortcuts.ts";
 import type { Picture } from "../state/model.ts";
 import { counted } from "../work/notices.ts";
 import { useDesk } from "./desk.ts";
@@ -95,17 +95,6 @@ function HelpSheet({ onClose }: Closable): JSX.Element {
       </div>
     </Sheet>
   );
-}
-
-function readable(key: string): string {
-  const apple = /Mac|iP(hone|ad)/.test(navigator.userAgent);
-  return key
-    .split("+")
-    .map((part) => part || "+")
-    .filter((part, index, all) => part !== "+" || all.length === 1 || index === 0)
-    .map((part) => (part === "mod" ? (apple ? "⌘" : "Ctrl") : part === "shift" ? "Shift" : part))
-    .map((part) => (part.length === 1 ? part.toUpperCase() : part))
-    .join(" ");
 }
 
 const KINDS: readonly (readonly [ExportKind, string, string])[] = [

@@ -14,6 +14,13 @@ export function formatArea(pixels: number): string {
   return `${(pixels / 1_000_000).toFixed(2)}M px`;
 }
 
+/** How much a mask covers; of one that may yet come, that it is waited for. */
+export function sayArea(object: Drawn, book: MaskBook): string {
+  const shape = book.shown(object);
+  if (shape) return formatArea(shape.traced.area);
+  return book.isEmpty(object) ? "empty" : "…";
+}
+
 /** Nothing while it is still being asked for: the same words again would not be read out. */
 export function sayMask(object: Drawn, book: MaskBook): string | null {
   const entry = book.get(object.revision);
@@ -32,7 +39,7 @@ const SAID_BY_SERVER = new Set(["full", "restarting"]);
 export function sayConnection(state: ConnectionState): string {
   switch (state.status) {
     case "online":
-      return `Connected · ${state.welcome.model.name}`;
+      return `Connected · model ${state.welcome.model.name}`;
     case "connecting":
       return "Connecting";
     case "waiting": {

@@ -1,14 +1,23 @@
 /** What a user can do to objects; every way to do it (mouse, touch, keyboard, panel) ends here. */
-import { hitTester, MAX_POINTS, type Operation, type Traced } from "../../client/index.ts";
+import {
+  type Bbox,
+  hitTester,
+  MAX_POINTS,
+  type Operation,
+  SamwireError,
+  type Traced,
+} from "../../client/index.ts";
 import { Latest } from "../../client/latest.ts";
 import {
   boxBetween,
   clampToImage,
   type Extent,
   type ImagePoint,
+  imagePoint,
   isInsideImage,
   oppositeCorner,
 } from "../geometry/points.ts";
+import { readable } from "../input/shortcuts.ts";
 import * as history from "../state/history.ts";
 import type { Shape } from "../state/masks.ts";
 import { type Drawn, type Mark, NO_PROMPTS, type Prompts, type Scene } from "../state/model.ts";
@@ -34,6 +43,9 @@ interface Stroke {
   readonly object: number | null;
 }
 
+/** The nth name, by the digit that gives it. */
+const ORDINALS = ["1st", "2nd", "3rd", "4th", "5th", "6th", "7th", "8th", "9th"] as const;
+
 export class Actions {
   #lastKept: { readonly picture: string | null; readonly object: number } | null = null;
 
@@ -51,8 +63,18 @@ export class Actions {
     } else if ((object?.prompts.points.length ?? 0) >= this.#maxPoints) {
       this.context.notices.info("That object has all the points it can take. Remove one first.");
     } else {
+      if (!object) this.#teachSelecting(at);
       this.#prompt((prompts) => scenes.withPoint(prompts, toPrompt(at, label)));
     }
+  }
+
+  #taughtSelecting = false;
+
+  /** Said once: whoever clicks a finished object may mean to go on with it. */
+  #teachSelecting(at: ImagePoint): void {
+    if (this.#taughtSelecting || !this.objectAt(at)) return;
+    this.#taughtSelecting = true;
+    this.context.notices.info("Already an object here. To edit that one, select it (V).");
   }
 
   addBox(a: ImagePoint, b: ImagePoint): void {
@@ -81,6 +103,10 @@ export class Actions {
     this.#prompt((prompts) =>
       "point" in mark ? scenes.withoutPoint(prompts, mark.point) : scenes.withBox(prompts, null),
     );
+    const object = this.#active();
+    if (object && object.prompts.points.length > 0 && this.context.book.isEmpty(object)) {
+      this.context.notices.failure(new SamwireError("no_positive_prompt", "Only exclusions."));
+    }
   }
 
   selectMark(mark: Mark | null): void {
@@ -107,8 +133,13 @@ export class Actions {
   escape(): void {
     const object = this.#active();
     if (!object) return;
-    if (object.kept) this.#change("amend", (scene) => scenes.select(scene, null));
-    else this.remove(object.id);
+    if (object.kept) return this.#change("amend", (scene) => scenes.select(scene, null));
+    this.remove(object.id);
+    // One click is soon made again; what took longer is not to go without a word.
+    const { label, prompts } = object;
+    if (label || prompts.points.length + Number(prompts.box !== null) > 1) {
+      this.context.notices.info(`Dropped. ${readable("mod+z")} brings it back.`);
+    }
   }
 
   remove(id: number): void {
@@ -128,7 +159,7 @@ export class Actions {
   objectAt(at: ImagePoint): Drawn | null {
     const hit = (object: Drawn) => {
       const shape = object.visible ? this.context.book.shown(object) : null;
-      return !!shape && hitTester(shape.traced)(at.x, at.y);
+      return !!shape && isWithin(shape.traced.bbox, at) && hitTester(shape.traced)(at.x, at.y);
     };
     return [...currentScene(this.context.state.get()).objects].reverse().find(hit) ?? null;
   }
@@ -157,7 +188,7 @@ export class Actions {
   /** Give the active object, or the one just kept, the nth class of the list. */
   nameByNumber(index: number): void {
     const label = this.context.state.get().classes[index];
-    if (!label) return;
+    if (!label) return this.context.notices.info(`There is no ${ORDINALS[index]} name yet.`);
     const object = this.#active() ?? this.#justKept();
     if (object) this.name(object.id, label);
     else this.context.notices.info("Select an object first.");
@@ -172,7 +203,7 @@ export class Actions {
   readonly #strokes = new Latest((ask: () => Promise<void>) => ask());
 
   previewStroke(path: readonly number[], how: Operation): void {
-    const object = this.#active();
+    const object = this.#target(path, how);
     const id = object?.id ?? currentScene(this.context.state.get()).nextId;
     const shown = this.#strokes.push(async () => {
       const radius = this.context.state.get().brushRadius;
@@ -205,13 +236,24 @@ export class Actions {
 
   async #paint(stroke: Stroke): Promise<void> {
     const left = () => this.context.state.get().current !== stroke.picture;
-    const object = stroke.object === null ? this.#active() : this.#object(stroke.object);
+    const { path, how } = stroke;
+    const object = stroke.object === null ? this.#target(path, how) : this.#object(stroke.object);
     if (left() || (stroke.object !== null && !object)) return;
+    if (!object && how === "subtract") {
+      return this.context.notices.info("Select an object first, then erase from it.");
+    }
     const traced = await this.#stroke(object, stroke);
     if (!traced || left()) return;
     if (!object) return this.#edited(null, { traced, score: null });
     const now = this.#object(object.id);
     if (now) this.#edited(now, { traced, score: null });
+  }
+
+  /** The active object; an eraser without one takes from what it was set down on. */
+  #target(path: readonly number[], how: Operation): Drawn | null {
+    const active = this.#active();
+    if (active || how === "union") return active;
+    return this.objectAt(imagePoint(path[0]!, path[1]!));
   }
 
   cancelStroke(): void {
@@ -309,4 +351,8 @@ export class Actions {
   #image(): Extent | null {
     return currentPicture(this.context.state.get())?.size ?? null;
   }
+}
+
+function isWithin([left, top, width, height]: Bbox, { x, y }: ImagePoint): boolean {
+  return x >= left && y >= top && x < left + width && y < top + height;
 }

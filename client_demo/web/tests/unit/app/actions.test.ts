@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test, vi } from "vitest";
 import { imagePoint } from "../../../src/app/geometry/points.ts";
 import { addPicture, changePicture, currentScene } from "../../../src/app/state/pictures.ts";
 import { Actions } from "../../../src/app/work/actions.ts";
@@ -14,6 +14,8 @@ import type {
   Welcome,
 } from "../../../src/client/index.ts";
 import { jobs } from "../../../src/client/rle/jobs.ts";
+
+vi.stubGlobal("navigator", { userAgent: "Linux" });
 
 const SIZE = { width: 20, height: 20 };
 const corner = jobs.fill(SIZE, [[[0, 0, 4, 0, 4, 4, 0, 4]]]);
@@ -126,6 +128,50 @@ describe("naming", () => {
   });
 });
 
+describe("a dead end is said:", () => {
+  test("a digit without a name", () => {
+    click(1, 1);
+    actions.nameByNumber(4);
+    expect(notices()).toEqual(["There is no 5th name yet."]);
+  });
+
+  test("an object that only excludes", () => {
+    actions.addPoint(at(1, 1), 1);
+    actions.addPoint(at(2, 2), 0);
+    actions.removeMark({ point: 0 });
+    expect(notices()).toEqual([expect.stringMatching(/excluding alone selects nothing/)]);
+  });
+
+  test("an object of which no prompt is left says it by itself", () => {
+    actions.addPoint(at(1, 1), 1);
+    actions.removeMark({ point: 0 });
+    expect(notices()).toEqual([]);
+  });
+
+  test("dropped, if it was more than a click", () => {
+    click(1, 1);
+    actions.escape();
+    expect(notices()).toEqual([]);
+    click(1, 1);
+    actions.name(2, "cat");
+    actions.escape();
+    expect([labels(), notices()]).toEqual([[], ["Dropped. Ctrl Z brings it back."]]);
+  });
+
+  test("a click on a finished object, once", () => {
+    click(1, 1);
+    click(2, 2); // which refines it
+    expect(notices()).toEqual([]);
+    actions.keep();
+    click(3, 3);
+    expect([scene().objects.length, notices()]).toEqual([2, [expect.stringMatching(/select it/)]]);
+    context.notices.dismiss(1);
+    actions.keep();
+    click(3, 3);
+    expect(notices()).toEqual([]);
+  });
+});
+
 describe("another object", () => {
   test("leaves no mark selected, and what was begun stays", () => {
     click(1, 1);
@@ -191,6 +237,16 @@ describe("brush strokes", () => {
       [],
       [],
     ]);
+  });
+
+  test("that erase while nothing is selected take from what they begin on", async () => {
+    click(1, 1);
+    actions.keep();
+    await actions.finishStroke([3.5, 3.5], "subtract");
+    expect(area(1)).toBeLessThan(corner.area);
+    expect(scene()).toMatchObject({ active: null, objects: [{ id: 1 }] });
+    await actions.finishStroke([15, 15, 1, 1], "subtract");
+    expect(notices()).toEqual(["Select an object first, then erase from it."]);
   });
 
   test("of an object removed meanwhile go with it", async () => {

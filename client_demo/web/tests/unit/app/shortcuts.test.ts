@@ -1,5 +1,5 @@
-import { expect, test } from "vitest";
-import { commandOf, SHORTCUTS } from "../../../src/app/input/shortcuts.ts";
+import { afterEach, expect, test, vi } from "vitest";
+import { commandOf, readable, SHORTCUTS } from "../../../src/app/input/shortcuts.ts";
 
 const press = (key: string, more: Partial<KeyboardEvent> = {}) => ({
   ...{ key, ctrlKey: false, metaKey: false, shiftKey: false, altKey: false },
@@ -25,6 +25,18 @@ test.each([
   ["[", { metaKey: true }, null],
 ])("%s with %o means %s", (key, more, command) => {
   expect(commandOf(press(key, more))).toBe(command);
+});
+
+afterEach(() => void vi.unstubAllGlobals());
+
+test.each([
+  ["mod+shift+z", "Ctrl Shift Z", "⌘ Shift Z"],
+  ["+", "+", "+"],
+])("%s is written as %s, or %s", (key, elsewhere, apple) => {
+  vi.stubGlobal("navigator", { userAgent: "Linux" });
+  expect(readable(key)).toBe(elsewhere);
+  vi.stubGlobal("navigator", { userAgent: "Macintosh" });
+  expect(readable(key)).toBe(apple);
 });
 
 test("no key has two meanings", () => {

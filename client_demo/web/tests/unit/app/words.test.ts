@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { MaskBook, type Shape } from "../../../src/app/state/masks.ts";
 import { EMPTY_SCENE, NO_PROMPTS } from "../../../src/app/state/model.ts";
 import { addObject } from "../../../src/app/state/scene.ts";
-import { formatArea, sayConnection, sayMask } from "../../../src/app/ui/words.ts";
+import { formatArea, sayArea, sayConnection, sayMask } from "../../../src/app/ui/words.ts";
 import { SamwireError } from "../../../src/client/errors.ts";
 
 const shape = (area: number, score: number | null) => ({ traced: { area }, score }) as Shape;
@@ -24,6 +24,16 @@ test("of several candidates it is said which one is shown", () => {
 
 test("nothing is said of a mask that is still being asked for", () => {
   expect(said("pending", [])).toBeNull();
+});
+
+test("only a mask that may yet come is waited for", () => {
+  const book = new MaskBook();
+  const entry = { prompts: NO_PROMPTS, from: null, shapes: [], reply: null };
+  const words = (["pending", "failed", "ready"] as const).map((status) => {
+    const revision = book.next({ ...entry, status });
+    return sayArea(addObject(EMPTY_SCENE, { revision }).objects[0]!, book);
+  });
+  expect(words).toEqual(["…", "…", "empty"]);
 });
 
 test("areas read as one would say them", () => {
