@@ -34,6 +34,9 @@ describe.skipIf(skipped)("by keyboard", () => {
     await expect.poll(() => names.nth(1).inputValue()).toBe("disc");
     expect(await names.nth(0).inputValue()).toBe("disc");
     await expect.poll(() => canvas.page.locator("#classes option").count()).toBe(1);
+    await canvas.page.keyboard.press("?");
+    const digits = canvas.page.getByRole("list", { name: "Names by digit" });
+    expect(await digits.getByRole("listitem").allTextContents()).toEqual(["1 disc"]);
   });
 
   test("Enter names in one step, Escape leaves the name as it was", async () => {

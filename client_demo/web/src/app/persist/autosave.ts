@@ -128,7 +128,8 @@ export class Autosave {
 
   async #write(): Promise<void> {
     const { workspace } = this;
-    const { pictures, current, classes, brushRadius, opacity, look } = this.context.state.get();
+    const { pictures, current, classes, imported, brushRadius, opacity, look } =
+      this.context.state.get();
     const present = new Set(pictures.map(({ key }) => key));
     const gone = [...this.#saved.keys()].filter((key) => !present.has(key));
     const changed = pictures
@@ -136,7 +137,7 @@ export class Autosave {
       .filter(({ picture, stamp }) => this.#isStale(picture.key, stamp));
     try {
       await save(this.database, {
-        settings: { workspace, current, classes, brushRadius, opacity, look },
+        settings: { workspace, current, classes, imported, brushRadius, opacity, look },
         pictures: changed.map(({ picture, order }) => this.#storedPicture(picture, order)),
         gone,
       });

@@ -26,7 +26,7 @@ export interface StoredPicture {
 
 export type StoredSettings = Pick<
   State,
-  "current" | "classes" | "brushRadius" | "opacity" | "look"
+  "current" | "classes" | "imported" | "brushRadius" | "opacity" | "look"
 > & { readonly workspace: string };
 
 interface Schema extends DBSchema {

@@ -71,6 +71,8 @@ export interface State {
   readonly current: string | null;
   /** Class names ever used, newest last. */
   readonly classes: readonly string[];
+  /** Those of them that came in a file. */
+  readonly imported: readonly string[];
   readonly tool: Tool;
   readonly brushRadius: number;
   readonly opacity: number;
@@ -88,6 +90,7 @@ export const INITIAL: State = {
   pictures: [],
   current: null,
   classes: [],
+  imported: [],
   tool: "segment",
   brushRadius: 12,
   opacity: 0.45,

@@ -56,3 +56,27 @@ export function learnClass(state: State, label: string): State {
   const known = !label || state.classes.includes(label);
   return known ? state : { ...state, classes: [...state.classes, label] };
 }
+
+/** Classes that came in a file: their numbers mean something elsewhere. */
+export function importClasses(state: State, labels: readonly string[]): State {
+  const learnt = labels.reduce(learnClass, state);
+  return { ...learnt, imported: [...new Set([...state.imported, ...labels])] };
+}
+
+/** An object was given another name: one that nothing bears any more was a slip of the pen. */
+export function renameClass(state: State, from: string, to: string): State {
+  const at = state.classes.indexOf(from);
+  if (!to || at < 0 || state.imported.includes(from) || isBorne(state, from)) {
+    return learnClass(state, to);
+  }
+  if (!state.classes.includes(to)) {
+    return { ...state, classes: state.classes.map((one) => (one === from ? to : one)) };
+  }
+  // Every class keeps its number, so only the last one can go.
+  const isLast = at === state.classes.length - 1;
+  return isLast ? { ...state, classes: state.classes.slice(0, -1) } : state;
+}
+
+function isBorne({ pictures }: State, label: string): boolean {
+  return pictures.some(({ history }) => history.present.objects.some((one) => one.label === label));
+}

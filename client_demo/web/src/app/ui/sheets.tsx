@@ -74,6 +74,7 @@ function HelpSheet({ onClose }: Closable): JSX.Element {
           button, and C shows the next candidate.
         </p>
       </div>
+      <Digits />
       <div class="shortcut-groups">
         {SHORTCUTS.map(({ title, shortcuts }) => (
           <section key={title}>
@@ -94,6 +95,21 @@ function HelpSheet({ onClose }: Closable): JSX.Element {
         ))}
       </div>
     </Sheet>
+  );
+}
+
+/** Which digit gives which name. */
+function Digits(): JSX.Element | null {
+  const { classes } = useStore(useDesk().context.state);
+  if (classes.length === 0) return null;
+  return (
+    <ul class="digits" aria-label="Names by digit">
+      {classes.slice(0, 9).map((name, index) => (
+        <li key={name}>
+          <kbd>{index + 1}</kbd> {name}
+        </li>
+      ))}
+    </ul>
   );
 }
 

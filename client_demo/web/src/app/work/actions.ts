@@ -26,7 +26,8 @@ import {
   changeScene,
   currentPicture,
   currentScene,
-  learnClass,
+  importClasses,
+  renameClass,
   type Step,
 } from "../state/pictures.ts";
 import * as scenes from "../state/scene.ts";
@@ -178,11 +179,11 @@ export class Actions {
 
   name(id: number, label: string): void {
     const trimmed = label.trim();
-    const { objects } = currentScene(this.context.state.get());
+    const object = this.#object(id);
     // Saying the same again is no step, or one Undo would seem to do nothing.
-    if (objects.some((one) => one.id === id && one.label === trimmed)) return;
-    this.context.state.update((state) => learnClass(state, trimmed));
+    if (!object || object.label === trimmed) return;
     this.change(id, { label: trimmed });
+    this.context.state.update((state) => renameClass(state, object.label, trimmed));
   }
 
   /** Give the active object, or the one just kept, the nth class of the list. */
@@ -275,7 +276,8 @@ export class Actions {
       ...changePicture(now, key, { history: next }),
       mark: now.current === key ? null : now.mark,
     }));
-    state.update((now) => objects.map(({ label }) => label).reduce(learnClass, now));
+    const labels = objects.map(({ label }) => label).filter((label) => label !== "");
+    state.update((now) => importClasses(now, labels));
   }
 
   async #stroke(

@@ -119,6 +119,13 @@ describe("naming", () => {
     expect(labels()).toEqual([""]);
   });
 
+  test("a typo that is mended is forgotten", () => {
+    click(1, 1);
+    actions.name(1, "brid");
+    actions.name(1, "bird");
+    expect(context.state.get().classes).toEqual(["cat", "dog", "bird"]);
+  });
+
   test("the same name again is no step: one Undo takes it back", () => {
     click(1, 1);
     actions.name(1, "cat");

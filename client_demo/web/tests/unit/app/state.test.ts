@@ -14,8 +14,10 @@ import {
   addPicture,
   changeScene,
   currentScene,
+  importClasses,
   learnClass,
   removePicture,
+  renameClass,
 } from "../../../src/app/state/pictures.ts";
 import {
   addObject,
@@ -133,6 +135,29 @@ describe("pictures", () => {
   test("class names are learnt once, newest last", () => {
     const state = ["cat", "dog", "cat", ""].reduce(learnClass, INITIAL);
     expect(state.classes).toEqual(["cat", "dog"]);
+  });
+});
+
+describe("a class whose last object gets another name", () => {
+  const known = ["cat", "dgo", "cow"].reduce(learnClass, INITIAL);
+
+  test("was a slip of the pen, and gives its place to the new one", () => {
+    expect(renameClass(known, "dgo", "dog").classes).toEqual(["cat", "dog", "cow"]);
+  });
+
+  test("goes if it was the last of the list, where no number changes by that", () => {
+    expect(renameClass(known, "cow", "cat").classes).toEqual(["cat", "dgo"]);
+    expect(renameClass(known, "dgo", "cat").classes).toEqual(["cat", "dgo", "cow"]);
+  });
+
+  test("stays where anything else bears it, a file brought it, or no name follows", () => {
+    const bears = (scene: Scene) => addObject(scene, { label: "dgo" });
+    const borne = changeScene({ ...addPicture(known, "a", "a"), current: "a" }, "commit", bears);
+    expect(renameClass(borne, "dgo", "dog").classes).toEqual(["cat", "dgo", "cow", "dog"]);
+    const imported = importClasses(known, ["dgo", "dgo", "ox"]);
+    expect(imported.classes).toEqual(["cat", "dgo", "cow", "ox"]);
+    expect(renameClass(imported, "dgo", "dog").classes).toHaveLength(5);
+    expect(renameClass(known, "dgo", "")).toBe(known);
   });
 });
 
