@@ -8,6 +8,7 @@ writes is refused. Whatever is merely broken passes: Pillow says so at once.
 
 import re
 import struct
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 
 __all__ = ["excess"]
@@ -17,7 +18,8 @@ MAX_SEGMENTS = 1000
 MAX_SCANS = 100
 """Each scan of a progressive JPEG goes over all pixels again, and an empty one is a few bytes long.
 Encoders write about ten."""
-MAX_EXIF_BYTES = 1 << 20
+MAX_PARSED_BYTES = 1 << 20
+"""Of a JPEG's segments that Pillow takes to pieces; others it takes whole."""
 MAX_STRAY_BYTES = 4096
 """Between a JPEG's segments, where none belong; Pillow steps over them one at a time."""
 CHUNK_BYTES = 256
@@ -26,17 +28,34 @@ MAX_PIECES = 1 << 16
 """Strips or tiles of a TIFF, chunks of a WebP, and of a GIF all that comes before its picture."""
 MAX_TILE_SIDE = 1024
 """Of a TIFF whose sides are shorter."""
+MOST_OF_A_TIFF = {
+    "entries": 1000,
+    "strips or tiles": MAX_PIECES,
+    "fractions": 1000,
+    "numbers": 1 << 18,
+}
+"""In its first directory, and those within that are read with it; EXIF is a TIFF too. Pillow makes
+Python's numbers of them, and of fractions objects that cost fifty times as much."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _EXIF = b"Exif\0\0"
 _SOS, _EOI, _APP1 = 0xDA, 0xD9, 0xE1
+_PARSED = frozenset({*range(0xC0, 0xD0), 0xDB, 0xDE, 0xED})
+"""Frames, tables and Photoshop's resources."""
 _WITHOUT_LENGTH = frozenset({0x01, 0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)})
 _AFTER_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]", re.DOTALL)
 """The marker that ends a scan: neither a stuffed zero nor one to start anew at."""
 _RUN_LENGTH_ENCODED = (1, 2)
-_WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT = 256, 257, 322, 323
-_PIECES = (273, 279, 324, 325)
-"""The tags that list where strips and tiles lie, and how long they are."""
+_SIDES = ((256, 322), (257, 323))
+"""The tags of a TIFF's width and its tiles', of its height and theirs."""
+_OFFSETS, _COLOURS = (273, 324), 320
+_DIRECTORIES = (34665, 34853, 40965)
+"""The tags that say where EXIF, GPS and interoperability lie."""
+_SINGLE = frozenset({*_SIDES[0], *_SIDES[1], *_DIRECTORIES})
+_FRACTIONS = frozenset({5, 10})
+_NUMBERS = frozenset({3, 4, 6, 8, 9, 11, 12, 13, 16}) | _FRACTIONS
+"""Kinds of values; those of text and of bytes are taken whole."""
+_WHOLES = {3: "H", 4: "I", 13: "I", 16: "Q"}
 
 
 def excess(data: bytes) -> str | None:
@@ -46,20 +65,23 @@ def excess(data: bytes) -> str | None:
 
 
 def _of_jpeg(data: bytes) -> str | None:
-    exif = scans = 0
+    exif, parsed, scans = bytearray(), 0, 0
     for count, (marker, start, end) in enumerate(_segments(data), start=1):
         scans += marker == _SOS
         if marker == _APP1 and data.startswith(_EXIF, start):
-            exif += end - start
+            exif += data[start + len(_EXIF) * bool(exif) : end]
+        parsed += end - start if marker in _PARSED else 0
         if marker < 0:
             return f"expected at most {MAX_STRAY_BYTES} bytes between a JPEG's segments"
         if count > MAX_SEGMENTS:
             return f"expected at most {MAX_SEGMENTS} segments in a JPEG"
-        if exif > MAX_EXIF_BYTES:
-            return f"expected at most {MAX_EXIF_BYTES} bytes of EXIF"
+        if parsed + len(exif) > MAX_PARSED_BYTES:
+            return (
+                f"expected at most {MAX_PARSED_BYTES} bytes of EXIF, resources, frames and tables"
+            )
         if scans > MAX_SCANS:
             return f"expected at most {MAX_SCANS} scans in a JPEG"
-    return None
+    return _of_exif(bytes(exif))
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -93,32 +115,44 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 def _of_png(data: bytes) -> str | None:
     pixels = others = 0
     most = MAX_SEGMENTS + len(data) // CHUNK_BYTES
+    exif = b""
     at = len(_PNG)
     while at + 8 <= len(data):
         length, name = struct.unpack_from(">I4s", data, at)
         if name == b"IEND":
-            return None
+            break
         if name in {b"IDAT", b"fdAT", b"fcTL"}:
             pixels += 1
         else:
             others += 1
+        if name == b"eXIf":
+            exif = data[at + 8 : at + 8 + length]
         if others > MAX_SEGMENTS or pixels > most:
             return f"expected at most {MAX_SEGMENTS if others > MAX_SEGMENTS else most} PNG chunks"
         at += 12 + length
-    return None
+    return _of_exif(exif)
 
 
 def _of_webp(data: bytes) -> str | None:
     end = min(len(data), 8 + int.from_bytes(data[4:8], "little"))
     at, chunks = 12, 0
+    exif = b""
     while at + 8 <= end:
         name, length = struct.unpack_from("<4sI", data, at)
+        if name == b"EXIF":
+            exif = exif or data[at + 8 : at + 8 + length]
         # A frame has chunks of its own; what is none of them is read as if it came behind it.
         at += 24 if name == b"ANMF" else 8 + length + length % 2
         chunks += 1
         if chunks > MAX_PIECES:
             return f"expected at most {MAX_PIECES} WebP chunks"
-    return None
+    return _of_exif(exif)
+
+
+def _of_exif(data: bytes) -> str | None:
+    # Pillow passes over two such heads, and whoever writes one twice.
+    block = data.removeprefix(_EXIF).removeprefix(_EXIF)
+    return _of_tiff(block) if block[:2] in {b"II", b"MM"} else None
 
 
 def _of_gif(data: bytes) -> str | None:
@@ -174,35 +208,61 @@ def _of_bmp(data: bytes) -> str | None:
 
 
 def _of_tiff(data: bytes) -> str | None:
-    sides = {_WIDTH: 0, _HEIGHT: 0, _TILE_WIDTH: 0, _TILE_HEIGHT: 0}
-    for tag, count, value in _entries(data):
-        if tag in _PIECES and count > MAX_PIECES:
-            return f"expected at most {MAX_PIECES} strips or tiles in a TIFF"
-        if tag in sides:
-            sides[tag] = max(sides[tag], value)
-    for side, tile in ((_WIDTH, _TILE_WIDTH), (_HEIGHT, _TILE_HEIGHT)):
-        most = max(MAX_TILE_SIDE, sides[side] + 15)
-        if sides[tile] > most:
-            return f"expected tiles of at most {most} pixels a side, got {sides[tile]}"
+    if data.startswith(b"MM\0+"):  # Pillow reads it as if it were none, and libtiff as what it is
+        return "expected a BigTIFF to be little-endian"
+    found: Counter[str] = Counter()
+    sides: defaultdict[int, list[int]] = defaultdict(list)
+    for tag, kind, count, value in _entries(data):
+        found["entries"] += 1
+        found["strips or tiles"] += count * (tag in _OFFSETS)
+        if count <= len(data):  # else it is merely broken, and passed over
+            found["fractions"] += count * (kind in _FRACTIONS)
+            found["numbers"] += count * (kind in _NUMBERS or tag == _COLOURS)
+        for what, most in MOST_OF_A_TIFF.items():
+            if found[what] > most:
+                return f"expected at most {most} {what} in a TIFF"
+        if tag in _SINGLE and value is None:
+            return f"expected one whole number in tag {tag} of a TIFF"
+        sides[tag].append(value or 0)
+    for side, tile in _SIDES:
+        # Of a tag that comes twice one is read and the other is not.
+        most = max(MAX_TILE_SIDE, min(sides[side], default=0) + 15)
+        longest = max(sides[tile], default=0)
+        if longest > most:
+            return f"expected tiles of at most {most} pixels a side, got {longest}"
     return None
 
 
-def _entries(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Tag, count and value of each entry of the first directory; of one value, or the first."""
-    order = "<" if data[:1] == b"I" else ">"
-    big = 43 in data[2:4]
-    first, head, entry = ("Q", "Q", "HHQ") if big else ("I", "H", "HHI")
+def _entries(data: bytes) -> Iterator[tuple[int, int, int, int | None]]:
+    """Tag, kind, count and value of all entries that Pillow reads; a value only where it is one."""
+    little, big = data[:1] == b"I", data[2:3] == b"+"
+    first = int.from_bytes(data[8:16] if big else data[4:8], "little" if little else "big")
+    waiting, seen = [first], {first}
+    while waiting:
+        directory = _directory(data, waiting.pop(), "<" if little else ">", big=big)
+        for tag, kind, count, value in directory:
+            yield tag, kind, count, value
+            if tag in _DIRECTORIES and value is not None and value not in seen:
+                waiting.append(value)
+                seen.add(value)
+
+
+def _directory(
+    data: bytes, at: int, order: str, *, big: bool
+) -> Iterator[tuple[int, int, int, int | None]]:
+    """As `_entries`, of the one that lies there."""
+    head, entry, room = ("Q", "HHQ", 8) if big else ("H", "HHI", 4)
     try:
-        (at,) = struct.unpack_from(order + first, data, 8 if big else 4)
         (entries,) = struct.unpack_from(order + head, data, at)
         at += struct.calcsize(order + head)
-        for _ in range(min(entries, 1 << 16)):
+        for _ in range(entries):
             tag, kind, count = struct.unpack_from(order + entry, data, at)
             at += struct.calcsize(order + entry)
-            # Shorts are stored in the first bytes of the field, in either order of bytes.
-            (value,) = struct.unpack_from(order + ("H" if kind == 3 else first), data, at)
-            yield tag, count, value
-            at += struct.calcsize(order + first)
+            code, value = _WHOLES.get(kind), None
+            if code is not None and count == 1 and struct.calcsize(order + code) <= room:
+                (value,) = struct.unpack_from(order + code, data, at)
+            yield tag, kind, count, value
+            at += room
     except (struct.error, OverflowError):
         return
 

@@ -3,13 +3,13 @@
 import contextlib
 import io
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin
+from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, TiffImagePlugin
 
 from server.engine import preflight
 from server.engine.preflight import excess
@@ -18,6 +18,11 @@ from tests.support.image_files import noise, png, saved
 EXIF_SEGMENT = b"\xff\xe1\x00\x12Exif\x00\x00" + b"x" * 10
 EMPTY_SEGMENT = b"\xff\xe0\x00\x02"
 EMPTY_CHUNK = b"\x00\x00\x00\x00prVt\x00\x00\x00\x00"
+
+
+Tags = Mapping[int, tuple[int, ...]]
+FRACTIONS = {282: (1001, 30, 5)}
+"""As they are counted, and behind one directory of them."""
 
 
 def jpeg(*, behind_start: bytes = b"", behind_end: bytes = b"", **options: Any) -> bytes:
@@ -31,20 +36,30 @@ def scans(count: int, between: bytes = b"") -> bytes:
     return whole[:-2] + (between + scan) * count + whole[-2:]
 
 
-def tiff(tags: dict[int, tuple[int, int]], order: str = "<") -> bytes:
-    """One directory of longs: a count and a value for each tag."""
-    entries = b"".join(
-        struct.pack(order + "HHII", tag, 4, count, value) for tag, (count, value) in tags.items()
-    )
+def tiff(tags: Tags, order: str = "<", *, at: int = 8) -> bytes:
+    """One directory of longs: a count, a value and perhaps another kind for each tag."""
     magic = b"II*\0" if order == "<" else b"MM\0*"
-    return magic + struct.pack(order + "IH", 8, len(tags)) + entries + b"\0" * 4
+    return magic + struct.pack(order + "I", at) + b"\0" * (at - 8) + directory(tags, order)
 
 
-def big_tiff(tags: dict[int, tuple[int, int]]) -> bytes:
+def directory(tags: Tags, order: str = "<") -> bytes:
     entries = b"".join(
-        struct.pack("<HHQQ", tag, 16, count, value) for tag, (count, value) in tags.items()
+        struct.pack(order + "HHII", tag, *kind or [4], count, value)
+        for tag, (count, value, *kind) in tags.items()
+    )
+    return struct.pack(order + "H", len(tags)) + entries + b"\0" * 4
+
+
+def big_tiff(tags: Tags) -> bytes:
+    entries = b"".join(
+        struct.pack("<HHQQ", tag, *kind or [16], count, value)
+        for tag, (count, value, *kind) in tags.items()
     )
     return b"II+\0" + struct.pack("<HHQQ", 8, 0, 16, len(tags)) + entries + b"\0" * 8
+
+
+def exif(tags: Tags, behind: bytes = b"") -> bytes:
+    return b"Exif\0\0" + tiff(tags) + behind
 
 
 GIF_HEAD = b"GIF89a\x01\x00\x01\x00\x00\x00\x00"
@@ -72,7 +87,7 @@ def frames(count: int) -> bytes:
     return (b"ANMF" + struct.pack("<I", 16 + len(pixel)) + b"\0" * 16 + pixel) * count
 
 
-def tiled(width: int, tile: int) -> dict[int, tuple[int, int]]:
+def tiled(width: int, tile: int) -> dict[int, tuple[int, ...]]:
     return {256: (1, width), 257: (1, width), 322: (1, tile), 323: (1, 16)}
 
 
@@ -81,6 +96,16 @@ def tiled(width: int, tile: int) -> dict[int, tuple[int, int]]:
     [
         (jpeg(behind_start=EMPTY_SEGMENT * 1001), "1000 segments"),
         (jpeg(behind_start=(b"\xff\xe1\xff\xff" + b"Exif\0\0" + b"x" * 65527) * 17), "EXIF"),
+        (
+            jpeg(behind_start=(b"\xff\xc0\xff\xff" + b"\x08\0\1\0\1\3" * 10922 + b"x") * 17),
+            "frames",
+        ),
+        (jpeg(behind_start=(b"\xff\xdb\xff\xff" + b"\0" * 65533) * 17), "tables"),
+        (jpeg(behind_start=(b"\xff\xed\xff\xff" + b"\0" * 65533) * 17), "resources"),
+        (jpeg(exif=exif(FRACTIONS, bytes(9000))), "1000 fractions"),
+        (jpeg(exif=b"Exif\0\0" + exif(FRACTIONS, bytes(9000))), "1000 fractions"),
+        (saved(noise(), "PNG", exif=exif(FRACTIONS, bytes(9000))), "1000 fractions"),
+        (saved(noise(), "WEBP", exif=exif(FRACTIONS, bytes(9000))), "1000 fractions"),
         (jpeg(behind_start=b"\0" * 5000), "between"),
         (jpeg(behind_start=b"\xff" * 5000), "between"),
         (jpeg(behind_start=b"\xff\xd0" * 5000), "between"),
@@ -102,7 +127,26 @@ def tiled(width: int, tile: int) -> dict[int, tuple[int, int]]:
         (tiff(tiled(1, 32_768)), "tiles of at most 1024"),
         (tiff(tiled(1, 32_768), ">"), "tiles of at most 1024"),
         (big_tiff(tiled(1, 32_768)), "tiles of at most 1024"),
+        (big_tiff({256: (1, 1 | 1 << 40, 4), 322: (1, 32_768)}), "tiles of at most 1024"),
+        (tiff(tiled(1, 16) | {322: (2, 8)}), "one whole number in tag 322"),
+        (tiff(tiled(1, 16) | {256: (1, 1, 11)}), "one whole number in tag 256"),
+        (tiff(tiled(1, 16) | {256: (1, 1, 16)}), "one whole number in tag 256"),
+        (b"MM\0+" + bytes(100), "little-endian"),
+        (tiff(dict.fromkeys(range(1000, 2001), (1, 1))), "1000 entries"),
+        (big_tiff(dict.fromkeys(range(1000, 2001), (1, 1))), "1000 entries"),
+        (tiff(tiled(1, 16) | FRACTIONS) + bytes(9000), "1000 fractions"),
+        (tiff({34665: (1, 26)}) + directory(FRACTIONS) + bytes(9000), "1000 fractions"),
+        (
+            tiff({34853: (1, 26)})
+            + directory({40965: (1, 44)})
+            + directory(FRACTIONS)
+            + bytes(9000),
+            "fractions",
+        ),
+        (tiff({33723: (262_145, 8)}) + bytes(1 << 20), "262144 numbers"),
+        (tiff({320: (262_145, 8, 1)}) + bytes(1 << 20), "262144 numbers"),
         (tiff(tiled(1, 16) | {273: (65_537, 8)}), "strips or tiles"),
+        (tiff(tiled(1, 16) | {273: (65_537, 8, 1)}), "strips or tiles"),
         (big_tiff(tiled(1, 16) | {324: (1 << 40, 8)}), "strips or tiles"),
     ],
 )
@@ -144,6 +188,15 @@ def test_a_run_length_encoded_bmp_is_refused() -> None:
     assert excess(bytes(whole)) == "expected a BMP that is not run-length encoded"
 
 
+def camera() -> Image.Exif:
+    """What one says of a picture, and where it was."""
+    told = Image.Exif()
+    told[0x0112], told[0x011A] = 6, 72.0
+    told.get_ifd(0x8769)[0x829A] = 0.01
+    told.get_ifd(0x8825)[2] = (52.0, 30.0, 1.5)
+    return told
+
+
 def animated(file_format: str) -> bytes:
     frames = [noise(24, 8 + turn).resize((24, 8)) for turn in range(3)]
     return saved(frames[0], file_format, save_all=True, append_images=frames[1:])
@@ -168,6 +221,13 @@ def animated(file_format: str) -> bytes:
         saved(noise(), "TIFF", big_tiff=True),
         tiff(tiled(100, 512)),
         tiff(tiled(5000, 5008)),
+        tiff({700: (1 << 20, 8, 1)}) + bytes(1 << 20),
+        tiff({34665: (1, 8), 34853: (1, 8)}),
+        tiff({282: (1 << 30, 8, 5)}),
+        saved(noise(), "TIFF", exif=camera()),
+        jpeg(exif=camera()),
+        saved(noise(), "PNG", exif=camera()),
+        saved(noise(), "WEBP", exif=camera()),
         animated("GIF"),
         saved(noise(), "GIF", comment=b"c" * 9000, transparency=0),
         gif(b"!\xfe" + (b"\xff" + b"c" * 255) * 1000 + b"\0"),
@@ -220,6 +280,18 @@ def test_each_step_of_pillow_through_a_gif_is_counted(pieces: list[bytes], head:
     counted = len(list(preflight._gif_pieces(data)))
     assert file.steps <= 2 * counted + 2
     assert found is None or counted <= file.steps
+
+
+def test_the_kinds_of_values_in_a_tiff_are_those_that_pillow_knows() -> None:
+    known = set(TiffImagePlugin.ImageFileDirectory_v2._load_dispatch)
+    assert known == preflight._NUMBERS | {1, 2, 7}
+
+
+@pytest.mark.parametrize("widths", [(1, 5000), (5000, 1)])
+def test_of_a_width_that_comes_twice_the_shorter_bounds_the_tiles(widths: tuple[int, int]) -> None:
+    whole = tiff({256: (1, widths[0]), 999: (1, widths[1]), 322: (1, 5000)})
+    twice = whole.replace(struct.pack("<H", 999), struct.pack("<H", 256))
+    assert excess(twice) == "expected tiles of at most 1024 pixels a side, got 5000"
 
 
 MAGIC = st.sampled_from(
