@@ -4,6 +4,9 @@ import json
 import struct
 import subprocess
 import sys
+import tomllib
+import tracemalloc
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -109,6 +112,27 @@ print(peak() - before)
     )
 
     assert int(done.stdout) < 20_000  # KiB; the pixels would be a million and more
+
+
+@pytest.mark.filterwarnings("ignore:Tag data larger than file")  # Pillow's, and why it is asked for
+def test_tags_that_share_their_bytes_take_no_more_memory_than_the_file() -> None:
+    sides = [struct.pack("<HHII", tag, 4, 1, 1) for tag in (256, 257)]
+    shared = [struct.pack("<HHII", tag, 7, 1 << 20, 8) for tag in range(1000, 1900)]
+    entries = b"".join(sides + shared)
+    data = b"II*\x00" + struct.pack("<IH", 8, len(sides + shared)) + entries + bytes(1 << 20)
+
+    tracemalloc.start()
+    with pytest.raises(WireError):
+        images.check(data, 1_000_000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < 8 * len(data)
+
+
+def test_no_pillow_is_let_in_that_is_not_so_frugal() -> None:
+    project = Path(__file__).parents[2] / "pyproject.toml"
+    assert "Pillow>=13" in tomllib.loads(project.read_text())["project"]["dependencies"]
 
 
 @pytest.mark.parametrize("size", [(65_536, 1), (1, 65_536)])
