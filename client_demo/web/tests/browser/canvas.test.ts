@@ -118,6 +118,37 @@ describe.skipIf(skipped)("the canvas", () => {
     await expect.poll(() => marks.count()).toBe(2);
   });
 
+  test("the list and the picture know of each other", async () => {
+    const canvas = await session.open({ viewport: { width: 1200, height: 520 } });
+    await canvas.pick(shapesPicture());
+    const { page, objects } = canvas;
+    const dabs = [40, 140, 240, 340, 440, 540].map((x) => [x, 30] as const);
+    await page.keyboard.press("b");
+    for (const [x, y] of dabs) {
+      await canvas.click(x, y);
+      await page.keyboard.press("Enter");
+    }
+    await expect.poll(() => canvas.shownMasks.count()).toBe(dabs.length);
+    const pointed = () =>
+      page
+        .locator(".mask.pointed")
+        .evaluateAll((all) => all.map((one) => one.getAttribute("data-key")));
+    await objects.last().hover();
+    await expect.poll(pointed).toEqual(["6"]);
+    await page.keyboard.press("v");
+    await page.mouse.move(...(await canvas.at(...dabs[0]!)));
+    await expect.poll(pointed).toEqual(["1"]);
+    await canvas.click(...dabs[0]!);
+    await expect.poll(() => objects.first().getAttribute("data-active")).toBe("true");
+    await expect.poll(() => objects.first().evaluate(isInView)).toBe(true);
+    const name = objects.last().locator(".name");
+    expect(await name.getAttribute("placeholder")).toBe("Object 6");
+    await name.focus();
+    await expect.poll(() => objects.last().getAttribute("data-active")).toBe("true");
+    await objects.nth(4).click({ position: { x: 2, y: 2 } });
+    await expect.poll(() => objects.nth(4).getAttribute("data-active")).toBe("true");
+  });
+
   test("a picture with objects is removed only when that is meant", async () => {
     const canvas = await session.open();
     await canvas.pick(shapesPicture());
@@ -230,6 +261,11 @@ describe.skipIf(skipped)("the canvas", () => {
       .toBe("still-life.webp");
   });
 });
+
+function isInView(row: Element): boolean {
+  const [inner, outer] = [row, row.parentElement!].map((one) => one.getBoundingClientRect());
+  return inner!.top >= outer!.top && inner!.bottom <= outer!.bottom;
+}
 
 /** "12.3k px" and the like, back to a number. */
 function pixels(text: string): number {

@@ -95,7 +95,7 @@ export class PointerInput {
   #left(): void {
     if (this.#gestures.busy) return;
     this.segmenter.clearHover();
-    this.context.live.update((now) => ({ ...now, pointer: null }));
+    this.context.live.update((now) => ({ ...now, pointer: null, pointed: null }));
   }
 
   /** A pinch on a trackpad arrives as a wheel with ctrl held. */
@@ -168,6 +168,7 @@ export class PointerInput {
     const state = this.context.state.get();
     const size = currentPicture(state)?.size;
     const point = this.#image(at);
+    this.context.point(state.tool === "select" ? (this.actions.objectAt(point)?.id ?? null) : null);
     if (state.tool !== "segment" || !size || !isInsideImage(point, size))
       return this.segmenter.clearHover();
     void this.segmenter.hover(point, label);

@@ -12,7 +12,7 @@ export interface MaskItem {
   readonly key: string;
   readonly traced: Traced;
   readonly color: string;
-  readonly kind: "object" | "active" | "pending" | "hover" | "hover-exclude";
+  readonly kind: "object" | "active" | "pending" | "pointed" | "hover" | "hover-exclude";
 }
 
 interface Group {

@@ -234,13 +234,14 @@ export class Stage {
   }
 
   *#items(objects: readonly Drawn[], active: number | null): Generator<MaskItem> {
-    const { stroke } = this.context.live.get();
+    const { stroke, pointed } = this.context.live.get();
     for (const object of objects) {
       const drawn = stroke?.object === object.id ? stroke.traced : null;
       const traced = drawn ?? this.context.book.shown(object)?.traced;
       if (!traced || !object.visible) continue;
       const pending = this.context.book.get(object.revision)?.status === "pending";
-      const kind = object.id === active ? (pending ? "pending" : "active") : "object";
+      const other = object.id === pointed ? "pointed" : "object";
+      const kind = object.id === active ? (pending ? "pending" : "active") : other;
       yield { key: String(object.id), traced, color: object.color, kind };
     }
     const fresh = stroke && !objects.some(({ id }) => id === stroke.object);

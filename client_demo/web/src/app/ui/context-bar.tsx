@@ -31,7 +31,12 @@ function ObjectBar({ object }: { object: Drawn }): JSX.Element {
   return (
     <section class="card object-bar" aria-label="Current object">
       <span class="swatch" ref={(node) => node?.style.setProperty("--color", object.color)} />
-      <NameInput object={object} id="object-name" onEnter={() => actions.keep()} />
+      <NameInput
+        object={object}
+        id="object-name"
+        placeholder="Name it"
+        onEnter={() => actions.keep()}
+      />
       {tool === "segment" && <TapMeaning key={`${current} ${object.id}`} />}
       <Candidates object={object} />
       {mark && (

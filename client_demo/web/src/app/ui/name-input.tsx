@@ -8,10 +8,13 @@ import { useStore } from "./use-store.ts";
 interface NameInputProps {
   readonly object: Drawn;
   readonly id?: string;
+  /** What stands there while there is no name. */
+  readonly placeholder: string;
+  readonly onFocus?: () => void;
   readonly onEnter?: () => void;
 }
 
-export function NameInput({ object, id, onEnter }: NameInputProps): JSX.Element {
+export function NameInput({ object, onEnter, ...rest }: NameInputProps): JSX.Element {
   const { actions, stage } = useDesk();
   const input = useRef<HTMLInputElement>(null);
   // The user's typing is theirs until it is done; only another name or object replaces it.
@@ -24,11 +27,11 @@ export function NameInput({ object, id, onEnter }: NameInputProps): JSX.Element 
   };
   return (
     <input
+      {...rest}
       ref={input}
-      id={id}
       class="name"
       list="classes"
-      placeholder="Name it"
+      title={object.label}
       aria-label={`Name of object ${object.id}`}
       autocomplete="off"
       maxLength={80}

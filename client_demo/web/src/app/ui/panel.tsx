@@ -1,5 +1,6 @@
 /** The objects of the picture, how they look, and the way in and out. */
 import type { JSX } from "preact";
+import { useEffect, useRef } from "preact/hooks";
 import type { Drawn, Look } from "../state/model.ts";
 import { currentScene } from "../state/pictures.ts";
 import { useDesk } from "./desk.ts";
@@ -47,15 +48,30 @@ function Row({ object, active }: { object: Drawn; active: boolean }): JSX.Elemen
   const { actions, context } = useDesk();
   const name = nameOf(object);
   const area = sayArea(object, context.book);
+  const row = useRef<HTMLLIElement>(null);
+  useEffect(() => {
+    if (active) row.current?.scrollIntoView({ block: "nearest" });
+  }, [active]);
+  const select = () => actions.select(object.id);
+  // The picture hears of a pointer that comes before the list hears that it left.
+  const leave = () => context.live.get().pointed === object.id && context.point(null);
   return (
-    <li class="object" data-active={active}>
+    // biome-ignore lint/a11y/useKeyWithClickEvents: the name and the button in it do the same
+    <li
+      ref={row}
+      class="object"
+      data-active={active}
+      onMouseEnter={() => context.point(object.id)}
+      onMouseLeave={leave}
+      onClick={({ target, currentTarget }) => target === currentTarget && select()}
+    >
       <input
         type="color"
         value={object.color}
         aria-label={`Colour of ${name}`}
         onChange={({ currentTarget }) => actions.change(object.id, { color: currentTarget.value })}
       />
-      <NameInput object={object} />
+      <NameInput object={object} placeholder={nameOf({ ...object, label: "" })} onFocus={select} />
       <button
         type="button"
         class="edit"

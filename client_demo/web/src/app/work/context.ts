@@ -14,6 +14,8 @@ export interface Live {
   readonly box: Box | null;
   readonly stroke: { readonly object: number; readonly traced: Traced } | null;
   readonly pointer: ImagePoint | null;
+  /** The object that is pointed at: in the list, or on the picture by who means to select one. */
+  readonly pointed: number | null;
   /** Where the keyboard points. */
   readonly crosshair: ImagePoint | null;
 }
@@ -23,6 +25,7 @@ export const NOTHING_LIVE: Live = {
   box: null,
   stroke: null,
   pointer: null,
+  pointed: null,
   crosshair: null,
 };
 
@@ -41,6 +44,10 @@ export class Context {
     readonly notices: Notices,
     readonly latency: Latency,
   ) {}
+
+  point(pointed: number | null): void {
+    this.live.update((now) => (now.pointed === pointed ? now : { ...now, pointed }));
+  }
 
   masksChanged(): void {
     this.masksVersion.update((version) => version + 1);
