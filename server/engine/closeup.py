@@ -139,7 +139,7 @@ def _peak(spread: NDArray[np.int64]) -> tuple[int, int]:
 
 
 def look(pixels: RgbImage, window: Window, logits: Field, tokens: Sequence[Token]) -> Field:
-    """`CELLS` x `CELLS` x `PLANES`, each about -3..3.
+    """`PLANES` x `CELLS` x `CELLS`, each about -3..3.
 
     Args:
         pixels: what `cut` gave of the window.
@@ -147,26 +147,27 @@ def look(pixels: RgbImage, window: Window, logits: Field, tokens: Sequence[Token
         logits: side x side, of the first look.
         tokens: the prompt, in shares of the input.
     """
-    seen = np.zeros((CELLS, CELLS, PLANES), np.float32)
-    seen[:, :, :3] = (pixels - MEAN) / STD
+    seen = np.zeros((PLANES, CELLS, CELLS), np.float32)
+    colours = pixels.transpose(2, 0, 1).astype(np.float32, order="C")
+    seen[:3] = (colours - MEAN[:, None, None]) / STD[:, None, None]
     first = enlarge(np.clip(logits, -LOGIT_LIMIT, LOGIT_LIMIT), window)
-    seen[:, :, LOGITS_PLANE] = first / 2
+    seen[LOGITS_PLANE] = first / 2
     placed = window.place(tokens)
     box = share_of_box(placed, CELLS)
     if box is not None:
-        seen[:, :, BOX_PLANE] = box
+        seen[BOX_PLANE] = box
     near_clicks = np.zeros((CELLS, CELLS), np.float32)
     for x, y, label in placed:
         if label in {EXCLUDE, INCLUDE}:
             distance = _distance(x, y)
             plane = INCLUDE_PLANE if label == INCLUDE else EXCLUDE_PLANE
-            seen[distance <= CLICK_CELLS, plane] = 2.0
+            seen[plane, distance <= CLICK_CELLS] = 2.0
             if label == INCLUDE:  # wider: a colour is more than the spot that was hit
                 near_clicks[distance <= 2 * CLICK_CELLS] = 1.0
-    cube = ColourCube(pixels)
+    cube = ColourCube(colours)
     chance = (1 / (1 + np.exp(-first))).astype(np.float32)
-    seen[:, :, EVIDENCE_PLANE] = cube.evidence(chance if box is None else chance * box)
-    seen[:, :, PROMPT_EVIDENCE_PLANE] = cube.evidence(near_clicks if box is None else box)
+    seen[EVIDENCE_PLANE] = cube.evidence(chance if box is None else chance * box)
+    seen[PROMPT_EVIDENCE_PLANE] = cube.evidence(near_clicks if box is None else box)
     return seen
 
 

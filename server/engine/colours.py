@@ -9,8 +9,6 @@ cat on grey stone is told apart as finely as a ball on grass. Pure: numpy, no to
 import numpy as np
 from numpy.typing import NDArray
 
-from server.engine.types import RgbImage
-
 __all__ = ["ColourCube"]
 
 LEVELS = (16, 10, 8)
@@ -43,12 +41,15 @@ SOFTEN = [_softening(length) for length in LEVELS]
 
 
 class ColourCube:
-    """Which cell of the colour cube each pixel of a picture falls into."""
+    """Which cell of the colour cube each pixel of a picture falls into.
 
-    def __init__(self, pixels: RgbImage) -> None:
-        # A row a channel: sums along it run through memory in order.
-        colours = pixels.reshape(-1, 3).T.astype(np.float32, order="C")
-        colours -= colours.mean(axis=1, keepdims=True)
+    Args:
+        planes: 3xHxW, red, green and blue, 0..255.
+    """
+
+    def __init__(self, planes: Field) -> None:
+        colours = planes.reshape(3, -1)
+        colours = colours - colours.mean(axis=1, keepdims=True)
         spread, axes = np.linalg.eigh(colours @ colours.T / colours.shape[1])
         order = np.argsort(spread)[::-1]
         width = 2 * REACH * np.maximum(np.sqrt(np.maximum(spread[order], 0.0)), LEAST_SPREAD)
@@ -56,7 +57,7 @@ class ColourCube:
         turned = (axes[:, order] / width).T.astype(np.float32) * levels
         steps = turned @ colours + levels / 2
         major, middle, minor = np.clip(steps, 0, levels - 1, out=steps).astype(np.intp)
-        self._shape = pixels.shape[:2]
+        self._shape = planes.shape[1:]
         self._cells = (major * LEVELS[1] + middle) * LEVELS[2] + minor
         self._counts = self._count(None)
 

@@ -5,17 +5,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from server.engine.colours import LIMIT, ColourCube
-from server.engine.types import RgbImage
 
 SIDE = 96
 
 
-def two_tone(left: tuple[int, int, int], right: tuple[int, int, int]) -> RgbImage:
+def two_tone(left: tuple[int, int, int], right: tuple[int, int, int]) -> NDArray[np.float32]:
     """Half and half, with a little noise."""
-    picture = np.empty((SIDE, SIDE, 3), np.float64)
-    picture[:, : SIDE // 2], picture[:, SIDE // 2 :] = left, right
-    noise = np.random.default_rng(0).normal(0, 2, picture.shape)
-    return np.clip(picture + noise, 0, 255).astype(np.uint8)
+    planes = np.empty((3, SIDE, SIDE), np.float64)
+    planes[:, :, : SIDE // 2] = np.reshape(left, (3, 1, 1))
+    planes[:, :, SIDE // 2 :] = np.reshape(right, (3, 1, 1))
+    noise = np.random.default_rng(0).normal(0, 2, planes.shape)
+    return np.clip(planes + noise, 0, 255).round().astype(np.float32)
 
 
 def a_corner() -> NDArray[np.float32]:
@@ -40,7 +40,7 @@ def test_a_colour_seen_inside_speaks_for_inside_wherever_it_is(
 
 
 def test_one_colour_says_nothing() -> None:
-    plain = np.full((SIDE, SIDE, 3), 77, np.uint8)
+    plain = np.full((3, SIDE, SIDE), 77, np.float32)
     np.testing.assert_allclose(ColourCube(plain).evidence(a_corner()), 0.0, atol=0.05)
 
 
@@ -53,9 +53,9 @@ def test_turning_inside_out_turns_the_sign() -> None:
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.3, 1.0]))
 def test_evidence_is_always_a_bounded_number(seed: int, share: float) -> None:
     rng = np.random.default_rng(seed)
-    picture = rng.integers(0, 256, (8, 9, 3)).astype(np.uint8)
+    picture = rng.integers(0, 256, (3, 8, 9)).astype(np.float32)
     if seed % 3 == 0:
-        picture[:] = picture[0, 0]
+        picture[:] = picture[:, :1, :1]
     inside = (rng.random((8, 9)) < share).astype(np.float32)
     said = ColourCube(picture).evidence(inside)
     assert said.shape == (8, 9)

@@ -144,11 +144,11 @@ def test_a_close_up_is_seen_alike(tokens: list[Token]) -> None:
     plane, pixels = field(3), photo(closeup.CELLS)
     window = closeup.window_around(plane, tokens, 640)
     expected = closeup.look(pixels, window, plane, tokens)
-    normal = torch.from_numpy(expected[:, :, :3]).permute(2, 0, 1)[None]
+    normal = torch.from_numpy(expected[:3])[None]
     rows = torch.tensor([[window.x, window.y, window.side]])
     got = twins.look(normal, rows, torch.from_numpy(plane)[None], *stacked([tokens]))[0]
     for at in range(closeup.PLANES):
-        differences = np.abs(got[at].numpy() - expected[:, :, at])
+        differences = np.abs(got[at].numpy() - expected[at])
         assert differences.mean() < 0.05, at
         if at in CLICK_PLANES:
             assert (differences > 1e-3).sum() <= 4
@@ -157,7 +157,9 @@ def test_a_close_up_is_seen_alike(tokens: list[Token]) -> None:
 def test_colours_speak_alike() -> None:
     pixels = photo(closeup.CELLS)
     inside = 1 / (1 + np.exp(-field(5, closeup.CELLS)))
-    expected = ColourCube(pixels).evidence(inside.astype(np.float32))
+    expected = ColourCube(pixels.transpose(2, 0, 1).astype(np.float32)).evidence(
+        inside.astype(np.float32)
+    )
     normal = torch.from_numpy(((pixels - closeup.MEAN) / closeup.STD).astype(np.float32))
     got = twins.evidence(normal.permute(2, 0, 1)[None], [torch.from_numpy(inside)[None]])[0][0]
     differences = np.abs(got.numpy() - expected)

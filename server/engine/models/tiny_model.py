@@ -169,7 +169,7 @@ class TinyModel(SamModel):
         around = torch.stack([self._context(one) for one in looks])
         shown = torch.from_numpy(seen).to(around.device, around.dtype)
         first = torch.tensor([one.score for one in looks]).to(shown)
-        answers = self._closeup(shown.permute(0, 3, 1, 2), around, first)
+        answers = self._closeup(shown, around, first)
         logits, scores = (answer.to("cpu", torch.float32).numpy() for answer in answers)
         if not (np.isfinite(logits.sum()) and np.isfinite(scores.sum())):
             raise ArithmeticError("the close-ups answered with numbers that are none")
