@@ -25,7 +25,7 @@ export interface ClientOptions extends Omit<ConnectionOptions, "url"> {
   /** Default: `/v1/ws` of the server the page came from. */
   readonly url?: string;
   readonly onState?: (state: ConnectionState) => void;
-  /** Every mask, with the time from asking to having it. */
+  /** Every mask, with the time from asking to having it, but for those whose image was still opening. */
   readonly onTiming?: (kind: "click" | "hover", totalMs: number, reply: MaskReply) => void;
   /** The open image had to be opened again and that failed: nothing is open now. */
   readonly onImageLost?: (error: SamwireError) => void;
@@ -189,12 +189,15 @@ export class SamwireClient {
     });
     const message: Segment = { type: "segment", id, object, points, box, kind, candidates };
     const sent = performance.now();
+    const isOpen = this.#image?.finished ?? false;
     const waiting = this.#requests.wait(id, kind);
     const abort = () => this.#cancel(id);
     signal?.addEventListener("abort", abort, { once: true });
     this.#connection.send(known === undefined ? message : { ...message, prior: known });
     const reply = await waiting.finally(() => signal?.removeEventListener("abort", abort));
-    if (reply.type === "mask") this.options.onTiming?.(kind, performance.now() - sent, reply);
+    if (reply.type === "mask" && isOpen) {
+      this.options.onTiming?.(kind, performance.now() - sent, reply);
+    }
     return reply as MaskReply | Superseded;
   }
 

@@ -72,6 +72,9 @@ describe.skipIf(skipped)("when things go wrong, or merely happen", () => {
       .not.toBe("online");
     await expect.poll(() => canvas.drawn()).toEqual(before);
     await canvas.page.mouse.click(...(await canvas.at(DISC.x + 25, DISC.y + 25)));
+    const hint = canvas.page.locator(".hint");
+    await expect.poll(() => hint.textContent()).toMatch(/^Not connected\. Your clicks are kept/);
+    expect(await canvas.page.locator(".spinner").count()).toBe(0);
     await session.server.restart();
     await canvas.page.locator(CONNECTED).waitFor({ timeout: 60_000 });
     await canvas.settled();

@@ -8,24 +8,36 @@ import { useDesk } from "./desk.ts";
 import { Icon, IconButton, leaveFocus } from "./icons.tsx";
 import { NameInput } from "./name-input.tsx";
 import { useStore } from "./use-store.ts";
+import { isAway } from "./words.ts";
 
 export function ContextBar(): JSX.Element | null {
-  const { context } = useDesk();
+  const { context, connection } = useDesk();
   useStore(context.masksVersion);
   const state = useStore(context.state);
+  const away = isAway(useStore(connection));
   const object = activeObject(currentScene(state));
   const brushes = state.tool === "brush" || state.tool === "eraser";
   if (!currentPicture(state)?.size) return null;
   return (
     <div class="context">
       {brushes && <BrushSize />}
-      {object && <ExcludeHint object={object} />}
-      {object ? <ObjectBar object={object} /> : !brushes && <Hint />}
+      {away ? (
+        <p class="hint">Not connected. Your clicks are kept and answered when it is back.</p>
+      ) : (
+        object && <ExcludeHint object={object} />
+      )}
+      {object ? <ObjectBar object={object} away={away} /> : !brushes && !away && <Hint />}
     </div>
   );
 }
 
-function ObjectBar({ object }: { object: Drawn }): JSX.Element {
+interface BarProps {
+  readonly object: Drawn;
+  /** Nothing is being worked on: there is no connection. */
+  readonly away: boolean;
+}
+
+function ObjectBar({ object, away }: BarProps): JSX.Element {
   const { actions, context } = useDesk();
   const { mark, tool, current } = context.state.get();
   return (
@@ -38,7 +50,7 @@ function ObjectBar({ object }: { object: Drawn }): JSX.Element {
         onEnter={() => actions.keep()}
       />
       {tool === "segment" && <TapMeaning key={`${current} ${object.id}`} />}
-      <Candidates object={object} />
+      <Candidates object={object} away={away} />
       {mark && (
         <button
           type="button"
@@ -112,12 +124,14 @@ function knowsExcluding({ pictures }: State): boolean {
   return objects.length > LESSONS || objects.some(excludes);
 }
 
-function Candidates({ object }: { object: Drawn }): JSX.Element | null {
+function Candidates({ object, away }: BarProps): JSX.Element | null {
   const { context, actions } = useDesk();
   const entry = context.book.get(object.revision);
   const count = entry?.shapes.length ?? 0;
   const score = entry?.shapes[object.chosen]?.score;
-  if (entry?.status === "pending") return <span class="spinner" role="img" aria-label="Working" />;
+  if (entry?.status === "pending") {
+    return away ? null : <span class="spinner" role="img" aria-label="Working" />;
+  }
   if (score === null || score === undefined) return null;
   const quality = <span class="score">{Math.round(score * 100)} %</span>;
   if (count < 2)

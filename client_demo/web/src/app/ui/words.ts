@@ -36,6 +36,11 @@ export function sayMask(object: Drawn, book: MaskBook): string | null {
 /** Of these a visitor need not wonder whether the network is to blame. */
 const SAID_BY_SERVER = new Set(["full", "restarting"]);
 
+/** Whether what is asked now has to wait for a connection that failed to come back. */
+export function isAway(state: ConnectionState): boolean {
+  return state.status === "waiting" || (state.status === "connecting" && state.attempt > 0);
+}
+
 export function sayConnection(state: ConnectionState): string {
   switch (state.status) {
     case "online":

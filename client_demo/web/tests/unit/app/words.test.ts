@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { MaskBook, type Shape } from "../../../src/app/state/masks.ts";
 import { EMPTY_SCENE, NO_PROMPTS } from "../../../src/app/state/model.ts";
 import { addObject } from "../../../src/app/state/scene.ts";
-import { formatArea, sayArea, sayConnection, sayMask } from "../../../src/app/ui/words.ts";
+import { formatArea, isAway, sayArea, sayConnection, sayMask } from "../../../src/app/ui/words.ts";
 import { SamwireError } from "../../../src/client/errors.ts";
 
 const shape = (area: number, score: number | null) => ({ traced: { area }, score }) as Shape;
@@ -51,4 +51,11 @@ test("a server that is full is not called a lost connection", () => {
   expect(waiting(null)).toBe("Connection lost, trying again");
   expect(waiting(new SamwireError("full", "Full."))).toBe("The server is full. Trying again.");
   expect(waiting(new SamwireError("slow_reader", "Slow."))).toBe("Connection lost, trying again");
+});
+
+test("a page is away once a connection failed, and not while the first one opens", () => {
+  const waiting = { status: "waiting", attempt: 1, delayMs: 500, reason: null } as const;
+  const connecting = (attempt: number) => isAway({ status: "connecting", attempt });
+  expect([connecting(0), isAway(waiting), connecting(1)]).toEqual([false, true, true]);
+  expect(isAway({ status: "asleep" })).toBe(false);
 });

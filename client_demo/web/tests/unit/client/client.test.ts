@@ -176,6 +176,23 @@ test("what is asked right after an open is about its image", async () => {
   expect(await asked).toMatchObject({ id: segment.id });
 });
 
+test("a mask that waited for its image to open tells no time of its own", async () => {
+  const timed: number[] = [];
+  world.start({ onTiming: (_kind, _ms, { id }) => timed.push(id) });
+  const peer = await world.server.peer();
+  const opening = world.client.open(picture);
+  const early = world.client.segment(click);
+  const { id } = await peer.next("open");
+  const asked = await peer.next("segment");
+  peer.opened(id);
+  reply(peer, asked);
+  await Promise.all([opening, early]);
+  const late = world.client.segment(click);
+  reply(peer, await peer.next("segment", 1));
+  await late;
+  expect(timed).toEqual([asked.id + 1]);
+});
+
 describe("a picture that was left", () => {
   test("answers no click that still waits for the connection", async () => {
     world.start();
