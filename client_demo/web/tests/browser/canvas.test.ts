@@ -1,7 +1,7 @@
 /** Opening pictures, and pointing at things with a mouse. */
 import { describe, expect, test } from "vitest";
-import { overlap } from "../support/canvas-page.ts";
-import { DISC, SQUARE, shapesPicture, tiffPicture } from "../support/pictures.ts";
+import { type CanvasPage, overlap } from "../support/canvas-page.ts";
+import { DISC, SQUARE, shapesPicture, type TestPicture, tiffPicture } from "../support/pictures.ts";
 import { skipped, useSession } from "../support/session.ts";
 
 describe.skipIf(skipped)("the canvas", () => {
@@ -9,19 +9,21 @@ describe.skipIf(skipped)("the canvas", () => {
 
   test("a dropped picture opens", async () => {
     const canvas = await session.open();
-    const { buffer, name, mimeType } = shapesPicture();
-    const data = await canvas.page.evaluateHandle(
-      ([base64, fileName, type]) => {
-        const bytes = Uint8Array.from(atob(base64!), (character) => character.charCodeAt(0));
-        const transfer = new DataTransfer();
-        transfer.items.add(new File([bytes], fileName!, { type: type! }));
-        return transfer;
-      },
-      [buffer.toString("base64"), name, mimeType],
-    );
-    await canvas.page.dispatchEvent(".app", "drop", { dataTransfer: data });
+    await drop(canvas, shapesPicture());
     await canvas.opened();
     await expect.poll(() => canvas.page.locator(".thumbnail").count()).toBe(1);
+  });
+
+  test("dropped text is no picture, and an empty file says which it is", async () => {
+    const canvas = await session.open();
+    await drop(canvas, { name: "notes.txt", mimeType: "text/plain", buffer: Buffer.from("hm") });
+    const notice = canvas.page.locator(".notice");
+    await expect.poll(() => notice.textContent()).toBe("Left out notes.txt: text is no picture.");
+    expect(await canvas.page.locator(".thumbnail").count()).toBe(0);
+    await drop(canvas, { ...shapesPicture("empty.png"), buffer: Buffer.alloc(0) });
+    const failure = canvas.page.locator(".failure");
+    await expect.poll(() => failure.getByRole("heading").textContent()).toBe("empty.png");
+    await expect.poll(() => canvas.page.locator(".thumbnail button > .icon").count()).toBe(2);
   });
 
   test("a pasted picture opens", async () => {
@@ -261,6 +263,19 @@ describe.skipIf(skipped)("the canvas", () => {
       .toBe("still-life.webp");
   });
 });
+
+async function drop(canvas: CanvasPage, { buffer, name, mimeType }: TestPicture): Promise<void> {
+  const data = await canvas.page.evaluateHandle(
+    ([base64, fileName, type]) => {
+      const bytes = Uint8Array.from(atob(base64!), (character) => character.charCodeAt(0));
+      const transfer = new DataTransfer();
+      transfer.items.add(new File([bytes], fileName!, { type: type! }));
+      return transfer;
+    },
+    [buffer.toString("base64"), name, mimeType],
+  );
+  await canvas.page.dispatchEvent(".app", "drop", { dataTransfer: data });
+}
 
 function isInView(row: Element): boolean {
   const [inner, outer] = [row, row.parentElement!].map((one) => one.getBoundingClientRect());

@@ -74,7 +74,10 @@ export function Progress(): JSX.Element | null {
     return (
       <>
         <div class="card failure" role="alert">
-          <p>{status.message}</p>
+          <div>
+            <h2 title={picture!.name}>{picture!.name}</h2>
+            <p>{status.message}</p>
+          </div>
           <div class="failure-buttons">
             <button type="button" class="button" onClick={() => gallery.retry()}>
               Try again

@@ -48,6 +48,7 @@ function Thumbnail({ picture, current, onRemove }: ThumbnailProps): JSX.Element 
   const { gallery } = useDesk();
   const url = useStore(gallery.thumbnails.urls).get(picture.key);
   const count = picture.history.present.objects.length;
+  const unshown = url === null || picture.status.kind === "failed";
   return (
     <li class="thumbnail">
       <button
@@ -59,6 +60,7 @@ function Thumbnail({ picture, current, onRemove }: ThumbnailProps): JSX.Element 
         onClick={() => gallery.show(picture.key)}
       >
         {url && <img src={url} alt="" />}
+        {unshown && <Icon name="warning" />}
         {count > 0 && <span class="badge">{count}</span>}
       </button>
       <IconButton

@@ -21,6 +21,8 @@ interface Match {
   readonly key: string;
   readonly image: ImportedImage;
   readonly objects: readonly { readonly shape: Shape; readonly label: string }[];
+  /** How many more it says that are here already. */
+  readonly known: number;
 }
 
 export class Exchange {
@@ -99,13 +101,17 @@ export class Exchange {
   #imported(images: readonly ImportedImage[], matches: readonly Match[]): void {
     const count = matches.reduce((sum, { objects }) => sum + objects.length, 0);
     const reached = matches.filter(({ objects }) => objects.length > 0).length;
+    const known = matches.reduce((sum, match) => sum + match.known, 0);
+    if (count + known === 0) return this.context.notices.info(nothingFor(images, matches));
     const missing = images.length - matches.length;
     const words = [
-      `Imported ${counted(count, "object")} into ${counted(reached, "picture")}.`,
+      count > 0
+        ? `Imported ${counted(count, "object")} into ${counted(reached, "picture")}.`
+        : "Nothing new:",
+      known > 0 ? hereAlready(known) : null,
       missing > 0 ? `${counted(missing, "file name")} not found here.` : null,
     ];
-    if (count === 0) this.context.notices.info(nothingFor(images, matches));
-    else this.context.notices.info(words.filter((one) => one !== null).join(" "));
+    this.context.notices.info(words.filter((one) => one !== null).join(" "));
   }
 
   /** All of them before the first is adopted: a file that is wrong half-way changes nothing. */
@@ -122,9 +128,19 @@ export class Exchange {
         label: object.label,
         shape: await this.#shape(object, size, picture),
       }));
-      matches.push({ key: picture.key, image, objects: await Promise.all(objects) });
+      const read = await Promise.all(objects);
+      const fresh = this.#fresh(picture, read);
+      const known = read.length - fresh.length;
+      matches.push({ key: picture.key, image, objects: fresh, known });
     }
     return matches;
+  }
+
+  /** Without the masks that are there to the pixel: the same file may be imported twice. */
+  #fresh(picture: Picture, objects: Match["objects"]): Match["objects"] {
+    const shapes = picture.history.present.objects.map((one) => this.context.book.shown(one));
+    const there = new Set(shapes.map((shape) => shape && pixels(shape)));
+    return objects.filter(({ shape }) => !there.has(pixels(shape)));
   }
 
   /** Pictures that were not looked at yet have no size; what the browser cannot show has none here. */
@@ -194,6 +210,15 @@ function whyNot(error: unknown, { name }: File): string {
   if (error instanceof CocoError) return error.message;
   const words = error instanceof SamwireError ? sentence(error, name) : null;
   return words ?? "This COCO file holds a mask that cannot be read.";
+}
+
+/** The same text is the same mask. */
+function pixels({ traced }: Shape): string {
+  return new TextDecoder().decode(traced.rle.counts);
+}
+
+function hereAlready(count: number): string {
+  return `${count} ${count === 1 ? "was" : "were"} here already.`;
 }
 
 function nothingFor(images: readonly ImportedImage[], matches: readonly Match[]): string {

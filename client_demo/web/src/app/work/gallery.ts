@@ -103,7 +103,7 @@ export class Gallery {
     }
     this.#set(key, { status: { kind: "opening", stage: "connect", fraction: null, ahead: 0 } });
     try {
-      this.#refuseTooLarge(blob);
+      this.#refuse(blob);
       const { width, height } = await this.context.client.open(
         blob,
         ({ stage, fraction, ahead = 0 }) =>
@@ -116,7 +116,9 @@ export class Gallery {
     }
   }
 
-  #refuseTooLarge(blob: Blob): void {
+  /** What the server would not take either. */
+  #refuse(blob: Blob): void {
+    if (blob.size === 0) throw new SamwireError("bad_image", "Empty.");
     const limit = this.context.client.welcome?.limits.max_image_bytes ?? Number.POSITIVE_INFINITY;
     if (blob.size > limit) throw new SamwireError("image_too_large", "Too large.");
   }

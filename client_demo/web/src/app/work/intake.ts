@@ -63,9 +63,13 @@ export class Intake {
 
   /** Pictures onto the stage, a COCO file to the pictures there. */
   take(files: readonly File[]): void {
-    const isJson = (file: File) => file.type === "application/json" || file.name.endsWith(".json");
     for (const file of files.filter(isJson)) void this.exchange.load(file);
-    const pictures = files.filter((file) => !isJson(file));
+    const others = files.filter((file) => !isJson(file));
+    const [texts, pictures] = [others.filter(isText), others.filter((file) => !isText(file))];
+    if (texts.length > 0) {
+      const names = texts.map(({ name }) => name).join(", ");
+      this.context.notices.info(`Left out ${names}: text is no picture.`);
+    }
     this.gallery.add(pictures.map((blob) => ({ blob, name: blob.name })));
   }
 
@@ -99,6 +103,14 @@ export class Intake {
       if (files.length > 0) this.take(files);
     });
   }
+}
+
+function isJson({ type, name }: File): boolean {
+  return type === "application/json" || name.endsWith(".json");
+}
+
+function isText({ type }: File): boolean {
+  return type.startsWith("text/");
 }
 
 function fileInput(accept: string, multiple: boolean): HTMLInputElement {

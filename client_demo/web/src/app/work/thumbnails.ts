@@ -5,18 +5,16 @@ import { Store } from "../state/store.ts";
 const WIDTH = 132;
 
 export class Thumbnails {
-  /** Addresses by key, as they get ready; what cannot be drawn never does. */
-  readonly urls = new Store<ReadonlyMap<string, string>>(new Map());
+  /** Addresses by key, as they get ready; null of what cannot be drawn. */
+  readonly urls = new Store<ReadonlyMap<string, string | null>>(new Map());
 
   async add(key: string, blob: Blob): Promise<void> {
     const url = await shrink(blob).catch(() => null);
-    if (url) this.urls.update((urls) => new Map(urls).set(key, url));
+    this.urls.update((urls) => new Map(urls).set(key, url));
   }
 
   remove(key: string): void {
-    const url = this.urls.get().get(key);
-    if (!url) return;
-    URL.revokeObjectURL(url);
+    URL.revokeObjectURL(this.urls.get().get(key) ?? "");
     this.urls.update((urls) => new Map([...urls].filter(([other]) => other !== key)));
   }
 }

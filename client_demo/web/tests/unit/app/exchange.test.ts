@@ -140,6 +140,18 @@ describe("an import", () => {
     expect(said()).toEqual([expect.stringMatching(/of another size/)]);
   });
 
+  test("of the same file again adds nothing, and says so", async () => {
+    add("b", "b.png");
+    await exchange.load(coco(["a.png"]));
+    await exchange.load(coco(["a.png", "b.png"]));
+    await exchange.load(coco(["a.png", "b.png"]));
+    expect(labels()).toEqual({ "a.png": ["", "", "cat"], "b.png": ["cat"] });
+    expect(said().slice(1)).toEqual([
+      "Imported 1 object into 1 picture. 1 was here already.",
+      "Nothing new: 2 were here already.",
+    ]);
+  });
+
   test("of a file that is gone says so", async () => {
     const file = coco(["a.png"]);
     file.arrayBuffer = () => Promise.reject(new DOMException("", "NotFoundError"));

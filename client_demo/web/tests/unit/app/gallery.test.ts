@@ -60,3 +60,12 @@ test("a picture left while it is opened again is closed", async () => {
   gallery.step(1);
   expect(statuses()).toEqual(["closed", "opening"]);
 });
+
+test("an empty file is no picture, which takes no server to say", async () => {
+  gallery.add([{ blob: new Blob([]), name: "empty.png" }]);
+  await expect.poll(() => statuses()[2]).toBe("failed");
+  expect(currentPicture(context.state.get())!.status).toMatchObject({
+    message: expect.stringMatching(/could not be read as a picture/),
+  });
+  expect(opens).toHaveLength(1);
+});
