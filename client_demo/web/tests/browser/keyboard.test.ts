@@ -143,6 +143,32 @@ describe.skipIf(skipped)("by keyboard", () => {
     expect(await canvas.objects.count()).toBe(0);
   });
 
+  test("the focus that goes with a button is the picture's, and no place while there is none", async () => {
+    const canvas = await session.open();
+    const { page, stage } = canvas;
+    expect([await stage.getAttribute("role"), await stage.getAttribute("tabindex")]).toEqual([
+      ...[null, "-1"],
+    ]);
+    await canvas.pick(shapesPicture(), shapesPicture("second.png", 30));
+    const onStage = () => expect.poll(() => page.evaluate(focusedClass)).toMatch(/^stage/);
+    await onStage();
+    expect(await stage.getAttribute("role")).toBe("application");
+    for (const name of ["Delete object", "Keep", "Delete Object 2"]) {
+      if (name !== "Delete Object 2") await canvas.click(DISC.x, DISC.y);
+      await page.keyboard.press("ArrowLeft"); // who goes by keys
+      await page.getByRole("button", { name, exact: true }).focus();
+      await page.keyboard.press("Enter");
+      await onStage();
+    }
+    await page.getByRole("button", { name: "Remove shapes.png" }).focus();
+    await page.keyboard.press("Enter");
+    await onStage();
+    await expect.poll(() => stage.evaluate(outline)).not.toBe("none");
+    await page.mouse.click(...(await canvas.at(20, 20)));
+    await page.keyboard.press("Control+z");
+    await expect.poll(() => stage.evaluate(outline)).toBe("none");
+  });
+
   test("a finished mask is read out", async () => {
     const canvas = await session.open();
     await canvas.pick(shapesPicture());
@@ -178,6 +204,10 @@ describe.skipIf(skipped)("by keyboard", () => {
     await expect.poll(() => canvas.page.getByRole("dialog").count()).toBe(0);
   });
 });
+
+function outline(stage: Element): string {
+  return getComputedStyle(stage).outlineStyle;
+}
 
 function focusedText(): string | null | undefined {
   return document.activeElement?.textContent;

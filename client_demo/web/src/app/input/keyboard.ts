@@ -47,7 +47,7 @@ export class KeyboardInput {
       if (event.key === " ") this.#space(false);
     });
     addEventListener("blur", () => this.#space(false));
-    addEventListener("pointerdown", () => (this.#tabMovesOn = false), { capture: true });
+    addEventListener("pointerdown", () => this.#goByKeys(false), { capture: true });
     context.state.subscribe(({ current }) => this.#shown(current));
   }
 
@@ -92,7 +92,13 @@ export class KeyboardInput {
     }
     const used = !this.#isElsewhere() && this.#use(event);
     if (used) event.preventDefault();
-    else if (event.key === "Tab") this.#tabMovesOn = true;
+    else if (event.key === "Tab") this.#goByKeys(true);
+  }
+
+  /** Only who gets about by keys needs to see that the stage has the focus. */
+  #goByKeys(yes: boolean): void {
+    this.#tabMovesOn = yes;
+    this.to.stage.root.classList.toggle("by-keys", yes);
   }
 
   #isElsewhere(): boolean {
@@ -153,7 +159,7 @@ export class KeyboardInput {
   #moveCrosshair([dx, dy]: readonly [number, number], times: number): boolean {
     const size = currentPicture(this.context.state.get())?.size;
     if (!size) return false;
-    this.#tabMovesOn = true;
+    this.#goByKeys(true);
     const { stage, segmenter } = this.to;
     const from = this.context.live.get().crosshair ?? this.#middle();
     const step = Math.max(1, 6 / stage.viewport.get().scale) * times;

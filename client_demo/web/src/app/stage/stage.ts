@@ -28,6 +28,7 @@ import { type MaskItem, MaskLayer } from "./mask-layer.ts";
 
 /** Device pixels an image pixel covers from which its edges are worth seeing. */
 const EXACT_FROM = 3;
+const LABEL = "Picture. Arrow keys move the crosshair, question mark for help.";
 
 export class Stage {
   readonly root = element("div", "stage");
@@ -123,12 +124,7 @@ export class Stage {
   }
 
   #compose(): void {
-    this.root.tabIndex = 0;
-    this.root.setAttribute("role", "application");
-    this.root.setAttribute(
-      "aria-label",
-      "Picture. Arrow keys move the crosshair, question mark for help.",
-    );
+    this.root.tabIndex = -1;
     this.#image.alt = "";
     this.#image.draggable = false;
     this.#cursor.hidden = this.#crosshair.hidden = this.#world.hidden = true;
@@ -143,6 +139,14 @@ export class Stage {
     });
     this.#world.append(this.#image, this.#masks.root, this.#marks.root, this.#crosshair);
     this.root.append(this.#world, this.#cursor);
+  }
+
+  /** Without a picture it is no place to go to. */
+  #offer(picture: boolean): void {
+    if (this.root.tabIndex === (picture ? 0 : -1)) return;
+    this.root.tabIndex = picture ? 0 : -1;
+    this.root.role = picture ? "application" : null;
+    this.root.ariaLabel = picture ? LABEL : null;
   }
 
   #move(view: Viewport): void {
@@ -177,6 +181,7 @@ export class Stage {
 
   #paint(): void {
     const picture = currentPicture(this.context.state.get());
+    this.#offer(picture !== null);
     this.#world.hidden = !picture?.size;
     this.#showPicture(picture?.key ?? null);
     if (picture?.status.kind === "open") this.#tellUnshown(picture.key);

@@ -1,6 +1,6 @@
 /** The page's frame. */
 import type { JSX } from "preact";
-import { useLayoutEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { Announcer } from "./announcer.tsx";
 import { ContextBar } from "./context-bar.tsx";
 import { type Desk, DeskContext, useDesk } from "./desk.ts";
@@ -22,7 +22,14 @@ export function App({ desk }: { desk: Desk }): JSX.Element {
 }
 
 function Frame(): JSX.Element {
-  const { pictures } = useStore(useDesk().context.state);
+  const { context, stage } = useDesk();
+  const { pictures, current } = useStore(context.state);
+  // A button may go with what it did, and the focus with it: then it is the picture's.
+  useEffect(() => {
+    if (current && document.activeElement === document.body) {
+      stage.root.focus({ preventScroll: true });
+    }
+  });
   return (
     <div class="app" data-empty={pictures.length === 0}>
       <Header />

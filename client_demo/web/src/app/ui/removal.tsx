@@ -12,7 +12,7 @@ interface Removal {
 }
 
 export function useRemoval(): Removal {
-  const { gallery, stage } = useDesk();
+  const { gallery } = useDesk();
   const [asked, setAsked] = useState<Picture | null>(null);
   const remove = (picture: Picture) => {
     if (picture.history.present.objects.length > 0) setAsked(picture);
@@ -21,7 +21,6 @@ export function useRemoval(): Removal {
   const removeAsked = () => {
     setAsked(null);
     gallery.remove(asked!.key);
-    stage.root.focus({ preventScroll: true });
   };
   const question = asked && (
     <RemoveQuestion picture={asked} onClose={() => setAsked(null)} onRemove={removeAsked} />
