@@ -239,6 +239,17 @@ describe.skipIf(skipped)("the canvas", () => {
     await canvas.answer(2);
   });
 
+  test("where the time of a mask went is shown until something else is clicked", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    const timings = canvas.page.locator(".timings");
+    await canvas.page.locator(".latency").click();
+    await timings.getByText("decoding").waitFor();
+    await canvas.page.mouse.click(...(await canvas.at(20, 20)));
+    await timings.waitFor({ state: "hidden" });
+  });
+
   test("zoomed in, a click on the same pixel gives the same mask", async () => {
     const canvas = await session.open();
     await canvas.pick(shapesPicture());

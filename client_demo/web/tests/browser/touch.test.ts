@@ -74,6 +74,8 @@ describe.skipIf(skipped)("by touch", () => {
     ["half a laptop", 700, 680],
     ["a tablet on its side", 1024, 768],
     ["a small laptop", 1024, 640],
+    ["a small laptop at 200 %", 512, 384],
+    ["a very small phone on its side", 480, 320],
   ])("on %s nothing covers a button or the picture", async (_, width, height) => {
     const canvas = await session.open({ viewport: { width, height }, hasTouch: true });
     await canvas.pick(shapesPicture());

@@ -50,7 +50,9 @@ function ObjectBar({ object, away }: BarProps): JSX.Element {
         onEnter={() => actions.keep()}
       />
       {tool === "segment" && <TapMeaning key={`${current} ${object.id}`} />}
-      <Candidates object={object} away={away} />
+      <div class="candidates-place">
+        <Candidates object={object} away={away} />
+      </div>
       {mark && (
         <button
           type="button"

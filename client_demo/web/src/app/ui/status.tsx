@@ -57,14 +57,19 @@ function Latency(): JSX.Element | null {
   const ms = (value: number) => `${Math.round(value)} ms`;
   const { lastMs, medianMs, p95Ms, queueMs, decodeMs, networkMs } = reading;
   return (
-    <details class="latency">
-      <summary title="From asking to having the mask">
+    <>
+      <button
+        type="button"
+        class="latency"
+        popovertarget="timings"
+        title="From asking to having the mask"
+      >
         <b>{ms(lastMs)}</b>
         <span class="wide">
           median {ms(medianMs)} · p95 {ms(p95Ms)}
         </span>
-      </summary>
-      <dl class="card">
+      </button>
+      <dl class="card timings" id="timings" popover="auto">
         <Figure name="Median" value={ms(medianMs)} />
         <Figure name="95th percentile" value={ms(p95Ms)} />
         <Figure name="Last" value={ms(lastMs)} />
@@ -72,7 +77,7 @@ function Latency(): JSX.Element | null {
         <Figure name="— decoding" value={ms(decodeMs)} />
         <Figure name="— network" value={ms(networkMs)} />
       </dl>
-    </details>
+    </>
   );
 }
 
