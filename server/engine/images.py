@@ -67,6 +67,7 @@ def check(data: bytes, max_pixels: int) -> None:
     Raises:
         WireError: `bad_image` or `too_many_pixels`.
     """
+    _refuse_excess(data)
     _open(data, max_pixels).close()
 
 
@@ -79,17 +80,22 @@ def decode(data: bytes, max_pixels: int) -> RgbImage:
     return read(data, max_pixels).rgb
 
 
-def read(data: bytes, max_pixels: int, *, side: int | None = None) -> ReadImage:
+def read(
+    data: bytes, max_pixels: int, *, side: int | None = None, checked: bool = False
+) -> ReadImage:
     """Read the pixels, upright: all of them, or of a JPEG fewer if that is enough.
 
     Args:
         data: the file.
         max_pixels: refuse larger images, whatever scale they would be read at.
         side: a longest side, in pixels, that is enough; None = all there is.
+        checked: `check` found nothing against it.
 
     Raises:
         WireError: `bad_image`, `too_many_pixels`, or `overload` when there is no memory for them.
     """
+    if not checked:
+        _refuse_excess(data)
     with _open(data, max_pixels) as image:
         try:
             stored = image.size
@@ -109,10 +115,13 @@ def read(data: bytes, max_pixels: int, *, side: int | None = None) -> ReadImage:
             raise _bad_image() from broken
 
 
-def _open(data: bytes, max_pixels: int) -> Image.Image:
+def _refuse_excess(data: bytes) -> None:
     found = excess(data)
     if found is not None:
         raise WireError("bad_image", found)
+
+
+def _open(data: bytes, max_pixels: int) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):

@@ -229,7 +229,7 @@ class Opens:
             # What was given up while it waited must not keep others waiting.
             if not self._wanted(job):
                 return None
-            return images.read(job.data, self._max_pixels, side=self._enough)
+            return images.read(job.data, self._max_pixels, side=self._enough, checked=True)
 
         try:
             image = await self._off_loop(read)

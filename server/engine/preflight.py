@@ -20,6 +20,9 @@ MAX_SCANS = 100
 Encoders write about ten."""
 MAX_PARSED_BYTES = 1 << 20
 """Of a JPEG's segments that Pillow takes to pieces; others it takes whole."""
+MAX_FILL_BYTES = 1 << 20
+"""In a JPEG's scans. They mean nothing, and Pillow goes over a run of them anew with each 64 KiB
+that it reads."""
 MAX_STRAY_BYTES = 4096
 """Between a JPEG's segments, where none belong; Pillow steps over them one at a time."""
 CHUNK_BYTES = 256
@@ -42,9 +45,13 @@ _EXIF = b"Exif\0\0"
 _SOS, _EOI, _APP1 = 0xDA, 0xD9, 0xE1
 _PARSED = frozenset({*range(0xC0, 0xD0), 0xDB, 0xDE, 0xED})
 """Frames, tables and Photoshop's resources."""
+_SCANNED, _STRAY = 0x00, -1
+"""Where other segments have a marker: a piece of a scan, and too much between them."""
 _WITHOUT_LENGTH = frozenset({0x01, 0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)})
 _AFTER_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]", re.DOTALL)
 """The marker that ends a scan: neither a stuffed zero nor one to start anew at."""
+_PIECE_BYTES = 1 << 18
+"""Of a scan, searched at once: while a search runs, no other thread does."""
 _RUN_LENGTH_ENCODED = (1, 2)
 _SIDES = ((256, 322), (257, 323))
 """The tags of a TIFF's width and its tiles', of its height and theirs."""
@@ -65,15 +72,19 @@ def excess(data: bytes) -> str | None:
 
 
 def _of_jpeg(data: bytes) -> str | None:
-    exif, parsed, scans = bytearray(), 0, 0
-    for count, (marker, start, end) in enumerate(_segments(data), start=1):
+    exif, segments, parsed, scans, fill = bytearray(), 0, 0, 0, 0
+    for marker, start, end in _segments(data):
+        if marker == _SCANNED:
+            fill += 2 * data.count(b"\xff\xff", start, end)
+        else:
+            segments += 1
         scans += marker == _SOS
         if marker == _APP1 and data.startswith(_EXIF, start):
             exif += data[start + len(_EXIF) * bool(exif) : end]
         parsed += end - start if marker in _PARSED else 0
-        if marker < 0:
+        if marker == _STRAY:
             return f"expected at most {MAX_STRAY_BYTES} bytes between a JPEG's segments"
-        if count > MAX_SEGMENTS:
+        if segments > MAX_SEGMENTS:
             return f"expected at most {MAX_SEGMENTS} segments in a JPEG"
         if parsed + len(exif) > MAX_PARSED_BYTES:
             return (
@@ -81,11 +92,13 @@ def _of_jpeg(data: bytes) -> str | None:
             )
         if scans > MAX_SCANS:
             return f"expected at most {MAX_SCANS} scans in a JPEG"
+        if fill > MAX_FILL_BYTES:
+            return f"expected at most {MAX_FILL_BYTES} bytes of fill in a JPEG's scans"
     return _of_exif(bytes(exif))
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, start and end of each segment up to the first end of image; -1 for too much between.
+    """Marker, start and end of each segment and each piece of a scan, up to the end of the image.
 
     What follows the image, as the film in a phone's motion photo, is none of its segments.
     """
@@ -98,7 +111,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
             stray += 1
             at += 1
             if stray > MAX_STRAY_BYTES:
-                yield -1, at, at
+                yield _STRAY, at, at
                 return
             continue
         end = at + 2 + max(2, int.from_bytes(data[at + 2 : at + 4]))
@@ -106,10 +119,19 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         at = end
         if marker == _SOS:
             scanned = True
-            found = _AFTER_SCAN.search(data, at)
-            if found is None:
-                return
-            at = found.start()
+            for start, at in _pieces_of_scan(data, end):
+                yield _SCANNED, start, at
+
+
+def _pieces_of_scan(data: bytes, at: int) -> Iterator[tuple[int, int]]:
+    """Start and end of each, up to the marker that ends the scan."""
+    for start in range(at, len(data), _PIECE_BYTES):
+        end = min(start + _PIECE_BYTES, len(data))
+        found = _AFTER_SCAN.search(data, start, end + 1)
+        if found is not None:
+            yield start, found.start()
+            return
+        yield start, end
 
 
 def _of_png(data: bytes) -> str | None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from server import rle
+from server.engine import images
 from server.engine.engine import Engine
 from server.engine.jobs import OpenImage
 from server.errors import WireError
@@ -68,6 +69,15 @@ async def test_an_image_is_opened_by_its_digest_alone() -> None:
         assert again is not None
         assert again.entry is image.entry
         assert image.entry.pins == 2
+
+
+async def test_an_image_is_walked_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    walked: list[bytes] = []
+    monkeypatch.setattr(images, "excess", walked.append)
+    async with running(GatedModel()) as engine:
+        await opened(engine)
+
+    assert walked == [picture()]
 
 
 async def test_nobody_opens_anothers_image_by_its_digest() -> None:

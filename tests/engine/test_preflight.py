@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 import struct
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -36,6 +37,11 @@ def scans(count: int, between: bytes = b"") -> bytes:
     return whole[:-2] + (between + scan) * count + whole[-2:]
 
 
+def in_scan(more: bytes) -> bytes:
+    whole = saved(noise(), "JPEG")
+    return whole[:-2] + more + whole[-2:]
+
+
 def tiff(tags: Tags, order: str = "<", *, at: int = 8) -> bytes:
     """One directory of longs: a count, a value and perhaps another kind for each tag."""
     magic = b"II*\0" if order == "<" else b"MM\0*"
@@ -65,6 +71,7 @@ def exif(tags: Tags, behind: bytes = b"") -> bytes:
 GIF_HEAD = b"GIF89a\x01\x00\x01\x00\x00\x00\x00"
 GIF_PICTURE = b"," + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x4c\x01\x00;"
 GIF_PALETTE = b"GIF89a\x01\x00\x01\x00\x87\x00\x00" + b"," * 768
+AFTER_SCAN = preflight._AFTER_SCAN
 LARGEST = 32 << 20
 """Bytes of a file, as the settings are."""
 
@@ -113,6 +120,8 @@ def tiled(width: int, tile: int) -> dict[int, tuple[int, ...]]:
         (scans(101), "100 scans"),
         # What looks like the end of the picture, in a comment, hides nothing.
         (scans(101, between=b"\xff\xfe\x00\x04\xff\xd9"), "100 scans"),
+        (in_scan(b"\xff" * (1 << 20) + b"\xff" * 100), "1048576 bytes of fill"),
+        (in_scan(b"\xff\xff\x00" * (1 << 20)), "1048576 bytes of fill"),
         (png(8, 6, b"", extra=EMPTY_CHUNK * 1001), "1000 PNG chunks"),
         (png(8, 6, b"", extra=EMPTY_CHUNK.replace(b"prVt", b"IDAT") * 2000), "PNG chunks"),
         (gif(b"\0" * 70_000), "65536 blocks before a GIF's picture"),
@@ -181,6 +190,33 @@ def test_the_largest_file_is_walked_no_further_than_its_limit(make: Callable[[],
     assert steps < 5 * preflight.MAX_PIECES
 
 
+@pytest.mark.parametrize("pair", [b"\xff\0", b"\xff\xd0", b"\xff\xff", b"\0\0"])
+def test_a_scan_is_searched_in_pieces_so_that_other_threads_have_their_turn(
+    pair: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longest = 0
+
+    class Searched:
+        def search(self, data: bytes, start: int, end: int) -> re.Match[bytes] | None:
+            nonlocal longest
+            longest = max(longest, end - start)
+            return AFTER_SCAN.search(data, start, end)
+
+    monkeypatch.setattr(preflight, "_AFTER_SCAN", Searched())
+    excess(in_scan(pair * (1 << 20)))
+    assert 0 < longest <= (256 << 10) + 1
+
+
+@given(st.integers(1, 40))
+def test_wherever_a_scan_is_parted_its_end_is_found(piece_bytes: int) -> None:
+    file = in_scan(b"\xff\0\xff\xd3\xff\xff" * 3)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(preflight, "_PIECE_BYTES", piece_bytes)
+        parted = [piece for piece in preflight._segments(file) if piece[0] == preflight._SCANNED]
+    scan = file[parted[0][1] : -2]
+    assert b"".join(file[start:end] for _, start, end in parted) == scan
+
+
 def test_a_run_length_encoded_bmp_is_refused() -> None:
     whole = bytearray(saved(Image.new("L", (8, 6)), "BMP"))
     assert excess(bytes(whole)) is None
@@ -210,6 +246,7 @@ def animated(file_format: str) -> bytes:
         jpeg(restart_marker_blocks=1),
         jpeg(exif=b"Exif\0\0" + b"x" * 60_000, icc_profile=b"p" * 200_000, comment=b"c" * 9000),
         jpeg(behind_start=b"\xff" * 100 + EXIF_SEGMENT),
+        in_scan(b"\xff" * 1000 + b"\xff\xd0" * 5000),
         animated("MPO"),
         saved(noise(600, 400), "PNG"),
         animated("PNG"),
