@@ -91,9 +91,9 @@ SUBPROTOCOL = "samwire.v1"
 MAX_FRAME_BYTES = 1 << 20
 FEATURES = ("candidates", "prefetch", "prior_rle")
 
-_MAX_ARRAY_ITEMS = 1024
+_MAX_ARRAY_ITEMS = 128  # the longest array of v1 are 64 points
 _MAX_MAP_ITEMS = 64
-_MAX_CONTAINERS = 2048  # lists and maps in a frame, which a megabyte could hold a million of
+_MAX_ITEMS = 2048  # of a frame's lists and maps together, which a megabyte could hold a million of
 _MAX_FIELD_CHARACTERS = 100  # of a field's name, when it is said back
 _ID: TypeAdapter[int] = TypeAdapter(Id)  # to make one costs more than to read a frame
 
@@ -168,26 +168,26 @@ def _read_map(frame: bytes) -> dict[str, object]:
 
 
 class _Bounds:
-    """Counts the lists and maps of one frame as they are built, and stops at too many."""
+    """Counts the items of one frame's lists and maps as those are built, and stops at too many."""
 
     def __init__(self) -> None:
-        self._left = _MAX_CONTAINERS
+        self._left = _MAX_ITEMS
 
     def take_list(self, items: tuple[object, ...]) -> tuple[object, ...]:
-        self._take()
+        self._take(len(items))
         return items
 
     def take_map(self, pairs: tuple[tuple[object, object], ...]) -> dict[object, object]:
-        self._take()
+        self._take(len(pairs))
         fields = dict(pairs)
         if len(fields) < len(pairs):
             raise ValueError("a key comes twice")
         return fields
 
-    def _take(self) -> None:
-        self._left -= 1
+    def _take(self, count: int) -> None:
+        self._left -= count
         if self._left < 0:
-            raise ValueError(f"more than {_MAX_CONTAINERS} lists and maps")
+            raise ValueError(f"more than {_MAX_ITEMS} items in its lists and maps")
 
 
 def _bad_frame(text: str) -> FrameError:

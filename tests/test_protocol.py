@@ -198,13 +198,29 @@ def test_containers_of_any_depth_are_refused(depth: int, opener: bytes) -> None:
 
 @pytest.mark.parametrize("empty", [b"\x80", b"\x90"], ids=["maps", "lists"])
 def test_a_frame_of_a_million_containers_is_refused_before_they_are_built(empty: bytes) -> None:
-    row = b"\xdc\x03\xf0" + empty * 1008
-    frame = b"\x83\xa4type\xa5close\xa2id\x05\xa1x\xdc\x04\x00" + row * 1024
+    row = b"\xdc\x00\x80" + empty * 128
+    frame = b"\x83\xa4type\xa5close\xa2id\x05\xa1x" + (b"\xdc\x00\x80" + row * 128) * 60
 
     error = refusal(frame)
 
     assert error.code == "bad_frame"
-    assert "2048 lists and maps" in error.message
+    assert "2048 items" in error.message
+
+
+@pytest.mark.parametrize("item", [b"\x01", b"\xc0", b"\xa1x"], ids=["numbers", "nils", "strings"])
+def test_a_frame_of_a_million_items_is_refused_before_they_are_looked_at(item: bytes) -> None:
+    row = b"\xdc\x00\x80" + item * 128
+    error = refusal(b"\x83\xa4type\xa7segment\xa2id\x05\xa6points\xdc\x00\x80" + row * 128)
+
+    assert error.code == "bad_frame"
+    assert "2048 items" in error.message
+
+
+@READERS
+def test_what_is_never_closed_cannot_be_counted_but_is_short(read: Any) -> None:
+    longer = b"\xdc\x00\x81" + b"\x01" * 128
+    with pytest.raises(FrameError, match="129 exceeds"):
+        read(b"\x81\xa6points" + longer * 500)
 
 
 def test_a_frame_of_a_mebibyte_is_read_and_one_byte_more_is_not() -> None:

@@ -61,6 +61,8 @@ UNREADABLE: dict[str, Refusal] = {
             _segment(points=[[[]] * 1000, [[]] * 1000, [[]] * 1000])
         ),
         "1,025 points": msgpack.packb(_segment(points=[0] * 1025)),
+        "129 points": msgpack.packb(_segment(points=[0] * 129)),
+        "21 points of 100 numbers": msgpack.packb(_segment(points=[[0] * 100] * 21)),
     }.items()
 }
 
