@@ -239,11 +239,16 @@ describe.skipIf(skipped)("the canvas", () => {
     await canvas.answer(2);
   });
 
-  test("where the time of a mask went is shown until something else is clicked", async () => {
+  test("where the time of a mask went is shown until Escape, or a click elsewhere", async () => {
     const canvas = await session.open();
     await canvas.pick(shapesPicture());
     await canvas.click(DISC.x, DISC.y);
     const timings = canvas.page.locator(".timings");
+    await canvas.page.locator(".latency").click();
+    await timings.getByText("decoding").waitFor();
+    await canvas.page.keyboard.press("Escape");
+    await timings.waitFor({ state: "hidden" });
+    expect(await canvas.objects.count()).toBe(1);
     await canvas.page.locator(".latency").click();
     await timings.getByText("decoding").waitFor();
     await canvas.page.mouse.click(...(await canvas.at(20, 20)));

@@ -86,6 +86,8 @@ export class KeyboardInput {
   }
 
   #down(event: KeyboardEvent): void {
+    // What popped up goes by Escape, and nothing else does.
+    if (event.key === "Escape" && document.querySelector(":popover-open")) return;
     if (commandOf(event) === "export") {
       event.preventDefault(); // the browser would save the page, whatever has the focus
       endTyping();

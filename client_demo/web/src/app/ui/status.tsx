@@ -2,6 +2,7 @@
 import type { JSX } from "preact";
 import { currentPicture } from "../state/pictures.ts";
 import { useDesk } from "./desk.ts";
+import { leaveFocus } from "./icons.tsx";
 import { useStore } from "./use-store.ts";
 import { sayConnection } from "./words.ts";
 
@@ -43,7 +44,9 @@ function PictureFacts(): JSX.Element | null {
   const { width, height } = picture.size;
   return (
     <div class="facts">
-      <span class="file-name">{picture.name}</span>
+      <span class="file-name" title={picture.name}>
+        {picture.name}
+      </span>
       <span>
         {width} × {height}
       </span>
@@ -63,6 +66,7 @@ function Latency(): JSX.Element | null {
         class="latency"
         popovertarget="timings"
         title="From asking to having the mask"
+        onMouseDown={leaveFocus}
       >
         <b>{ms(lastMs)}</b>
         <span class="wide">

@@ -48,19 +48,20 @@ function Thumbnail({ picture, current, onRemove }: ThumbnailProps): JSX.Element 
   const { gallery } = useDesk();
   const url = useStore(gallery.thumbnails.urls).get(picture.key);
   const count = picture.history.present.objects.length;
-  const unshown = url === null || picture.status.kind === "failed";
+  const failed = picture.status.kind === "failed";
+  const what = failed ? "could not be opened" : counted(count, "object");
   return (
     <li class="thumbnail">
       <button
         type="button"
-        aria-label={`${picture.name}, ${counted(count, "object")}`}
+        aria-label={`${picture.name}, ${what}`}
         aria-current={current ? "true" : undefined}
         title={picture.name}
         onMouseDown={leaveFocus}
         onClick={() => gallery.show(picture.key)}
       >
         {url && <img src={url} alt="" />}
-        {unshown && <Icon name="warning" />}
+        {(failed || url === null) && <Icon name="warning" />}
         {count > 0 && <span class="badge">{count}</span>}
       </button>
       <IconButton

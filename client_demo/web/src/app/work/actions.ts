@@ -138,7 +138,7 @@ export class Actions {
     this.remove(object.id);
     // One click is soon made again; what took longer is not to go without a word.
     const { label, prompts } = object;
-    if (label || prompts.points.length + Number(prompts.box !== null) > 1) {
+    if (label || prompts.points.length + Number(prompts.box !== null) !== 1) {
       this.context.notices.info(`Dropped. ${readable("mod+z")} brings it back.`);
     }
   }

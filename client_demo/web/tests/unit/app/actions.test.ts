@@ -165,6 +165,12 @@ describe("a dead end is said:", () => {
     expect([labels(), notices()]).toEqual([[], ["Dropped. Ctrl Z brings it back."]]);
   });
 
+  test("dropped, if it was painted", async () => {
+    await actions.finishStroke([5, 5], "union");
+    actions.escape();
+    expect([labels(), notices()]).toEqual([[], ["Dropped. Ctrl Z brings it back."]]);
+  });
+
   test("a click on a finished object, once", () => {
     click(1, 1);
     click(2, 2); // which refines it
