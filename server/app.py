@@ -286,7 +286,7 @@ class App:
         gauge("cache_entries", "Embeddings held.", lambda: len(cache))
         counter("cache_hits", "Opens answered from the cache.", lambda: cache.hits)
         counter("cache_misses", "Images encoded: not in the cache.", lambda: cache.misses)
-        gauge("logits_bytes", "Bytes of logits kept.", lambda: self._registry.remembered_bytes)
+        gauge("logits_bytes", "Bytes of priors kept.", lambda: self._registry.remembered_bytes)
         gauge("uploads_bytes", "Compressed bytes on their way in.", lambda: self._uploads.used)
         gauge("decodes_waiting", "Prompts in the queue.", lambda: self.engine.decodes_waiting)
         gauge("ready", "1 when warm and answering.", lambda: float(self.engine.ready))

@@ -64,7 +64,9 @@ ERRORS: dict[str, ErrorSpec] = {
     "mask_too_complex": ErrorSpec("client", None, "The mask's RLE does not fit a frame."),
     # Load.
     "busy": ErrorSpec(
-        "overload", None, "`max_waiting_clicks` clicks of this session already wait."
+        "overload",
+        None,
+        "`max_waiting_clicks` clicks of this session, or 1 MiB of given masks, already wait.",
     ),
     "rate_limited": ErrorSpec("overload", None, "Over `segments_per_s`; slow down."),
     "overload": ErrorSpec("overload", None, "No memory or no time for this now; try again."),

@@ -14,6 +14,8 @@ from server.sessions.effects import LogitsHandle
 
 __all__ = ["Memory"]
 
+_POINT_BYTES = 120  # three numbers in a tuple
+
 
 @dataclass(frozen=True, slots=True)
 class _Answered:
@@ -21,6 +23,11 @@ class _Answered:
     prompt: Prompt
     logits: tuple[LogitsHandle, ...]
     """One a candidate, best first."""
+
+    @property
+    def nbytes(self) -> int:
+        logits = sum(logits.nbytes for logits in self.logits)
+        return logits + _POINT_BYTES * len(self.prompt.points)
 
 
 class Memory:
@@ -38,8 +45,8 @@ class Memory:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory the kept logits take."""
-        return sum(logits.nbytes for answered in self._all() for logits in answered.logits)
+        """Bytes of memory that the kept logits and their prompts take."""
+        return sum(answered.nbytes for answered in self._all())
 
     def add(
         self, number: int, click_id: int, prompt: Prompt, logits: tuple[LogitsHandle, ...]

@@ -11,6 +11,7 @@ Rules of this file:
   only the newest is kept, and none leaves after a newer one.
 - Replies of one object leave in the order of their ids: one that is ready early is held back.
 - A hover over the rate waits in the hover slot until the rate allows it: the last one is answered.
+- Masks given as priors are bounded in sum: what waits for an image may wait for long.
 """
 
 from collections.abc import Callable
@@ -23,8 +24,10 @@ from server.sessions.effects import Effect, ImageHandle, LogitsHandle, Reply, Su
 from server.sessions.memory import Memory
 from server.sessions.prompts import check_geometry, is_positive, mask_reply, prompt_of, want_of
 
-__all__ = ["Objects"]
+__all__ = ["MAX_GIVEN_BYTES", "Objects"]
 
+MAX_GIVEN_BYTES = 1 << 20
+"""Of masks given as priors, in what is unanswered. A hover over the rate may add one."""
 _ENVELOPE_BYTES = 4096  # room in a frame for everything but the RLEs
 
 
@@ -98,6 +101,11 @@ class Objects:
     def idle(self) -> bool:
         """Whether nothing waits or runs."""
         return not self._unanswered()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of given masks that are held."""
+        return sum(_given_bytes(ask.message) for ask in self._unanswered())
 
     @property
     def held_hover(self) -> Segment | None:
@@ -194,12 +202,17 @@ class Objects:
 
     def _place_click(self, message: Segment) -> list[Effect]:
         effects: list[Effect] = []
-        overtaken = [self._clicks.get(message.object, _Clicks()).waiting, self._hover]
-        for ask in overtaken:
-            if ask is not None and ask.object == message.object:
-                effects += self._drop(ask, Superseded(id=ask.id, by=message.id))
+        for ask in self._overtaken(message):
+            effects += self._drop(ask, Superseded(id=ask.id, by=message.id))
         self._clicks.setdefault(message.object, _Clicks()).waiting = _Ask(message)
         return effects
+
+    def _overtaken(self, message: Segment) -> list[_Ask]:
+        """What waits and gives way to it."""
+        if message.kind == "hover":
+            return [] if self._hover is None else [self._hover]
+        waiting = [self._clicks.get(message.object, _Clicks()).waiting, self._hover]
+        return [ask for ask in waiting if ask is not None and ask.object == message.object]
 
     def _withdraw_hover(self) -> list[Effect]:
         """Make room in the hover slot; the newer hover's reply settles this one."""
@@ -263,6 +276,7 @@ class Objects:
             self._check_prior(message)
         if message.kind == "click":
             self._check_room(message.object)
+        self._check_given(message)
 
     def _check_prior(self, message: Segment) -> None:
         _, prior = self._prior(message)
@@ -274,6 +288,13 @@ class Objects:
         waiting = {key for key, clicks in self._clicks.items() if clicks.waiting is not None}
         if number not in waiting and len(waiting) >= self._max_waiting_clicks:
             text = f"{len(waiting)} clicks already wait; wait for a reply"
+            raise WireError("busy", text, retry_after=0.1)
+
+    def _check_given(self, message: Segment) -> None:
+        given = _given_bytes(message)
+        stays = self.nbytes - sum(_given_bytes(ask.message) for ask in self._overtaken(message))
+        if given and stays + given > MAX_GIVEN_BYTES:
+            text = f"{stays} bytes of given masks already wait; wait for a reply"
             raise WireError("busy", text, retry_after=0.1)
 
     def _end(
@@ -340,6 +361,10 @@ class Objects:
         clicks = [ask for clicks in self._clicks.values() for ask in clicks.unanswered()]
         hovers = self._hovers_running + ([self._hover] if self._hover is not None else [])
         return clicks + hovers
+
+
+def _given_bytes(message: Segment) -> int:
+    return len(message.prior.counts) if isinstance(message.prior, RleBody) else 0
 
 
 def _no_positive_prompt() -> WireError:

@@ -68,7 +68,7 @@ class Registry(Generic[_S]):
 
     @property
     def remembered_bytes(self) -> int:
-        """Bytes of logits that all sessions keep."""
+        """Bytes of logits, and of masks given as priors, that all sessions keep."""
         return sum(session.remembered_bytes for session in self)
 
     def enter(self, session: _S, now: float, *, address: str = "") -> Admission[_S]:

@@ -106,8 +106,8 @@ class Session:
 
     @property
     def remembered_bytes(self) -> int:
-        """Bytes of logits kept for later priors."""
-        return self._memory.nbytes
+        """Bytes of logits kept for later priors, and of masks given as such."""
+        return self._memory.nbytes + self._objects.nbytes
 
     @property
     def at_work(self) -> bool:

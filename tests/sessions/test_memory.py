@@ -1,3 +1,6 @@
+import tracemalloc
+
+import numpy as np
 import pytest
 
 from server.engine.types import Prompt
@@ -33,6 +36,18 @@ def test_what_was_never_answered_is_not_found() -> None:
     assert not is_kept(memory, 1, 1)
 
 
+def test_it_tells_nearly_all_the_bytes_it_keeps() -> None:
+    memory = Memory()
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for number in range(32):
+        points = tuple((number + i + 0.5, number + i + 0.25, 1) for i in range(64))
+        memory.add(number, number + 1, Prompt(points), (np.zeros((96, 96), np.float16),))
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert 0.9 < memory.nbytes / (after - before) < 1.1
+
+
 def test_an_object_keeps_its_newest_clicks() -> None:
     memory = Memory(kept_per_object=2)
     for click_id in (1, 2, 3):
@@ -66,7 +81,7 @@ def test_the_bytes_are_those_of_the_kept_logits() -> None:
     memory = Memory(kept_per_object=1)
     assert memory.nbytes == 0
     for click_id in (1, 2):
-        memory.add(0, click_id, prompt(1), (logits(), logits()))
+        memory.add(0, click_id, Prompt(box=(0, 0, 5, 5)), (logits(), logits()))
     assert memory.nbytes == 2 * logits().nbytes
     memory.forget(0)
     assert memory.nbytes == 0

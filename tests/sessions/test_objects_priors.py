@@ -5,8 +5,10 @@ import pytest
 
 from server.errors import WireError
 from server.protocol import RleBody
+from server.sessions.objects import MAX_GIVEN_BYTES
 from tests.support.segments import (
     INSIDE,
+    Image,
     click,
     only_mask,
     only_submit,
@@ -219,3 +221,53 @@ def test_a_click_that_only_waits_to_be_told_keeps_its_mask_no_longer() -> None:
 
     assert kept() is None
     assert told(table.finish(1)) == [("mask", 1), ("superseded", 2, 3)]
+
+
+# Given masks
+
+QUARTER = RleBody(size=(50, 100), counts=b"0" * (MAX_GIVEN_BYTES // 4))
+LITTLE = RleBody(size=(50, 100), counts=b"0" * 100)
+
+
+def full_of_masks(*, is_open: bool) -> Table:
+    table = Table(is_open=is_open)
+    for number in range(1, 5):
+        table.click(number, number, prior=QUARTER)
+    return table
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_so_many_bytes_of_given_masks_wait_and_no_more(is_open: bool) -> None:
+    table = full_of_masks(is_open=is_open)
+    assert table.objects.nbytes == MAX_GIVEN_BYTES
+    refused = table.refusal(5, number=5, prior=LITTLE)
+    assert (refused.code, refused.retry_after) == ("busy", 0.1)
+    with pytest.raises(WireError, match="busy"):
+        table.hover(6, 6, prior=LITTLE)
+    assert submitted(table.click(7, 7)) == ([7] if is_open else [])
+
+
+def test_what_is_answered_makes_room_for_given_masks() -> None:
+    table = full_of_masks(is_open=True)
+    table.start(1)
+    assert table.refusal(5, number=5, prior=QUARTER).code == "busy"
+    table.finish(1)
+    assert submitted(table.click(6, 5, prior=QUARTER)) == [6]
+
+
+def test_a_given_mask_takes_the_room_of_the_one_that_it_overtakes() -> None:
+    table = full_of_masks(is_open=False)
+    assert told(table.click(5, 4, prior=QUARTER)) == [("superseded", 4, 5)]
+    table.objects.cancel(5)
+    table.hover(6, 6, prior=QUARTER)
+    table.hover(7, 7, prior=QUARTER)
+    assert table.objects.nbytes == MAX_GIVEN_BYTES
+    assert told(table.click(8, 7, prior=QUARTER)) == [("superseded", 7, 8)]
+
+
+def test_sixteen_objects_come_back_each_with_a_mask_before_their_image_does() -> None:
+    table = Table(is_open=False)
+    ragged = RleBody(size=(50, 100), counts=b"0" * 60_000)
+    for number in range(1, 17):
+        table.click(number, number, prior=ragged)
+    assert submitted(table.objects.opened(Image())) == list(range(1, 17))

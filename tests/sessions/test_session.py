@@ -13,6 +13,7 @@ from server.protocol import (
     Opened,
     Progress,
     Release,
+    RleBody,
     Welcome,
 )
 from server.sessions.effects import Abandon, Effect, Free, Reply, Submit
@@ -386,7 +387,12 @@ def test_a_session_remembers_when_it_was_last_used_and_how_many_bytes_it_keeps()
     found = result(3)
     annotator.answers(2, found)
     assert annotator.session.last_active_at == 1005.0
-    assert annotator.session.remembered_bytes == sum(logits.nbytes for logits in found.logits)
+    kept = annotator.session.remembered_bytes
+    assert kept >= sum(logits.nbytes for logits in found.logits)
+    annotator.click(1, prior=RleBody(size=(50, 100), counts=b"0" * 1000))
+    assert annotator.session.remembered_bytes == kept + 1000
+    annotator.answers(3)
+    assert annotator.session.remembered_bytes < kept + 1000
 
 
 def test_a_submit_names_the_open_image() -> None:
