@@ -73,6 +73,15 @@ describe("a lost connection", () => {
     expect(waits).toEqual([reason]);
   });
 
+  test("is made anew at once for a click, however long the wait was to be", async () => {
+    world.start({ random: () => 1000 });
+    const peer = await world.server.peer();
+    peer.socket.close(1011);
+    await expect.poll(() => world.client.state.status).toBe("waiting");
+    world.client.segment(click).catch(() => {});
+    await (await world.server.peer()).next("segment");
+  });
+
   test("a named prior from before travels as a mask", async () => {
     const peer = await world.withImage();
     const asked = world.client.segment(click);
