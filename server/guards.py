@@ -1,9 +1,10 @@
 """What stands before the application: connections that ask for nothing, and floods below its sight.
 
-uvicorn waits for ever for a request that does not come, and answers WebSocket pings and collects
-fragments as fast as they arrive, of which the application never hears. So here a connection has a
-few seconds to ask for something, those that have not yet make room for newer ones, and frames that
-are no messages are counted. Whoever goes beyond is cut off without a word.
+uvicorn waits for ever for a request that does not come and for an answer that is not read, and
+answers WebSocket pings and collects fragments as fast as they arrive, of which the application
+never hears. So here a connection has a few seconds to ask for something and some more to take the
+answer, those that dawdle make room for newer ones, and frames that are no messages are counted.
+Whoever goes beyond is cut off without a word.
 
 Headers are bounded by h11 (64 KiB for a request's); uvicorn's other parser, httptools, bounds none.
 """
@@ -23,11 +24,17 @@ __all__ = ["GuardedHttp", "GuardedWebSocket"]
 
 REQUEST_WITHIN_S = 10.0
 """From the connection, or the last answer, to a whole request."""
-MAX_WAITING = 256
-"""Connections that have asked for nothing yet; a newer one takes the place of the oldest."""
+ANSWER_WITHIN_S = 30.0
+"""From a whole request to the end of its answer."""
+MAX_ALIKE = 256
+"""Connections that have asked for nothing yet, and as many that take an answer; a newer one takes
+the place of the oldest of its kind."""
 
 CLOSE_WITHIN_S = 2.0
-"""For the answer to a close; refused connections hold their descriptor no longer."""
+"""For the answer to a close."""
+LEAVE_WITHIN_S = 10.0
+"""For what was written to leave, once a WebSocket is closed: who reads a few bytes a second could
+hold its descriptor for hours."""
 CONTROL_FRAMES_PER_S = 20.0
 CONTROL_FRAME_BURST = 200.0
 SMALL_FRAGMENT = 1024
@@ -40,64 +47,80 @@ class GuardedHttp(H11Protocol):
     """HTTP/1.1 that does not wait for ever."""
 
     deadline: asyncio.TimerHandle | None = None
-    """While it is waited for a request."""
+    """Of what is waited for."""
+    within_s = 0.0
+    """How long that may take, which also says what it is."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
         super().connection_made(transport)
-        self._wait()
+        self._expect(REQUEST_WITHIN_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
-        self._stop_waiting()
+        self._expect_nothing()
         super().connection_lost(exc)
 
     def handle_events(self) -> None:
-        """A request that is whole is waited for no more."""
+        """Once a request is whole, it is waited for the end of its answer."""
         super().handle_events()
-        if self.cycle is not None and not self.cycle.response_complete:
-            self._stop_waiting()
+        is_answered = self.cycle is None or self.cycle.response_complete
+        # Not each time that bytes come: they would buy their sender more time.
+        if not is_answered and self.within_s == REQUEST_WITHIN_S:
+            self._expect(ANSWER_WITHIN_S)
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """Neither is one for an upgrade."""
-        self._stop_waiting()
+        """A WebSocket has its own rules."""
+        self._expect_nothing()
         super().handle_websocket_upgrade(event)
 
     def on_response_complete(self) -> None:
         """Wait for the next."""
-        self._wait()
+        self._expect(REQUEST_WITHIN_S)
         super().on_response_complete()
 
-    def _wait(self) -> None:
-        self._stop_waiting()
-        self.deadline = self.loop.call_later(REQUEST_WITHIN_S, self.cut_off)
-        waiting = {
+    def _expect(self, within_s: float) -> None:
+        self._expect_nothing()
+        self.within_s = within_s
+        self.deadline = self.loop.call_later(within_s, self.cut_off)
+        alike = {
             other.deadline.when(): other
             for other in self.connections
-            if isinstance(other, GuardedHttp) and other.deadline is not None
+            if isinstance(other, GuardedHttp)
+            and other.deadline is not None
+            and other.within_s == within_s
         }
-        if len(waiting) > MAX_WAITING:
-            waiting[min(waiting)].cut_off()
+        if len(alike) > MAX_ALIKE:
+            alike[min(alike)].cut_off()
 
-    def _stop_waiting(self) -> None:
+    def _expect_nothing(self) -> None:
         if self.deadline is not None:
             self.deadline.cancel()
             self.deadline = None
 
     def cut_off(self) -> None:
         """End it, whatever it was about to say."""
-        self._stop_waiting()
+        self._expect_nothing()
         self.transport.abort()
 
 
 class GuardedWebSocket(WebSocketsSansIOProtocol):
     """A WebSocket whose frames are counted, also those that are no messages."""
 
+    leaving: asyncio.TimerHandle | None = None
+    """Once it is closed, and something may still have to be written."""
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to count."""
         super().connection_made(transport)
         self.close_timeout = CLOSE_WITHIN_S
         self._frames_left = TokenBucket(CONTROL_FRAMES_PER_S, CONTROL_FRAME_BURST, time.monotonic())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is left to write."""
+        super().connection_lost(exc)
+        if self.leaving is not None:
+            self.leaving.cancel()
 
     def data_received(self, data: bytes) -> None:
         """Take it in bites: a full read of pings would take half a second to go through."""
@@ -108,6 +131,13 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
         # The first bytes are a whole request; where no answer was begun, none would ever come.
         if not self.handshake_initiated:
             self.transport.abort()
+        if self.transport.is_closing():
+            self._leave()
+
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        """Once the application has ended, nothing that it said is waited for much longer."""
+        super().on_task_complete(task)
+        self._leave()
 
     def handle_ping(self) -> None:
         """Answer it, within the rate."""
@@ -123,6 +153,10 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
         """Take a fragment; small ones within the rate."""
         if event.fin or len(event.data) >= SMALL_FRAGMENT or self._is_allowed():
             super().handle_cont(event)
+
+    def _leave(self) -> None:
+        if self.leaving is None and not self.disconnected:
+            self.leaving = self.loop.call_later(LEAVE_WITHIN_S, self.transport.abort)
 
     def _is_allowed(self) -> bool:
         allowed = self._frames_left.take(time.monotonic())

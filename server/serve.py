@@ -53,7 +53,7 @@ def _drop_deaf_peers(listener: socket.socket, send_timeout_s: float) -> None:
     """Let the kernel end connections, of those it will accept, whose other end takes nothing.
 
     Closing one waits until all that was written has been taken, which whoever never reads could put
-    off for ever. Where the kernel cannot be told (macOS), they can.
+    off for ever. Where the kernel cannot be told (macOS), the guards still give up our end of it.
     """
     if sys.platform == "linux":
         after_ms = min(round((send_timeout_s + _PINGS_S) * 1e3), _LONGEST_MS)

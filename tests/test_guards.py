@@ -1,5 +1,6 @@
 """A connection that asks for nothing does not stay; see tests/e2e/test_floods.py for the rest."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -8,7 +9,14 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from server import guards
-from server.guards import REQUEST_WITHIN_S, GuardedHttp
+from server.guards import ANSWER_WITHIN_S, LEAVE_WITHIN_S, REQUEST_WITHIN_S, GuardedHttp
+from server.guards import GuardedWebSocket as WebSocket
+
+ASK = b"GET /livez HTTP/1.1\r\nHost: here\r\n\r\n"
+UPGRADE = (
+    b"GET /v1/ws HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
 
 
 class Timer:
@@ -55,19 +63,39 @@ class Loop:
 
 
 class Transport:
-    """What a connection writes to; ends when it is aborted."""
+    """What a connection writes to, of which nobody reads; ends only when it is aborted."""
 
     def __init__(self) -> None:
-        self.aborted = False
+        self.aborted = self.closed = False
+
+    def write(self, _data: bytes) -> None:
+        """It stays here."""
+
+    def close(self) -> None:
+        self.closed = True
 
     def abort(self) -> None:
         self.aborted = True
 
     def is_closing(self) -> bool:
-        return self.aborted
+        return self.closed or self.aborted
+
+    def pause_reading(self) -> None:
+        """What comes is the test's to say."""
+
+    def resume_reading(self) -> None:
+        """So is this."""
+
+    def set_protocol(self, _protocol: object) -> None:
+        """The test asks the new one itself."""
 
     def get_extra_info(self, _name: str) -> None:
         return None
+
+
+async def silent(_scope: object, _receive: object, _send: object) -> None:
+    """An application that never answers."""
+    await asyncio.Event().wait()
 
 
 class World:
@@ -75,7 +103,7 @@ class World:
 
     def __init__(self) -> None:
         self.loop = Loop()
-        self._config = uvicorn.Config(lambda: None, log_config=None)
+        self._config = uvicorn.Config(silent, ws=WebSocket, log_config=None)
         self._config.load()
         self._state = ServerState()
 
@@ -84,6 +112,13 @@ class World:
         transport = Transport()
         http.connection_made(cast("Any", transport))
         return http, transport
+
+    def upgraded(self, request: bytes = UPGRADE) -> tuple[WebSocket, Transport]:
+        socket = WebSocket(self._config, self._state, {}, cast("Any", self.loop))
+        transport = Transport()
+        socket.connection_made(cast("Any", transport))
+        socket.data_received(request)
+        return socket, transport
 
 
 @pytest.fixture
@@ -101,14 +136,53 @@ def test_who_asks_for_nothing_whole_is_cut_off_in_time(world: World, sent: bytes
     assert transport.aborted
 
 
-def test_who_has_asked_is_left_alone_until_the_answer_and_so_long_after_it(world: World) -> None:
+def answer(http: GuardedHttp) -> None:
+    async def send() -> None:
+        await http.cycle.send({"type": "http.response.start", "status": 200})
+        await http.cycle.send({"type": "http.response.body", "body": b"alive"})
+
+    asyncio.run(send())
+
+
+def test_who_has_asked_has_so_long_again_once_it_is_answered(world: World) -> None:
     http, transport = world.connect()
-    http.data_received(b"GET /livez HTTP/1.1\r\nHost: here\r\n\r\n")
-    world.loop.pass_time(10 * REQUEST_WITHIN_S)
+    http.data_received(ASK)
+    world.loop.pass_time(ANSWER_WITHIN_S - 0.1)
+    answer(http)
+    world.loop.pass_time(REQUEST_WITHIN_S - 0.1)
     assert not transport.aborted
-    http._wait()  # as at the end of a response
-    world.loop.pass_time(REQUEST_WITHIN_S)
+    world.loop.pass_time(0.1)
     assert transport.aborted
+
+
+def test_who_does_not_read_the_answer_is_cut_off_in_time_whatever_else_it_asks(
+    world: World,
+) -> None:
+    http, transport = world.connect()
+    http.data_received(ASK)
+    world.loop.pass_time(ANSWER_WITHIN_S - 0.1)
+    http.data_received(ASK)
+    assert not transport.aborted
+    world.loop.pass_time(0.1)
+    assert transport.aborted
+
+
+def test_each_of_several_requests_in_a_row_has_its_own_time(world: World) -> None:
+    http, transport = world.connect()
+    http.data_received(2 * ASK)
+    world.loop.pass_time(ANSWER_WITHIN_S - 0.1)
+    answer(http)
+    world.loop.pass_time(ANSWER_WITHIN_S - 0.1)
+    assert not transport.aborted
+    world.loop.pass_time(0.1)
+    assert transport.aborted
+
+
+async def test_a_websocket_is_no_answer_and_may_stay(world: World) -> None:
+    http, transport = world.connect()
+    http.data_received(UPGRADE)
+    world.loop.pass_time(10 * ANSWER_WITHIN_S)
+    assert not transport.aborted
 
 
 def test_who_has_left_is_waited_for_no_more(world: World) -> None:
@@ -120,11 +194,58 @@ def test_who_has_left_is_waited_for_no_more(world: World) -> None:
 def test_of_too_many_that_wait_the_oldest_makes_room(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guards, "MAX_WAITING", 2)
+    monkeypatch.setattr(guards, "MAX_ALIKE", 2)
     first, second, third = [_connect_later(world) for _ in range(3)]
     assert (first.aborted, second.aborted, third.aborted) == (True, False, False)
     _connect_later(world)
     assert (second.aborted, third.aborted) == (True, False)
+
+
+def test_of_too_many_that_are_answered_the_oldest_makes_room_and_none_that_waits(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guards, "MAX_ALIKE", 2)
+    waiting = _connect_later(world)
+    first, second, third = [_ask_later(world) for _ in range(3)]
+    assert (first.aborted, second.aborted, third.aborted) == (True, False, False)
+    assert not waiting.aborted
+
+
+def _ask_later(world: World) -> Transport:
+    world.loop.now += 1.0
+    http, transport = world.connect()
+    http.data_received(ASK)
+    return transport
+
+
+def test_what_a_websocket_has_left_to_write_is_not_waited_for_long_once_it_is_over(
+    world: World,
+) -> None:
+    socket, transport = world.upgraded()
+    world.loop.pass_time(10 * LEAVE_WITHIN_S)
+    [task] = socket.tasks
+    socket.on_task_complete(task)
+    world.loop.pass_time(LEAVE_WITHIN_S - 0.1)
+    assert not transport.aborted
+    world.loop.pass_time(0.1)
+    assert transport.aborted
+
+
+def test_nor_is_what_a_refused_one_was_told(world: World) -> None:
+    _, transport = world.upgraded(UPGRADE.replace(b"Version: 13", b"Version: 12"))
+    assert transport.closed
+    world.loop.pass_time(LEAVE_WITHIN_S)
+    assert transport.aborted
+
+
+def test_a_websocket_that_is_gone_is_waited_for_no_more(world: World) -> None:
+    socket, _ = world.upgraded()
+    [task] = socket.tasks
+    socket.on_task_complete(task)
+    socket.connection_lost(None)
+    assert not any(timer.is_set for timer in world.loop.timers)
+    socket.on_task_complete(task)
+    assert not any(timer.is_set for timer in world.loop.timers)
 
 
 def _connect_later(world: World) -> Transport:
