@@ -41,6 +41,7 @@ SMALL_FRAGMENT = 1024
 """Bytes. A shorter one that does not end its message counts as a control frame."""
 BITE = 4096
 """Bytes looked at before what they held is counted."""
+BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class GuardedHttp(H11Protocol):
@@ -130,7 +131,8 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
             super().data_received(bite)
         # The first bytes are a whole request; where no answer was begun, none would ever come.
         if not self.handshake_initiated:
-            self.transport.abort()
+            self.transport.write(b"".join(self.conn.data_to_send()) or BAD_REQUEST)
+            self.transport.close()
         if self.transport.is_closing():
             self._leave()
 

@@ -83,3 +83,31 @@ async def test_a_request_without_measure_is_answered_with_an_end(
             answer = b""
     writer.close()
     assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
+
+
+@pytest.mark.parametrize(
+    ("asked", "more", "answer"),
+    [
+        ("", b"Cookie: " + b"a" * 60_000 + b"\r\n", b"HTTP/1.1 4"),
+        ("?" + "a" * 9000, b"", b"HTTP/1.1 4"),
+        ("", b"Content-Length: 5\r\n", b"HTTP/1.1 400 "),
+        ("", b"Transfer-Encoding: chunked\r\n", b"HTTP/1.1 400 "),
+    ],
+    ids=["cookie", "address", "body", "chunks"],
+)
+async def test_an_upgrade_that_is_refused_is_told_so(
+    fake: RunningServer, asked: str, more: bytes, answer: bytes
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", fake.port)
+    writer.write(
+        f"GET /v1/ws{asked} HTTP/1.1\r\nHost: here\r\n".encode()
+        + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        + b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        + more
+        + b"\r\n"
+    )
+    async with asyncio.timeout(5):
+        told = await reader.read()
+    writer.close()
+    assert told.startswith(answer)
+    assert b"\r\nConnection: close\r\n" in told
