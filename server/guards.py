@@ -10,6 +10,7 @@ Headers are bounded by h11 (64 KiB for a request's); uvicorn's other parser, htt
 """
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Iterator
 
@@ -141,6 +142,10 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
         super().on_task_complete(task)
         self._leave()
 
+    def handle_text(self, event: Frame) -> None:
+        """Never welcome: the application, which says so, gets it unread and at its beginning."""
+        super().handle_text(dataclasses.replace(event, data=b"", fin=True))
+
     def handle_ping(self) -> None:
         """Answer it, within the rate."""
         if self._is_allowed():
@@ -152,8 +157,9 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
             super().handle_pong(event)
 
     def handle_cont(self, event: Frame) -> None:
-        """Take a fragment; small ones within the rate."""
-        if event.fin or len(event.data) >= SMALL_FRAGMENT or self._is_allowed():
+        """Take a fragment; small ones within the rate, and none of a text."""
+        is_allowed = event.fin or len(event.data) >= SMALL_FRAGMENT or self._is_allowed()
+        if is_allowed and self.curr_msg_data_type == "bytes":
             super().handle_cont(event)
 
     def _leave(self) -> None:

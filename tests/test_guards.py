@@ -248,6 +248,17 @@ def test_a_websocket_that_is_gone_is_waited_for_no_more(world: World) -> None:
     assert not any(timer.is_set for timer in world.loop.timers)
 
 
+@pytest.mark.parametrize("flags", [b"\x81", b"\x01"], ids=["whole", "fragment"])
+def test_text_is_told_of_at_its_beginning_and_never_read(world: World, flags: bytes) -> None:
+    socket, _ = world.upgraded()
+    socket.queue.get_nowait()  # that it connects
+    socket.data_received(flags + b"\x81\0\0\0\0\xff")
+    assert socket.queue.get_nowait() == {"type": "websocket.receive", "text": ""}
+    if flags == b"\x01":
+        socket.data_received(b"\x80\x81\0\0\0\0\xff")
+    assert socket.queue.empty()
+
+
 def _connect_later(world: World) -> Transport:
     world.loop.now += 1.0
     return world.connect()[1]

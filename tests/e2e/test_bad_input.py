@@ -1,5 +1,6 @@
 """Whatever a client sends, it gets one clear answer, and the server goes on."""
 
+import asyncio
 import contextlib
 
 import msgpack
@@ -25,6 +26,13 @@ async def close_code(client: Wire) -> int | None:
 async def test_a_text_frame_closes_with_1003(fake: RunningServer) -> None:
     async with wire(fake.url) as client:
         await client.socket.send("hello")
+        assert await close_code(client) == 1003
+
+
+@pytest.mark.parametrize("flags", [b"\x81", b"\x01"], ids=["whole", "fragment"])
+async def test_text_that_is_none_closes_with_1003_too(fake: RunningServer, flags: bytes) -> None:
+    async with wire(fake.url) as client, asyncio.timeout(5):
+        client.socket.transport.write(flags + b"\x81" + bytes(4) + b"\xff")  # no UTF-8
         assert await close_code(client) == 1003
 
 
