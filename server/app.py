@@ -162,8 +162,8 @@ class App:
         return Response(self.metrics.exposition(), media_type="text/plain; version=0.0.4")
 
     async def _serve(self, socket: WebSocket) -> None:
-        refusal = self._refusal(socket)
         await socket.accept(subprotocol=_agreed_subprotocol(socket))
+        refusal = self._refusal(socket)  # last, so that nothing has changed when it is let in
         if refusal is not None:
             await self._refuse(socket, *refusal)
             return

@@ -24,7 +24,6 @@ from server.engine.types import Logits, MaskResult
 from server.errors import ERRORS, WireError
 from server.metrics import Metrics
 from server.protocol import (
-    Draining,
     Error,
     Hello,
     OpenTimings,
@@ -117,8 +116,8 @@ class Connection:
         self._act(lambda: self.session.hang_up(error, reason))
 
     def announce_drain(self, deadline_s: float) -> None:
-        """Tell the client that the server is stopping."""
-        self._act(lambda: [Reply(Draining(deadline_s=deadline_s))])
+        """Tell the session that the server is stopping, and it its client."""
+        self._act(lambda: self.session.drain(deadline_s))
 
     async def _read(self) -> None:
         while self._hangup is None:

@@ -11,7 +11,7 @@ caller carries out the effects in order.
 
 An `open` in any state but Greeting replaces the image. A prefetch is an open on the side: it
 changes neither the state nor the image. Any state ends with the connection; what comes after that
-is ignored.
+is ignored. While the server drains, what was asked before goes on, and nothing new is begun.
 """
 
 import enum
@@ -26,6 +26,7 @@ from server.protocol import (
     Close,
     Data,
     Done,
+    Draining,
     Error,
     FrameError,
     Hello,
@@ -55,6 +56,8 @@ from server.sessions.rules import SessionRules
 from server.sessions.uploads import Upload, UploadBudget
 
 __all__ = ["Session", "SessionRules", "State"]
+
+_STOPPING = "the server is stopping"
 
 
 class State(enum.IntEnum):
@@ -94,6 +97,7 @@ class Session:
         self._uploads = uploads
         self._seat = seat
         self._born_at = now
+        self._draining = False
         self._last_id = 0
         self._image: ImageHandle | None = None
         self._opening: Upload | None = None
@@ -131,6 +135,8 @@ class Session:
                 text = f"expected an id above {self._last_id}, got {message.id}"
                 return self.refuse(WireError("bad_id", text, field="id"), now)
             self._last_id = message.id
+        if self._draining and isinstance(message, Open | Segment):
+            return self._turn_away(message)
         handle = self.TRANSITIONS[type(message)][self.state]
         return handle(self, message, now)
 
@@ -169,6 +175,15 @@ class Session:
         if idle_for >= self._rules.limits.idle_timeout_s:
             effects += self.hang_up("idle", f"no message for {idle_for:.0f} s")
         return effects
+
+    def drain(self, deadline_s: float) -> list[Effect]:
+        """The server stops within `deadline_s`: begin nothing new."""
+        if self.state is State.GREETING:
+            return self.hang_up("restarting", _STOPPING)
+        if self.state is State.ENDED:
+            return []
+        self._draining = True
+        return [Reply(Draining(deadline_s=deadline_s))]
 
     def hang_up(self, error: str, reason: str) -> list[Effect]:
         """Let go of everything, at once, and close the connection."""
@@ -328,6 +343,13 @@ class Session:
         return [*self._let_go(by=message.id), Reply(Done(id=message.id))]
 
     # The pieces they share.
+
+    def _turn_away(self, message: Open | Segment) -> list[Effect]:
+        error = WireError("restarting", _STOPPING)
+        if isinstance(message, Open):
+            return [Reply(Error.of(error, message.id))]
+        # The end of the connection answers a hover well enough, and a pointer sends hundreds.
+        return [] if message.kind == "hover" else self._objects.refuse(message, error)
 
     def _await_hello(self, now: float) -> list[Effect]:
         timeout_s = self._rules.hello_timeout_s

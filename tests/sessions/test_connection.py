@@ -13,14 +13,14 @@ from server.engine.fake import FakeModel
 from server.engine.jobs import CacheKey, OpenImage
 from server.engine.models.base import Embedding
 from server.metrics import Metrics
-from server.protocol import Cancel, ClientMessage, Hello, Open, Superseded, pack
+from server.protocol import Cancel, ClientMessage, Hello, Open, Superseded, pack, unpack_server
 from server.sessions.connection import Connection
 from server.sessions.effects import Abandon, Effect, Fetch, Reply
 from server.sessions.outbox import Outbox
 from server.sessions.session import Session
 from server.sessions.uploads import UploadBudget
 from tests.support.annotators import TIMINGS, rules
-from tests.support.engines import SETTINGS
+from tests.support.engines import SETTINGS, until
 
 
 class FaultySession(Session):
@@ -165,6 +165,23 @@ async def test_a_hang_up_lets_go_of_the_image_before_it_returns() -> None:
     assert cache.evict_unused() == 1
     await connection.run()
     assert peer.close_code == 4204
+
+
+async def test_who_was_told_that_the_server_stops_begins_nothing_new() -> None:
+    peer, session = Peer(), Session("s-1", rules(), UploadBudget(10_000), 0.0)
+    connection = await peer.connect(session)
+    peer.sends(Hello())
+    running = asyncio.create_task(connection.run())
+    await until(lambda: bool(peer.frames))
+    connection.announce_drain(10.0)
+    peer.sends(Open(id=1, size=1, sha256="0" * 64))
+    peer.says.put_nowait({"type": "websocket.disconnect"})
+    await running
+    told = [unpack_server(frame) for frame in peer.frames[1:]]
+    assert [(m.type, getattr(m, "code", None)) for m in told] == [
+        ("draining", None),
+        ("error", "restarting"),
+    ]
 
 
 async def test_the_log_says_who_came(caplog: pytest.LogCaptureFixture) -> None:

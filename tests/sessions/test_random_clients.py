@@ -172,6 +172,12 @@ class RandomClients(RuleBasedStateMachine):
             self.world.carry_out(client, client.session.hang_up("idle", "the place was needed"))
         self.world.disconnect(client)
 
+    @rule(pick=_PICK)
+    @precondition(lambda self: len(self.clients) > 2)
+    def drain(self, pick: int) -> None:
+        client = self.client(pick)
+        self.world.carry_out(client, client.session.drain(10.0))
+
     # Engine
 
     @rule(

@@ -16,7 +16,7 @@ from server.protocol import (
     RleBody,
     Welcome,
 )
-from server.sessions.effects import Abandon, Effect, Free, Reply, Submit
+from server.sessions.effects import Abandon, Effect, Free, Hangup, Load, Reply, Submit
 from server.sessions.session import State
 from tests.support.annotators import (
     DIGEST,
@@ -400,3 +400,54 @@ def test_a_submit_names_the_open_image() -> None:
     annotator = at_an_image(image)
     (submit,) = of(Submit, annotator.click())
     assert submit.image is image
+
+
+# The server stops
+
+
+def drained(annotator: Annotator) -> Annotator:
+    assert told(annotator.session.drain(10.0)) == [("draining", None)]
+    return annotator
+
+
+def test_while_the_server_drains_nothing_new_is_begun() -> None:
+    annotator = drained(at_an_image())
+    assert told(annotator.click()) == [("error", 2, "restarting")]
+    assert annotator.hover() == []
+    assert told(annotator.open()) == [("error", 4, "restarting")]
+    assert told(annotator.open(prefetch=True)) == [("error", 5, "restarting")]
+    assert not annotator.session.at_work
+    assert annotator.session.state is State.OPEN
+
+
+def test_what_was_asked_before_a_drain_goes_on() -> None:
+    annotator = greeted()
+    annotator.open()
+    annotator.click()
+    drained(annotator)
+    (load,) = of(Load, annotator.data(10, to=1))
+    assert load.id == 1
+    assert told(annotator.click()) == []  # in its turn
+    assert submitted(annotator.opened(Image(), to=1)) == [2]
+    assert told(annotator.answers(2)) == [("mask", 2), ("error", 3, "restarting")]
+    assert told(annotator.close()) == [("done", 4)]
+
+
+def test_a_hover_from_before_a_drain_is_answered_whatever_comes_after_it() -> None:
+    annotator = at_an_image()
+    annotator.hover()
+    drained(annotator)
+    assert annotator.hover() == []
+    assert told(annotator.answers(2)) == [("mask", 2)]
+
+
+def test_however_much_is_asked_of_a_server_that_drains_is_no_abuse() -> None:
+    annotator = drained(at_an_image(max_errors_per_min=1.0))
+    for _ in range(50):
+        assert of(Hangup, [*annotator.click(), *annotator.open()]) == []
+
+
+def test_a_server_that_drains_does_not_wait_for_a_hello() -> None:
+    annotator = Annotator()
+    assert close_code(annotator.session.drain(10.0)) == 1012
+    assert annotator.session.drain(10.0) == []

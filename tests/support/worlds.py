@@ -16,6 +16,7 @@ from server.protocol import (
     ClientMessage,
     Close,
     Done,
+    Draining,
     Error,
     MaskReply,
     Open,
@@ -64,9 +65,13 @@ class Ledger:
     answered: set[int] = field(default_factory=set)
     settled_hovers_to: int = 0
     last_of_object: dict[int, int] = field(default_factory=dict)
+    draining: bool = False
+    """Then the end of the connection answers what hovers there were."""
 
     def read(self, message: ServerMessage) -> None:
-        if isinstance(message, Welcome) or (isinstance(message, Error) and message.id is None):
+        self.draining = self.draining or isinstance(message, Draining)
+        told_to_all = isinstance(message, Welcome | Draining)
+        if told_to_all or (isinstance(message, Error) and message.id is None):
             return
         request_id = getattr(message, "id", None)
         assert request_id in self.asked, f"nobody asked for {message}"
@@ -106,7 +111,7 @@ class Ledger:
             request
             for request_id, request in self.asked.items()
             if request_id not in self.answered
-            and not (_is_hover(request) and request_id < self.last_hover())
+            and not (_is_hover(request) and (self.draining or request_id < self.last_hover()))
         ]
 
     def last_hover(self) -> int:
