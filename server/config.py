@@ -118,7 +118,9 @@ class Settings(BaseSettings):
     upload_timeout_s: _Seconds = Field(
         default=30.0, description="Between two `data` frames of an upload."
     )
-    min_upload_bytes_per_s: _Positive = Field(default=4096, description="Slower uploads are ended.")
+    min_upload_bytes_per_s: _Positive = Field(
+        default=4096, description="Slower uploads are ended, however fast they began."
+    )
     request_timeout_s: _Seconds = Field(default=20.0, description="For a mask.")
     open_timeout_s: _Seconds = Field(default=120.0, description="For an image to be encoded.")
     device_timeout_s: _Seconds = Field(

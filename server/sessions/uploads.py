@@ -49,11 +49,12 @@ class Upload:
     budget: UploadBudget
     last_at: float
     """When it last came forward; monotonic seconds."""
-    started_at: float = 0.0
     receiving: bool = False
     told: Progress | None = None
     """What its client last heard of it."""
     _quiet_since: float | None = None
+    _pace_from: tuple[float, int] = (0.0, 0)
+    """When, and with how many bytes, its pace was last found good enough."""
     _buffer: bytearray = field(default_factory=bytearray)  # a list of tiny chunks would cost more
     _reserved: int = 0
     _reported: float = 0.0
@@ -66,13 +67,22 @@ class Upload:
         """
         self._reserve(0)
         self.receiving = True
-        self.started_at = self.last_at = now
+        self.last_at = now
+        self._pace_from = (now, 0)
 
     def is_stalled(self, now: float, rules: SessionRules) -> bool:
-        """Whether data stopped coming, or trickles."""
-        allowed_s = rules.upload_timeout_s + len(self._buffer) / rules.min_upload_bytes_per_s
+        """Whether data stopped coming, or trickles, however fast it came before."""
         stopped = now - self.last_at >= rules.upload_timeout_s
-        return self.receiving and (stopped or now - self.started_at >= allowed_s)
+        return self.receiving and (stopped or self._is_slow(rules))
+
+    def _is_slow(self, rules: SessionRules) -> bool:
+        """Judged from one arrival to another: between two of them nothing says how fast it goes."""
+        since, had = self._pace_from
+        elapsed, came = self.last_at - since, len(self._buffer) - had
+        if elapsed < rules.upload_timeout_s:
+            return False
+        self._pace_from = (self.last_at, len(self._buffer))
+        return came < elapsed * rules.min_upload_bytes_per_s
 
     def add(self, chunk: bytes, now: float) -> None:
         """Take the next bytes.

@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from server.errors import WireError
 from server.sessions.uploads import RESERVED_BYTES, Upload, UploadBudget
@@ -121,9 +123,42 @@ def test_an_upload_stalls_when_too_little_comes() -> None:
     slow = started(1000)
     for now in range(10):
         slow.add(b"x" * 10, float(now))
-    slow.add(b"x" * 10, 10.5)
-    assert not slow.is_stalled(11.0, RULES)
-    assert slow.is_stalled(11.1, RULES)
+    assert not slow.is_stalled(9.9, RULES)
+    slow.add(b"x" * 10, 10.0)
+    assert slow.is_stalled(10.0, RULES)
+
+
+@given(
+    gap=st.integers(1, 9),
+    bytes_per_s=st.integers(100, 1000),
+    lead=st.integers(0, 100_000),
+    ticks=st.integers(1, 5),
+)
+def test_a_steady_upload_that_is_fast_enough_never_stalls(
+    gap: int, bytes_per_s: int, lead: int, ticks: int
+) -> None:
+    steady = started(1_000_000, UploadBudget(2_000_000))
+    steady.add(bytes(lead), 0.0)
+    for now in range(1, 200):
+        if now % gap == 0:
+            steady.add(bytes(gap * bytes_per_s), float(now))
+        if now % ticks == 0:
+            assert not steady.is_stalled(now + 0.5, RULES)
+
+
+@given(gap=st.integers(1, 9), bytes_per_s=st.integers(1, 99), lead=st.integers(0, 900_000))
+def test_one_that_is_too_slow_stalls_in_twice_the_timeout_and_a_lead_buys_it_once_more(
+    gap: int, bytes_per_s: int, lead: int
+) -> None:
+    slow = started(1_000_000, UploadBudget(2_000_000))
+    slow.add(bytes(lead), 0.0)
+
+    def stalls_at(now: int) -> bool:
+        if now % gap == 0:
+            slow.add(bytes(gap * bytes_per_s), float(now))
+        return slow.is_stalled(float(now), RULES)
+
+    assert any(stalls_at(now) for now in range(1, 20 if lead == 0 else 40))
 
 
 def test_an_upload_that_has_not_started_or_has_ended_does_not_stall() -> None:
