@@ -36,7 +36,15 @@ SLOWER = ["SkipLayerNormFusion"]
 """Of the runtime's ways to plan: what it fuses took six times as long as its parts."""
 MOST_THREADS = 8
 """Every plan has threads of its own, and products this small gain nothing from more."""
+WAIT_US = 50
+"""How long a thread waits busily for its share of the next product, microseconds; then it sleeps.
+Most products of a click are apart by less. Longer waits would take the cores from other work."""
 ROWS = "rows"
+WAITING = {
+    "session.intra_op.allow_spinning": "1",
+    "session.intra_op.spin_duration_us": str(WAIT_US),
+    "session.force_spinning_stop": "1",  # and not at all between two calls
+}
 
 
 def compiles(device: torch.device, dtype: torch.dtype) -> bool:
@@ -118,8 +126,8 @@ class Compiled:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.log_severity_level = FATAL_ONLY
-        # Waiting threads sleep: what they would save, other work on the same cores loses.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        for name, value in WAITING.items():
+            options.add_session_config_entry(name, value)
         if not sizes:
             # It would keep, for good, the most that batches of every size ever took.
             options.enable_mem_pattern = options.enable_cpu_mem_arena = False

@@ -47,6 +47,9 @@ __all__ = ["PICTURE_SIDE", "TinyModel"]
 PICTURE_SIDE = 640
 """Longest side of the copy that close-ups are cut from; smaller images are kept as they are."""
 
+MOST_THREADS = 2
+"""That the two networks of a click share: their products are too small for more."""
+
 
 SecondLook = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, ...]]
 
@@ -96,10 +99,11 @@ class TinyModel(SamModel):
         self._grid: int = tiny.sam.prompt_encoder.image_embedding_size[0]
 
     def compile(self) -> None:
-        """Both networks, for one thread."""
-        self._decoder.compile(threads=1)
+        """Both networks, for as many threads as they gain from."""
+        threads = min(torch.get_num_threads(), MOST_THREADS)
+        self._decoder.compile(threads)
         if compiles(self._device, self._dtype):
-            self._closeup = or_eager(lambda: _compiled(self._eager_closeup), self._closeup)
+            self._closeup = or_eager(lambda: _compiled(self._eager_closeup, threads), self._closeup)
 
     @property
     def needed_side(self) -> int:
@@ -186,13 +190,13 @@ class TinyModel(SamModel):
         return (across @ rows).permute(2, 0, 1)
 
 
-def _compiled(closeup: CloseUp) -> Compiled:
+def _compiled(closeup: CloseUp, threads: int) -> Compiled:
     example = {
         "seen": torch.zeros(EXAMPLE_ROWS, PLANES, CELLS, CELLS),
         "around": torch.zeros(EXAMPLE_ROWS, EMBED_DIM, CONTEXT_CELLS, CONTEXT_CELLS),
         "scores": torch.zeros(EXAMPLE_ROWS),
     }
-    return Compiled(closeup, example, threads=1)
+    return Compiled(closeup, example, threads)
 
 
 def _features(embedding: Embedding) -> _Features:

@@ -16,6 +16,7 @@ from server.engine.models.base import OutOfMemoryError
 from server.engine.models.compiled import (
     EXAMPLE_ROWS,
     SLOWER,
+    WAIT_US,
     Compiled,
     CompiledCore,
     _record,
@@ -182,3 +183,13 @@ def test_rows_of_many_tokens_are_decoded_eagerly(tokens: int, by_recording: floa
         torch.zeros(1, 6, CHANNELS),
     )
     assert who.item() == by_recording
+
+
+def test_threads_wait_for_each_other_a_moment_and_between_calls_not_at_all(
+    network: Mixer,
+) -> None:
+    example = {"rows": torch.zeros(EXAMPLE_ROWS, 4, CHANNELS), "most": torch.tensor(2)}
+    options = Compiled(network, example, threads=2)._any_shape.get_session_options()
+    assert options.intra_op_num_threads == 2
+    assert options.get_session_config_entry("session.intra_op.spin_duration_us") == str(WAIT_US)
+    assert options.get_session_config_entry("session.force_spinning_stop") == "1"
