@@ -51,6 +51,7 @@ def serve(
 ) -> None:
     """Serve until stopped. Every other setting is an environment variable: SAMWIRE_*."""
     from server.app import App
+    from server.process import give_memory_back, raise_descriptors
     from server.serve import PortTakenError, bind, run
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -62,6 +63,8 @@ def serve(
         listener = bind(settings)
     except PortTakenError as taken:
         raise _stop(str(taken)) from None
+    give_memory_back()
+    raise_descriptors()
     shown = "localhost" if settings.host in {"127.0.0.1", "::1"} else settings.host
     _err.print(f"samwire {__version__}: http://{shown}:{listener.getsockname()[1]}", soft_wrap=True)
     raise typer.Exit(run(App(settings, functools.partial(_load, settings)), listener))
