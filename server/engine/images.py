@@ -10,6 +10,7 @@ block of 8 x 8 pixels, and most of the work with them.
 """
 
 import io
+import warnings
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +26,14 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from server.engine.preflight import excess
+from server.engine.preflight import excess, excess_of_exif
 from server.engine.types import ReadImage, RgbImage, Size
 from server.errors import WireError
 
 __all__ = ["FORMATS", "MAX_PIXELS", "MAX_SIDE", "check", "decode", "read"]
+
+# A file can have one for each of its tags, and each goes to the log, and is kept for the next time.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 _PLUGINS = (
     JpegImagePlugin.JpegImageFile,
@@ -65,7 +69,7 @@ def check(data: bytes, max_pixels: int) -> None:
     """Refuse by the header alone what `read` would refuse by it.
 
     Raises:
-        WireError: `bad_image` or `too_many_pixels`.
+        WireError: `bad_image`, `too_many_pixels`, or `overload` when there is no memory for it.
     """
     _refuse_excess(data)
     _open(data, max_pixels).close()
@@ -108,11 +112,8 @@ def read(
             # Pillow turns a TIFF itself as it loads it: what was read whole tells its own size.
             size = _turned(stored, orientation) if reduced else upright.size
             return ReadImage(np.array(_to_rgb(upright)), size)
-        except MemoryError:
-            text = "there is no memory for this image now"
-            raise WireError("overload", text, retry_after=1.0) from None
         except Exception as broken:
-            raise _bad_image() from broken
+            raise _unread(broken, max_pixels) from broken
 
 
 def _refuse_excess(data: bytes) -> None:
@@ -128,7 +129,7 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
         raise _too_many_pixels(max_pixels, "far more") from None
     # Pillow's plugins raise whatever they stumble over in a broken file.
     except Exception as broken:
-        raise _bad_image() from broken
+        raise _unread(broken, max_pixels) from broken
     width, height = image.size
     if width * height > max_pixels or max(width, height) > MAX_SIDE:
         image.close()
@@ -162,7 +163,10 @@ def _orientation(image: Image.Image) -> int:
     # Not by `getexif`: that asks XMP too, which browsers do not.
     exif = Image.Exif()
     try:
-        exif.load(image.info.get("exif", b""))
+        block = image.info.get("exif", b"")
+        if excess_of_exif(block) is not None:  # whatever way it came
+            return 1
+        exif.load(block)
         found = exif.get(_ORIENTATION)
     except Exception:  # noqa: BLE001 # as above: anything at all
         return 1
@@ -199,5 +203,18 @@ def _too_many_pixels(max_pixels: int, found: str) -> WireError:
     return WireError("too_many_pixels", text)
 
 
-def _bad_image() -> WireError:
+def _unread(error: Exception, max_pixels: int) -> WireError:
+    """Whose fault it is: the file's, or that of a server short of memory."""
+    # libwebp does not say which; it keeps two canvases, so that is what there must be room for.
+    if isinstance(error, MemoryError) or not _has_room_for(2 * 4 * max_pixels):
+        text = "there is no memory for this image now"
+        return WireError("overload", text, retry_after=1.0)
     return WireError("bad_image", f"expected a whole image of {', '.join(FORMATS)}")
+
+
+def _has_room_for(count: int) -> bool:
+    try:
+        np.empty(count, np.uint8)
+    except MemoryError:
+        return False
+    return True

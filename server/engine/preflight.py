@@ -11,7 +11,7 @@ import struct
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 
-__all__ = ["excess"]
+__all__ = ["excess", "excess_of_exif"]
 
 MAX_SEGMENTS = 1000
 """Of a JPEG, and of a PNG's chunks beside those that hold pixels."""
@@ -94,7 +94,7 @@ def _of_jpeg(data: bytes) -> str | None:
             return f"expected at most {MAX_SCANS} scans in a JPEG"
         if fill > MAX_FILL_BYTES:
             return f"expected at most {MAX_FILL_BYTES} bytes of fill in a JPEG's scans"
-    return _of_exif(bytes(exif))
+    return excess_of_exif(bytes(exif))
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -152,7 +152,7 @@ def _of_png(data: bytes) -> str | None:
         if others > MAX_SEGMENTS or pixels > most:
             return f"expected at most {MAX_SEGMENTS if others > MAX_SEGMENTS else most} PNG chunks"
         at += 12 + length
-    return _of_exif(exif)
+    return excess_of_exif(exif)
 
 
 def _of_webp(data: bytes) -> str | None:
@@ -168,10 +168,11 @@ def _of_webp(data: bytes) -> str | None:
         chunks += 1
         if chunks > MAX_PIECES:
             return f"expected at most {MAX_PIECES} WebP chunks"
-    return _of_exif(exif)
+    return excess_of_exif(exif)
 
 
-def _of_exif(data: bytes) -> str | None:
+def excess_of_exif(data: bytes) -> str | None:
+    """As `excess`, of a block of EXIF."""
     # Pillow passes over two such heads, and whoever writes one twice.
     block = data.removeprefix(_EXIF).removeprefix(_EXIF)
     return _of_tiff(block) if block[:2] in {b"II", b"MM"} else None

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from server.engine import images
 from server.engine.images import decode
 from server.engine.types import RgbImage
 from server.errors import WireError
@@ -256,6 +257,15 @@ def test_the_message_says_what_opens() -> None:
 def test_the_message_names_limit_and_size() -> None:
     with pytest.raises(WireError, match="at most 100 pixels, and 65535 a side, got 80 x 60"):
         decode(saved(noise(80, 60), "PNG"), 100)
+
+
+def test_exif_of_more_than_any_camera_writes_is_not_read_whatever_way_it_came() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif.update(dict.fromkeys(range(1000, 2000), 1))
+    image = four_corners()
+    image.info["exif"] = exif.tobytes()
+    assert images._orientation(image) == 1
 
 
 def test_an_orientation_that_only_xmp_tells_turns_nothing() -> None:

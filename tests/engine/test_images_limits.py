@@ -146,3 +146,48 @@ def test_a_file_of_too_many_pieces_is_refused_in_a_sentence() -> None:
 
     with pytest.raises(WireError, match="bad_image: expected at most 100 scans in a JPEG"):
         decode(whole[:-2] + scan * 1000 + whole[-2:], 1_000_000)
+
+
+def told_of(files: list[bytes], before: str) -> list[str]:
+    """What `read` says of them in a process of its own, and then what it wrote to stderr."""
+    script = f"""
+import json, resource, sys
+from server.engine import images
+from server.errors import WireError
+
+files = [bytes.fromhex(file) for file in json.load(sys.stdin)]
+{before}
+for file in files:
+    try:
+        images.read(file, 10_000_000)
+    except WireError as refused:
+        print(refused.code)
+    else:
+        print("read")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        input=json.dumps([file.hex() for file in files]),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [*done.stdout.split(), done.stderr]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere memory is not bounded so")
+def test_a_file_there_is_no_memory_for_is_not_called_bad() -> None:
+    files = [big_webp(3_000), saved(Image.new("RGB", (3_000, 3_000)), "JPEG", progressive=True)]
+    limited = """
+used = next(int(line.split()[1]) for line in open("/proc/self/status") if "VmSize" in line)
+resource.setrlimit(resource.RLIMIT_AS, ((used << 10) + (40 << 20), resource.RLIM_INFINITY))
+"""
+    assert told_of(files, "") == ["read", "read", ""]
+    assert told_of(files, limited) == ["overload", "overload", ""]
+
+
+def test_what_pillow_has_to_say_of_a_file_is_not_written_to_the_log() -> None:
+    tags = b"".join(struct.pack("<HHII", tag, 2, 100, 1 << 30) for tag in range(1000, 1900))
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 900) + tags + b"\0" * 4
+    files = [saved(noise(), kind, exif=exif) for kind in ("PNG", "WEBP", "JPEG")]
+    assert told_of(files, "") == ["read", "read", "read", ""]
