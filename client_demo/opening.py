@@ -65,6 +65,8 @@ class Opening:
                 self._settle(None)
             case SupersededMessage():
                 error = Superseded(message.by)
+            case Error(code="restarting"):
+                self.pause()  # the connection ends next; on another one it is asked for again
             case Error():
                 error = error_of(message)
         if error is not None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from client_demo.client import ConnectionLost, SamwireError, connect
+from server.errors import WireError
 from server.protocol import (
     Close,
     Data,
@@ -151,6 +152,17 @@ async def test_an_open_under_way_goes_on_over_the_next_connection() -> None:
 
     async with scripted_server(script, opens) as url, connect(url) as sam:
         assert (await sam.open(bytes(3 * 262_144))).cached
+
+
+async def test_an_open_that_a_stopping_server_turns_away_is_asked_for_again() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greets()
+        stopping = WireError("restarting", "the server is stopping")
+        await peer.says(Error.of(stopping, (await peer.hears(Open)).id))
+        await peer.hangs_up(1012)
+
+    async with scripted_server(script, opens) as url, connect(url) as sam:
+        assert (await sam.open(PHOTO)).cached
 
 
 async def test_after_a_reconnect_the_mask_to_refine_is_sent_along() -> None:

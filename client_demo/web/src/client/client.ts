@@ -293,7 +293,8 @@ export class SamwireClient {
     const opening = [this.#image, ...this.#prefetches].find((one) => one?.id === id);
     if (opening) opening.receive(message, this.#connection);
     else this.#requests.settle(message);
-    if (opening === this.#image && message.type === "error" && opening) this.#image = null;
+    if (opening?.finished && opening === this.#image && message.type === "error")
+      this.#image = null;
   }
 }
 

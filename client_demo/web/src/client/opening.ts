@@ -62,6 +62,8 @@ export class Opening {
     else if (message.type === "progress") this.onProgress(message);
     else if (message.type === "opened") this.#succeed(message);
     else if (message.type === "done") this.#succeed(null);
+    // A server that stops closes the connection next: it is asked again on another one.
+    else if (message.type === "error" && message.code === "restarting") return;
     else if (message.type === "error") this.fail(SamwireError.from(message));
     else if (message.type === "superseded") this.fail(superseded());
   }

@@ -43,6 +43,18 @@ describe("a lost connection", () => {
     expect(await opening).toMatchObject({ type: "opened" });
   });
 
+  test("an open that a stopping server turns away is asked for again on the next one", async () => {
+    world.start();
+    const peer = await world.server.peer();
+    const opening = world.client.open(picture);
+    const { id } = await peer.next("open");
+    peer.send({ type: "error", id, code: "restarting", message: "stopping", fault: "server" });
+    peer.socket.close(1012);
+    const again = await world.server.peer();
+    again.opened((await again.next("open")).id);
+    expect(await opening).toMatchObject({ type: "opened" });
+  });
+
   test("opening again is told as the first time, and its end too", async () => {
     const heard: string[] = [];
     world.start({ onImageBack: ({ width }) => heard.push(`back ${width}`) });
