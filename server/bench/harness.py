@@ -60,10 +60,11 @@ _LimitsByDtype = Mapping[torch.dtype, Limits]
 
 @dataclass(frozen=True, slots=True)
 class _Works:
-    """What an open and a first click are."""
+    """What an open and a first click are, and what the latter is computed in."""
 
     encode: Work
     decode: Work
+    decode_dtype: torch.dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +189,7 @@ class _Harness:
             stages[picture.name], embedding = self._stages(model, picture)
             embeddings.append(embedding)
         held = session_bytes(model, embeddings[0], taken[0], kept_logits=settings.kept_logits)
-        floors = self._served_floors(work, stages[taken[0].name], limits[self._dtype])
+        floors = self._served_floors(work, stages[taken[0].name], limits)
         return {
             "model": self._description(model),
             "pictures": stages,
@@ -208,10 +209,14 @@ class _Harness:
             return HIDDEN_BY_A_GRAPH
         pixels = images.decode(picture.data, images.MAX_PIXELS)
         embedding = run_steps(model.encode(pixels))
-        return _Works(encode_work(model, pixels), decode_work(model, embedding, picture))
+        return _Works(
+            encode_work(model, pixels),
+            decode_work(model, embedding, picture),
+            model.decode_dtype,
+        )
 
     def _served_floors(
-        self, work: _Works | str, stages: Report, limits: Limits
+        self, work: _Works | str, stages: Report, limits: _LimitsByDtype
     ) -> dict[str, Floor]:
         """Of a first click and of an open, by the model that is served."""
         if isinstance(work, str):
@@ -220,18 +225,22 @@ class _Harness:
         encode_ms = stages["open"]["stages_ms"]["encode"]["median"]
         decode_ms = stages["click_ms"]["first"]["decode"]["median"]
         return {
-            "decode_floor_ms_served": floor_of(work.decode, limits, decode_ms),
-            "encode_floor_ms_served": floor_of(work.encode, limits, encode_ms),
+            "decode_floor_ms_served": floor_of(work.decode, limits[work.decode_dtype], decode_ms),
+            "encode_floor_ms_served": floor_of(work.encode, limits[self._dtype], encode_ms),
         }
 
     def _description(self, model: Model) -> Report:
-        on_torch = isinstance(model, SamModel)
+        device = dtype = decode_dtype = None
+        if isinstance(model, SamModel):
+            device = str(self._device)
+            dtype, decode_dtype = short_name(self._dtype), short_name(model.decode_dtype)
         return {
             "name": model.name,
             "weights": self._options.weights,
             "input_size": model.input_size,
-            "device": str(self._device) if on_torch else None,
-            "dtype": short_name(self._dtype) if on_torch else None,
+            "device": device,
+            "dtype": dtype,
+            "decode_dtype": decode_dtype,
             "threads": torch.get_num_threads(),
         }
 

@@ -6,8 +6,8 @@
 - Attention between tokens and image is folded (`folding`) while tokens are few; from
   `FOLD_BELOW` on, projecting the image as upstream does is cheaper.
 - Tokens stay float32; `dtype` is what the image is computed in.
-- Embeddings are stored as NxC with the constant no-mask embedding added; a prior adds the
-  difference. The dense positional encoding is computed once.
+- Embeddings are stored as NxC with the constant no-mask embedding added, in what numbers suit
+  memory; a prior adds the difference. The dense positional encoding is computed once.
 - The IoU head speaks before any mask is made, so only wanted masks are. The features they are cut
   from stay in block order; only finished masks are put in picture order.
 - Finer features (`fine`), where a model has them, are stored beside the embedding in that order.
@@ -64,10 +64,24 @@ MASKS: dict[Want, int] = {"single": 1, "best": 1, "all": 3}
 
 
 class FoldedDecoder:
-    """Decodes all rows in one call, on one device and in one dtype."""
+    """Decodes all rows in one call, on one device and in one dtype.
 
-    def __init__(self, sam: Sam, *, device: torch.device, dtype: torch.dtype) -> None:
-        self._device, self._dtype = device, dtype
+    Args:
+        sam: whose prompt encoder and mask decoder it takes.
+        device: where it runs.
+        dtype: of the image while it is decoded.
+        kept: of an embedding between two decodes; None for `dtype`.
+    """
+
+    def __init__(
+        self,
+        sam: Sam,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        kept: torch.dtype | None = None,
+    ) -> None:
+        self._device, self._dtype, self._kept = device, dtype, kept or dtype
         self._eager_prior = _frozen(_PriorEmbedding(sam.prompt_encoder, dtype)).to(device)
         self._prior: Prior = self._eager_prior
         self._eager = _frozen(_Core(sam, dtype)).to(device)
@@ -98,7 +112,7 @@ class FoldedDecoder:
         """
         places = features[0].flatten(1).t().to(self._device, torch.float32)
         keys, *finer = places.split(self._parts, dim=1)
-        return tuple(part.to(self._dtype).contiguous() for part in (keys + self._no_mask, *finer))
+        return tuple(part.to(self._kept).contiguous() for part in (keys + self._no_mask, *finer))
 
     @torch.inference_mode()
     def decode(self, rows: Sequence[Row]) -> list[Decoded]:
@@ -117,10 +131,10 @@ class FoldedDecoder:
     def _embedding(self, rows: Sequence[Row]) -> Stored:
         """BxNxC embeddings, priors added, and what is finer."""
         if len(rows) == 1:
-            keys, *finer = (part[None] for part in rows[0][0])
+            parts = [part[None] for part in rows[0][0]]
         else:
-            embeddings = zip(*(stored for stored, _, _ in rows), strict=True)
-            keys, *finer = map(torch.stack, embeddings)
+            parts = [torch.stack(part) for part in zip(*(row[0] for row in rows), strict=True)]
+        keys, *finer = (part.to(self._dtype) for part in parts)
         return self._known(rows, keys), *finer
 
     def _known(self, rows: Sequence[Row], keys: Tensor) -> Tensor:

@@ -57,7 +57,16 @@ class SteppingEncoder(Protocol):
 
 
 class SamModel:
-    """A loaded SAM, ready to serve. Takes `sam` over: it is moved and converted in place."""
+    """A loaded SAM, ready to serve. Takes `sam` over: it is moved and converted in place.
+
+    Args:
+        sam: the networks.
+        name: as the catalog calls it.
+        fingerprint: of the weights.
+        device: where it runs.
+        dtype: of the image while it is encoded, and of what is kept of it.
+        decode_dtype: of the image while it is decoded; None for `dtype`.
+    """
 
     def __init__(
         self,
@@ -67,8 +76,10 @@ class SamModel:
         fingerprint: str,
         device: torch.device,
         dtype: torch.dtype,
+        decode_dtype: torch.dtype | None = None,
     ) -> None:
         self._name, self._device, self._dtype = name, device, dtype
+        self._decode_dtype = decode_dtype or dtype
         self._fingerprint = f"{fingerprint}-{str(dtype).removeprefix('torch.')}"
         self._blank = torch.zeros(
             1, Widths(sam.mask_decoder).total, *sam.prompt_encoder.image_embedding_size
@@ -76,7 +87,7 @@ class SamModel:
         self._mean, self._std = sam.pixel_mean.to(device), sam.pixel_std.to(device)
         self._input_size: int = sam.image_encoder.img_size
         self._logits_size: int = sam.prompt_encoder.mask_input_size[0]
-        self._decoder = FoldedDecoder(sam, device=device, dtype=dtype)
+        self._decoder = FoldedDecoder(sam, device=device, dtype=self._decode_dtype, kept=dtype)
         self._encoder = _in_steps(sam.image_encoder, device, dtype)
 
     @property
@@ -100,8 +111,13 @@ class SamModel:
         return self._logits_size
 
     @property
+    def decode_dtype(self) -> torch.dtype:
+        """What the image is decoded in."""
+        return self._decode_dtype
+
+    @property
     def fingerprint(self) -> str:
-        """Names the weights and the numbers they are computed in."""
+        """Names the weights and the numbers that embeddings are made in."""
         return self._fingerprint
 
     def encode(

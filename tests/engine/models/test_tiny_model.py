@@ -1,5 +1,6 @@
 import copy
 import threading
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from server.engine.closeup import blend, enlarge, trust, window_around, worth
 from server.engine.models import tiny_model
 from server.engine.models.base import Decoded, Embedding, run_steps
 from server.engine.models.closeup import CloseUp
+from server.engine.models.compiled import Compiled, CompiledCore
 from server.engine.models.painting import fit_to_box, painted, tokens_of
 from server.engine.models.tiny import EMBED_DIM, EMBED_STRIDE, FINE_DIM, MIDDLE_DIM, Tiny
 from server.engine.models.tiny_model import PICTURE_SIDE, TinyModel
@@ -201,11 +203,27 @@ def test_compiled_networks_answer_as_eager_ones(
             np.testing.assert_allclose(looked.logits, expected.logits, atol=1e-3)
 
 
-def test_half_precision_is_left_to_torch(tiny_sam: Sam) -> None:
+def test_clicks_are_compiled_whatever_images_are_encoded_in(tiny_sam: Sam) -> None:
     model = served(tiny_sam, dtype=torch.bfloat16)
-    second = model._closeup
     model.compile()
-    assert model._closeup is second
+    assert model.decode_dtype == torch.float32
+    assert isinstance(model._decoder._core, CompiledCore)
+    assert isinstance(model._closeup, Compiled)
+
+
+def test_reduced_numbers_round_what_is_kept_and_no_click(tiny_sam: Sam, photo: RgbImage) -> None:
+    exact, half = served(tiny_sam), served(tiny_sam, dtype=torch.bfloat16)
+    embedding = run_steps(half.encode(photo))
+    features = tiny_model._features(embedding)
+    unrounded = tuple(part.float() for part in features.stored)
+    same = replace(embedding, features=replace(features, stored=unrounded))
+    request = DecodeRequest(SMALL, "all")
+    [found], [expected] = (
+        model.decode([(kept, request)]) for model, kept in ((half, embedding), (exact, same))
+    )
+    np.testing.assert_allclose(found.logits, expected.logits, atol=1e-5)
+    for looked, wanted in zip(found.closeups, expected.closeups, strict=True):
+        np.testing.assert_allclose(looked.logits, wanted.logits, atol=1e-5)
 
 
 def test_no_mask_leaves_its_box(tiny_sam: Sam, photo: RgbImage) -> None:
