@@ -11,32 +11,42 @@ The result is upstream's `forward` (float32: within 1e-4). In reduced precision 
 """
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from server.engine.models.pace import Pace, Speed
+from server.engine.models.pace import Pace, Speeds
 from server.engine.models.packed import PackedLinear, pack_linears
 from server.engine.models.upstream import ImageEncoderViT, WindowAttention, WindowBlock
 from server.engine.models.vit import RelativePositions, converted, side_of
 
 __all__ = ["SteppedViT"]
 
-ATTENTION_COST = 2.0
-"""Time of an operation in attention against one in a large matrix product: softmax, biases."""
+FIRST_GUESS = 2e10
+"""Operations a second. Low: what is believed too fast makes a long step."""
 
-COPY_COST = 100.0
-"""Time of moving a number elsewhere, in operations of a large product. Set too high, what is
-learned from copies makes the next step too long."""
+USUAL_ROWS = 256
+"""Of a product (`CACHED_BYTES`)."""
 
-USUAL_ROWS = 128
-"""Of the products of a step on a few CPU cores."""
+CACHED_BYTES = 5 << 19
+"""Of what a product answers. More leaves the caches before it is read again, and is mapped anew by
+malloc at every call: a third more time, twice as much in reduced precision."""
 
 BAND = 16
 """Most grid rows of queries at once. With the 1,024 queries that they are in global attention,
 torch's kernel for CPUs takes its largest tiles; more would only need more room for biases."""
+
+TILE = 256
+"""Queries of those tiles; a thread has one at a time."""
+
+BIAS_BYTES = 10 << 20
+"""At a time. More is written to memory and read from there: a fifth more time in attention."""
+
+SHORT_SIDE = 16
+"""Of windows whose biases are a product with ones and zeros. Sums of rows this short torch makes
+one number at a time in reduced precision; where rows are long, a product is as slow or slower."""
 
 
 class SteppedViT:
@@ -47,9 +57,9 @@ class SteppedViT:
         pack_linears(vit.blocks, USUAL_ROWS)
         self._dtype = dtype
         self._grid: int = vit.img_size // vit.patch_embed.proj.stride[0]
-        self._speed = Speed(guess=2e10)
+        self._speeds = Speeds(FIRST_GUESS)
         self._biases = [
-            _RelativeBias(block.attn, side_of(block, self._grid)) for block in vit.blocks
+            _RelativeBias(block.attn, side_of(block, self._grid), dtype) for block in vit.blocks
         ]
         self._total = self._operations()
 
@@ -63,12 +73,12 @@ class SteppedViT:
             total += rows * (_product_cost(block.mlp.lin1) + _product_cost(block.mlp.lin2))
             total += rows * (_product_cost(block.attn.qkv) + _product_cost(block.attn.proj))
             total += seen * _attention_cost(block.attn, keys=side**2)
-            total += seen * COPY_COST * 4 * block.attn.proj.in_features
+            total += seen * 4 * block.attn.proj.in_features
         return total
 
     def steps(self, x: Tensor) -> Generator[float, None, Tensor]:
         """1x3xSxS normalised pixels to a float32 1xCxhxw embedding, yielding the fraction done."""
-        pace = Pace(self._speed, self._total)
+        pace = Pace(self._speeds, self._total)
         scratch = _Scratch(x.new_empty(0, dtype=self._dtype))
         x = yield from self._embed(pace, x.to(self._dtype))
         for block, bias in zip(self._vit.blocks, self._biases, strict=True):
@@ -82,7 +92,7 @@ class SteppedViT:
         patch = proj.stride[0]
         size = (self._grid, self._grid, proj.out_channels)
         x = pixels.new_zeros(size, dtype=torch.float32)
-        for rows in pace.split(self._grid, 2.0 * self._grid * proj.weight.numel()):
+        for rows in pace.split(self._grid, 2.0 * self._grid * proj.weight.numel(), "patches"):
             band = proj(pixels[:, :, rows.start * patch : rows.stop * patch])
             x[rows] = band[0].permute(1, 2, 0)
             if positions is not None:
@@ -110,8 +120,7 @@ class SteppedViT:
             yield from _copy(pace, kind, room)
         seen = yield from _see(pace, scratch, attention, bias, near)
         yield from _copy(pace, seen, _apart(taken, side, attention.num_heads))
-        cost = self._grid * _product_cost(attention.proj)
-        for rows in pace.split(self._grid, cost):
+        for rows in self._bands(pace, attention.proj):
             x[rows] += attention.proj(taken[rows, : self._grid])
             yield from pace.breathe()
 
@@ -120,26 +129,35 @@ class SteppedViT:
         project: nn.Linear | PackedLinear = block.attn.qkv
         # Past the edge upstream projects zeros: what comes out is the bias.
         qkv[self._grid :] = qkv[:, self._grid :] = 0.0 if project.bias is None else project.bias
-        for rows in pace.split(self._grid, self._grid * _product_cost(project)):
+        for rows in self._bands(pace, project):
             qkv[rows, : self._grid] = project(block.norm1(x[rows]).to(self._dtype))
             yield from pace.breathe()
 
     def _think(self, pace: Pace, block: WindowBlock, x: Tensor) -> Generator[float]:
         """Add the MLP to x."""
-        cost = _product_cost(block.mlp.lin1) + _product_cost(block.mlp.lin2)
-        for rows in pace.split(self._grid, self._grid * cost):
+        for rows in self._bands(pace, block.mlp.lin1, block.mlp.lin2):
             x[rows] += block.mlp(block.norm2(x[rows]).to(self._dtype))
             yield from pace.breathe()
+
+    def _bands(self, pace: Pace, *layers: nn.Linear | PackedLinear) -> Iterator[slice]:
+        """Rows of the grid to send through the layers at a time."""
+        widest = max(layer.out_features for layer in layers)
+        most = CACHED_BYTES // (self._grid * widest * self._dtype.itemsize)
+        cost = self._grid * sum(map(_product_cost, layers))
+        return pace.split(self._grid, cost, "products", most=max(1, most))
 
     def _finish(self, pace: Pace, x: Tensor) -> Generator[float, None, Tensor]:
         """The neck, in float32; its 3x3 convolution in bands that overlap by a row."""
         narrow, norm, mix, last_norm = self._vit.neck
-        x = F.pad(norm(narrow(x.permute(2, 0, 1).unsqueeze(0))), (0, 0, 1, 1))
-        pace.spend(2.0 * self._grid**2 * narrow.weight.numel())
-        yield from pace.breathe()
+        # With a row of zeros above and one below, which `mix` reaches for.
+        narrowed = x.new_zeros(1, narrow.out_channels, self._grid + 2, self._grid)
+        for rows in pace.split(self._grid, 2.0 * self._grid * narrow.weight.numel(), "narrowing"):
+            band = narrow(x[rows].permute(2, 0, 1).unsqueeze(0))
+            narrowed[:, :, rows.start + 1 : rows.stop + 1] = norm(band)
+            yield from pace.breathe()
         bands = []
-        for rows in pace.split(self._grid, 2.0 * self._grid * mix.weight.numel()):
-            band = x[:, :, rows.start : rows.stop + 2]
+        for rows in pace.split(self._grid, 2.0 * self._grid * mix.weight.numel(), "mixing"):
+            band = narrowed[:, :, rows.start : rows.stop + 2]
             bands.append(F.conv2d(band, mix.weight, mix.bias, padding=(0, 1)))
             yield from pace.breathe()
         embedding: Tensor = last_norm(torch.cat(bands, dim=2))
@@ -167,9 +185,10 @@ class _Scratch:
 class _RelativeBias:
     """What relative positions add to attention scores, if the block has them."""
 
-    def __init__(self, attention: WindowAttention, side: int) -> None:
+    def __init__(self, attention: WindowAttention, side: int, dtype: torch.dtype) -> None:
         self._side = side
         self._positions = RelativePositions(attention, side) if attention.use_rel_pos else None
+        self._lines = _lines_of_keys(side, dtype) if side <= SHORT_SIDE else None
 
     def __call__(self, q: Tensor, band: slice, scratch: _Scratch) -> Tensor | None:
         """BxGx(band*side)xside*side for the queries of these rows of the grid, in scratch."""
@@ -178,8 +197,18 @@ class _RelativeBias:
         grid = q.unflatten(2, (-1, self._side))
         rows, columns = self._positions.added(grid, band)
         bias = scratch.shaped("bias", *grid.shape[:-1], self._side, self._side)
-        torch.add(rows.unsqueeze(-1), columns.unsqueeze(-2), out=bias)
+        if self._lines is None:
+            torch.add(rows.unsqueeze(-1), columns.unsqueeze(-2), out=bias)
+        else:
+            both = torch.cat([rows, columns], dim=-1).flatten(0, -2)
+            torch.mm(both, self._lines, out=bias.view(len(both), -1))
         return bias.flatten(2, 3).flatten(3, 4)
+
+
+def _lines_of_keys(side: int, dtype: torch.dtype) -> Tensor:
+    """2*side x side*side ones and zeros: which keys are in a row of the grid, then in a column."""
+    lines = torch.eye(side, dtype=dtype)
+    return torch.cat([lines.repeat_interleave(side, 1), lines.repeat(1, side)])
 
 
 def _see(
@@ -190,11 +219,13 @@ def _see(
     q, k, v = qkv.flatten(4, 5).flatten(1, 3).unsqueeze(1)
     seen = scratch.shaped("seen", *q.shape)
     cost = side * _attention_cost(attention, side**2) / attention.num_heads
-    height = pace.fitting(min(BAND, side), cost)
+    kind = f"attention to {side} x {side}"
+    height = pace.fitting(min(BAND, side), cost, kind)
     for top in range(0, side, height):
         band = slice(top, min(top + height, side))
         asking = slice(band.start * side, band.stop * side)
-        for some in pace.split(q.shape[1], (band.stop - band.start) * cost):
+        most = _together((band.stop - band.start) * side, side**2 * q.itemsize)
+        for some in pace.split(q.shape[1], (band.stop - band.start) * cost, kind, most=most):
             asked = q[:, some, asking]
             mask = bias(asked, band, scratch)
             seen[:, some, asking] = F.scaled_dot_product_attention(
@@ -202,6 +233,14 @@ def _see(
             )
             yield from pace.breathe()
     return seen.view(qkv.shape[1:])
+
+
+def _together(queries: int, bias_bytes: int) -> int:
+    """Heads to attend with at a time, of so many queries with biases of so many bytes each.
+
+    Enough that no thread is without a tile.
+    """
+    return max(BIAS_BYTES // (queries * bias_bytes), torch.get_num_threads() * TILE // queries, 1)
 
 
 def _apart(positions: Tensor, side: int, heads: int) -> Tensor:
@@ -213,7 +252,7 @@ def _apart(positions: Tensor, side: int, heads: int) -> Tensor:
 
 def _copy(pace: Pace, source: Tensor, target: Tensor) -> Generator[float]:
     target.copy_(source)
-    pace.spend(COPY_COST * source.numel())
+    pace.spend(source.numel(), "copies")
     yield from pace.breathe()
 
 
@@ -227,6 +266,6 @@ def _product_cost(linear: nn.Linear | PackedLinear) -> float:
 
 
 def _attention_cost(attention: WindowAttention, keys: int) -> float:
-    """Operations a query, weighed by how slow they are."""
+    """Operations a query."""
     channels: int = attention.proj.in_features
-    return ATTENTION_COST * 4.0 * keys * channels
+    return 4.0 * keys * channels

@@ -1,83 +1,123 @@
-"""How much of an encode makes a step: as much as takes about `STEP_S`, by the speed seen so far.
+"""How much of an encode makes a step: as much as takes about `STEP_S`, by the speeds seen so far.
 
-What is counted is the encoder's affair: on a CPU the operations of rows and of heads (`encoder`),
-on a GPU whole blocks (`whole_vit`), each of which is one operation here.
+What is counted is the encoder's affair: on a CPU operations of rows and of heads (`encoder`), on a
+GPU whole blocks (`whole_vit`). Work of each kind has a speed of its own, for none follows from
+another: a processor that multiplies ten times as fast takes as long for a softmax.
 """
 
 import time
 from collections.abc import Callable, Generator, Iterator
 
-__all__ = ["STEP_S", "Pace", "Speed"]
+__all__ = ["STEP_S", "Pace", "Speeds"]
 
 STEP_S = 0.02
 """How long a step should take: below the 25 ms a click may wait for it."""
 
+ENOUGH = 0.6
+"""Of `STEP_S`: what makes a step. A slice that fits what is left takes two thirds of it or more."""
 
-class Speed:
-    """Operations a second, learned from step to step."""
+
+class Speeds:
+    """Operations a second, by kind of work, learned from piece to piece."""
 
     def __init__(self, guess: float) -> None:
-        self.operations_per_s = guess
+        self._guess = guess
+        self._per_s: dict[str, float] = {}
 
-    def learn(self, operations: float, seconds: float) -> None:
-        """Move half way to what was just measured: a busy moment should not stick."""
-        self.operations_per_s = (self.operations_per_s + operations / max(seconds, 1e-6)) / 2
+    def of(self, kind: str) -> float:
+        """What is believed."""
+        return self._per_s.get(kind, self._guess)
+
+    def learn(self, kind: str, operations: float, seconds: float) -> None:
+        """Move half way to what was just measured, or less far if it was less than half a step.
+
+        A busy moment should not stick, and small pieces are slower for their size.
+        """
+        believed = self.of(kind)
+        weight = min(0.5, max(seconds, operations / believed) / STEP_S)
+        self._per_s[kind] = believed + weight * (operations / max(seconds, 1e-6) - believed)
 
 
 class Pace:
     """Cuts one encode into steps of about `STEP_S`.
 
-    The work is announced with `split` or `spend`, done by the caller, and `breathe` yields when it
-    is time. Where calls return before their work is done, `wait` is for that.
+    A piece of work is announced with `split` or `spend`, done by the caller, and `breathe` yields
+    when it is time. Where calls return before their work is done, `wait` is for that: then nothing
+    is known of a piece before the step ends, and all of the encode is of one kind.
     """
 
     def __init__(
         self,
-        speed: Speed,
+        speeds: Speeds,
         total: float,
         *,
-        wait: Callable[[], None] = lambda: None,
+        wait: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._speed, self._total, self._wait, self._clock = speed, total, wait, clock
-        self._done = 0.0
-        self._begin()
+        self._speeds, self._total, self._wait, self._clock = speeds, total, wait, clock
+        self._kind, self._operations = "", 0.0
+        """What was done since the clock was last looked at."""
+        self._done = self._spent_s = 0.0
+        self._looked = clock()
 
-    def _begin(self) -> None:
-        self._spent = 0.0
-        self._budget = self._speed.operations_per_s * STEP_S
-        self._started = self._clock()
+    def split(
+        self, parts: int, cost: float, kind: str, *, most: int | None = None
+    ) -> Iterator[slice]:
+        """Slices of the parts, as many as fit what is left of a step, but no more than `most`.
 
-    def split(self, parts: int, cost: float) -> Iterator[slice]:
-        """Slices of the parts, `cost` operations a part, as many as fit what is left of a step."""
+        Args:
+            parts: how many there are.
+            cost: operations a part.
+            kind: of the work.
+            most: of a slice; None for any number.
+        """
         start = 0
         while start < parts:
-            count = _fitting(parts - start, cost, self._budget - self._spent)
-            self.spend(count * cost)
+            left = min(parts - start, most or parts)
+            count = _fitting(left, cost / self._speeds.of(kind), STEP_S - self._believed_s)
+            self.spend(count * cost, kind)
             yield slice(start, start + count)
             start += count
 
-    def fitting(self, parts: int, cost: float) -> int:
+    def fitting(self, parts: int, cost: float, kind: str) -> int:
         """How many of the parts fit a whole step, `cost` operations a part; at least one."""
-        return _fitting(parts, cost, self._budget)
+        seconds = cost / self._speeds.of(kind)
+        return parts if parts * seconds <= STEP_S else _fitting(parts, seconds, STEP_S)
 
-    def spend(self, operations: float) -> None:
+    def spend(self, operations: float, kind: str) -> None:
         """Count work that is done in one piece."""
-        self._spent += operations
+        self._kind = kind
+        self._operations += operations
+        self._done += operations
 
     def breathe(self) -> Generator[float]:
-        """Yield the fraction done, if the step has been long enough."""
-        if self._spent < self._budget / 2:
+        """After each piece: yield the fraction done, if the step has been long enough."""
+        if self._wait is None:
+            self._look()
+        if self._believed_s < ENOUGH * STEP_S:
             return
-        self._wait()
-        self._speed.learn(self._spent, self._clock() - self._started)
-        self._done += self._spent
+        if self._wait is not None:
+            self._wait()
+            self._look()
         yield min(self._done / self._total, 1.0)
-        self._begin()
+        self._spent_s = 0.0
+        self._looked = self._clock()
+
+    def _look(self) -> None:
+        """At the clock, and learn from it."""
+        now = self._clock()
+        self._speeds.learn(self._kind, self._operations, now - self._looked)
+        self._spent_s += now - self._looked
+        self._operations, self._looked = 0.0, now
+
+    @property
+    def _believed_s(self) -> float:
+        """How long the step has been: as measured, and for what was not yet, as expected."""
+        return self._spent_s + self._operations / self._speeds.of(self._kind)
 
 
-def _fitting(parts: int, cost: float, budget: float) -> int:
+def _fitting(parts: int, seconds: float, left_s: float) -> int:
     """The largest power of two, or three times one, that fits: so few shapes occur."""
-    count = min(max(1, int(budget / cost)), parts)
+    count = min(max(1, int(left_s / seconds)), parts)
     power = 1 << (count.bit_length() - 1)
     return 3 * power // 2 if 2 * count >= 3 * power else power

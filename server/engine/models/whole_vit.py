@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from server.engine.models.graphs import Capture
-from server.engine.models.pace import Pace, Speed
+from server.engine.models.pace import Pace, Speeds
 from server.engine.models.upstream import ImageEncoderViT, WindowAttention, WindowBlock
 from server.engine.models.vit import RelativePositions, converted, side_of
 
@@ -47,7 +47,7 @@ class WholeViT:
     ) -> None:
         self._vit = converted(vit, device, dtype)
         self._device, self._dtype = device, dtype
-        self._speed = Speed(guess=BLOCKS_PER_S)
+        self._speeds = Speeds(guess=BLOCKS_PER_S)
         proj = vit.patch_embed.proj
         grid: int = vit.img_size // proj.stride[0]
         self._held = torch.zeros(grid, grid, proj.out_channels, device=device)
@@ -62,7 +62,7 @@ class WholeViT:
 
     def steps(self, x: Tensor) -> Generator[float, None, Tensor]:
         """1x3xSxS normalised pixels to a float32 1xCxhxw embedding, yielding the fraction done."""
-        pace = Pace(self._speed, len(self._replays), wait=self._wait)
+        pace = Pace(self._speeds, len(self._replays), wait=self._wait)
         x = self._vit.patch_embed(x.to(self._dtype))[0].float()
         if self._vit.pos_embed is not None:
             x += self._vit.pos_embed[0]
@@ -71,7 +71,7 @@ class WholeViT:
             self._held.copy_(x)
             replay()
             x.copy_(self._held)
-            pace.spend(1.0)
+            pace.spend(1.0, "blocks")
             yield from pace.breathe()
         embedding: Tensor = self._vit.neck(x.permute(2, 0, 1).unsqueeze(0))
         return embedding

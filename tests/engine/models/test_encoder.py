@@ -10,6 +10,7 @@ from server.engine.models import encoder as encoder_module
 from server.engine.models import pace as pace_module
 from server.engine.models.base import run_steps
 from server.engine.models.encoder import SteppedViT
+from server.engine.models.pace import Speeds
 from server.engine.models.upstream import ImageEncoderViT
 from tests.support.vits import build_vit, in_turns, pixels
 
@@ -26,13 +27,21 @@ from tests.support.vits import build_vit, in_turns, pixels
     ids=["windows that fit", "windows past the edge", "one window", "no positions", "no bias"],
 )
 @pytest.mark.parametrize("operations_per_s", [1.0, 1e8, 1e15])
-@pytest.mark.parametrize("band", [3, 16])
+@pytest.mark.parametrize(
+    "sizes",
+    [{}, {"BAND": 3, "CACHED_BYTES": 1, "BIAS_BYTES": 1}, {"SHORT_SIDE": 0}],
+    ids=["as they are", "a little at a time", "no short sides"],
+)
 def test_steps_of_any_size_give_upstreams_embedding(
-    vit: ImageEncoderViT, operations_per_s: float, band: int, monkeypatch: pytest.MonkeyPatch
+    vit: ImageEncoderViT,
+    operations_per_s: float,
+    sizes: dict[str, int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(encoder_module, "BAND", band)
+    for name, value in sizes.items():
+        monkeypatch.setattr(encoder_module, name, value)
     encoder = SteppedViT(copy.deepcopy(vit), dtype=torch.float32)
-    encoder._speed.operations_per_s = operations_per_s
+    encoder._speeds = Speeds(guess=operations_per_s)
     embedding = run_steps(encoder.steps(pixels()))
     torch.testing.assert_close(embedding, vit(pixels()), atol=1e-4, rtol=0)
 

@@ -1,5 +1,6 @@
 """Packed linear layers answer as plain ones, and give way where nothing can be packed."""
 
+import copy
 import platform
 import weakref
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from server.engine.models import packed
 from server.engine.models.packed import PackedLinear, pack_linears
+from server.engine.models.upstream import MLPBlock
 
 
 def can_pack(dtype: torch.dtype) -> bool:
@@ -80,6 +82,29 @@ def test_every_linear_layer_of_a_network_is_packed_and_its_plain_weight_let_go()
     torch.testing.assert_close(changed(x), network()(x), atol=1e-5, rtol=1e-4)
 
 
+@needs_packing
+def test_the_gelu_of_an_mlp_is_made_part_of_its_first_product() -> None:
+    torch.manual_seed(0)
+    mlp = MLPBlock(8, 24).requires_grad_(requires_grad=False)
+    packed_mlp = copy.deepcopy(mlp)
+    pack_linears(packed_mlp, 4)
+    x = 3 * torch.randn(50, 8)
+    inner = nn.functional.gelu(mlp.lin1(x))
+    torch.testing.assert_close(packed_mlp.lin1(x), inner, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(packed_mlp(x), mlp(x), atol=1e-5, rtol=1e-5)
+
+
+@needs_packing
+@pytest.mark.parametrize("act", [lambda: nn.GELU(approximate="tanh"), nn.ReLU])
+def test_another_activation_stays_where_it_is(act: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    mlp = MLPBlock(8, 24, act=act).requires_grad_(requires_grad=False)
+    packed_mlp = copy.deepcopy(mlp)
+    pack_linears(packed_mlp, 4)
+    x = 3 * torch.randn(50, 8)
+    torch.testing.assert_close(packed_mlp(x), mlp(x), atol=1e-5, rtol=1e-5)
+
+
 def refuse(*_: object) -> Tensor:
     raise RuntimeError("this processor cannot")
 
@@ -133,9 +158,9 @@ def test_one_plain_weight_at_a_time_is_held_beside_its_packed_one(
     plain = [weakref.ref(layer) for layer in changed]
 
     class Watched(PackedLinear):
-        def __init__(self, linear: nn.Linear, rows: int) -> None:
+        def __init__(self, linear: nn.Linear, rows: int, *, gelu: bool = False) -> None:
             layers_left.append(sum(layer() is not None for layer in plain))
-            super().__init__(linear, rows)
+            super().__init__(linear, rows, gelu=gelu)
 
     monkeypatch.setattr(packed, "PackedLinear", Watched)
     pack_linears(changed, 4)
