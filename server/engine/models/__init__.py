@@ -9,4 +9,4 @@ then sleep, which must happen before torch is loaded; an operator's own setting 
 import os
 
 if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+    os.environ.setdefault("GOMP_SPINCOUNT", "60000")
