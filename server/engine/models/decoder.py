@@ -37,6 +37,7 @@ from server.engine.models.prompts import (
     stack_prompts,
 )
 from server.engine.models.simple import Row, Stored
+from server.engine.models.traced import TracedCore, traces
 from server.engine.models.upstream import (
     Attention,
     LayerNorm2d,
@@ -92,11 +93,13 @@ class FoldedDecoder:
         self._no_mask = sam.prompt_encoder.no_mask_embed.weight.detach().to(device, torch.float32)
 
     def compile(self, threads: int) -> None:
-        """Where compiled code is the faster, decode with it from now on. Takes some two seconds."""
+        """Where recorded code is the faster, decode with it from now on. Takes some two seconds."""
         if compiles(self._device, self._dtype):
             self._prior, self._core = or_eager(
                 lambda: self._compiled(threads), (self._prior, self._core)
             )
+        elif traces(self._device, self._dtype):
+            self._core = TracedCore(self._eager)
 
     def _compiled(self, threads: int) -> tuple[Prior, Core]:
         grid = self._eager.grid

@@ -12,6 +12,7 @@ from server.engine.models.base import Decoded
 from server.engine.models.decoder import FoldedDecoder
 from server.engine.models.fine import Widths
 from server.engine.models.simple import SimpleDecoder
+from server.engine.models.traced import TracedCore
 from server.engine.models.upstream import Sam
 from server.engine.types import DecodeRequest, Point, Prompt, Want
 from server.geometry import Frame
@@ -194,3 +195,22 @@ def test_bfloat16_keeps_the_logits_near_float32(pair: Pair, with_prior: bool) ->
     assert found.logits.dtype == np.float32
     error = np.abs(found.logits - expected.logits).mean()
     assert error < 0.1 * expected.logits.std()
+
+
+@pytest.fixture(scope="module", params=["official_sam", "tiny_sam"])
+def in_bfloat16(request: pytest.FixtureRequest) -> tuple[Pair, Pair]:
+    sam: Sam = request.getfixturevalue(request.param)
+    return Pair(sam, torch.bfloat16), Pair(sam, torch.bfloat16, compiled=True)
+
+
+@settings(max_examples=25, deadline=None)
+@given(prompt=prompts, want=wants, seed=st.integers(0, 20), with_prior=st.booleans())
+def test_what_is_recorded_in_bfloat16_answers_to_the_bit_as_it_did(
+    in_bfloat16: tuple[Pair, Pair], prompt: Prompt, want: Want, seed: int, *, with_prior: bool
+) -> None:
+    _, recorded = in_bfloat16
+    assert isinstance(recorded.folded._core, TracedCore)
+    request = DecodeRequest(prompt, want, recorded.prior(seed) if with_prior else None)
+    [expected], [found] = (pair.by_folded([seed], [request]) for pair in in_bfloat16)
+    assert np.array_equal(found.logits, expected.logits)
+    assert np.array_equal(found.scores, expected.scores)

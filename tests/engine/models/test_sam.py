@@ -14,8 +14,10 @@ from server.engine.models.base import Embedding, OutOfMemoryError, run_steps
 from server.engine.models.catalog import TINY_WEIGHTS, load_model
 from server.engine.models.compiled import CompiledCore
 from server.engine.models.fine import Widths
+from server.engine.models.prompts import LENGTHS
 from server.engine.models.sam import SamModel, resize_beside
 from server.engine.models.simple import Stored
+from server.engine.models.traced import TracedCore
 from server.engine.models.upstream import ResizeLongestSide, Sam, SamPredictor
 from server.engine.types import DecodeRequest, Prompt, RgbImage, Want
 from server.geometry import Frame
@@ -194,12 +196,13 @@ def test_warming_up_finds_the_batch_that_is_worth_making(
     assert model.warm_up(max_decode_ms) == expected
 
 
-def test_warming_up_compiles_the_decoder_where_that_is_the_faster(tiny_sam: Sam) -> None:
+def test_warming_up_records_the_decoder_in_the_way_that_suits_its_numbers(tiny_sam: Sam) -> None:
     exact, half = served(tiny_sam), served(tiny_sam, torch.bfloat16)
     for model in (exact, half):
         model.warm_up(max_decode_ms=0.0)
     assert isinstance(exact._decoder._core, CompiledCore)
-    assert half._decoder._core is half._decoder._eager
+    assert isinstance(half._decoder._core, TracedCore)
+    assert len(half._decoder._core._recordings) == 2 * len(LENGTHS)  # one mask or three
 
 
 def test_the_time_of_a_batch_is_measured_and_without_room_it_is_endless(
