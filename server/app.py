@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
@@ -34,6 +34,7 @@ from server.protocol import (
     Limits,
     ModelInfo,
 )
+from server.rest import Rest
 from server.sessions.connection import Connection
 from server.sessions.outbox import Outbox
 from server.sessions.registry import Admission, Registry
@@ -79,6 +80,7 @@ class App:
         self.failure: BaseException | None = None
         self.failed = asyncio.Event()
         """Set when the process cannot serve any longer; `failure` says why, if anything does."""
+        self._uploads = UploadBudget(settings.max_uploads_bytes)
         self.starlette = Starlette(routes=self._routes(), lifespan=self._lifespan)
         self._registry: Registry[Session] = Registry(
             settings.max_sessions,
@@ -86,7 +88,6 @@ class App:
             max_per_address=settings.max_sessions_per_address,
         )
         self._connections: dict[str, Connection] = {}
-        self._uploads = UploadBudget(settings.max_uploads_bytes)
         self.start_s = 0.0
         """Seconds that loading and warming up took; 0 until ready."""
         self._add_figures()
@@ -142,11 +143,22 @@ class App:
             page = Mount("/", _Page(directory=_STATIC, html=True))
         return [
             WebSocketRoute("/v1/ws", self._serve),
+            *self._rest().routes(),
             Route("/livez", self._livez),
             Route("/readyz", self._readyz),
             Route("/metrics", self._metrics),
             page,
         ]
+
+    def _rest(self) -> Rest:
+        return Rest(
+            self._serve,
+            is_allowed=self._origin_is_allowed,
+            rules=self._rules,
+            uploads=self._uploads,
+            metrics=self.metrics,
+            max_image_bytes=self.settings.max_image_bytes,
+        )
 
     async def _livez(self, _request: Request) -> Response:
         alive = not self.engine.lost.is_set()
@@ -216,12 +228,12 @@ class App:
             return "full", "the model is not ready"
         return None
 
-    def _origin_is_allowed(self, socket: WebSocket) -> bool:
-        found = socket.headers.getlist("origin")
+    def _origin_is_allowed(self, client: HTTPConnection) -> bool:
+        found = client.headers.getlist("origin")
         return len(found) < 2 and origins.is_allowed(
             found[0] if found else None,
-            scheme="https" if socket.url.scheme == "wss" else "http",
-            host=socket.headers.get("host", ""),
+            scheme="https" if client.url.scheme in {"https", "wss"} else "http",
+            host=client.headers.get("host", ""),
             listens_on=self.settings.host,
             allowed=self.settings.origins,
         )

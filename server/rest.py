@@ -1,0 +1,384 @@
+"""Sessions without a socket: an image by POST, a mask by POST, an end by DELETE.
+
+Each is a client within the process (`loopback.py`), so that its limits and its end are those of any
+session. What is here is what HTTP adds: bodies bounded before they are read, JSON in and out, and
+statuses. Points of one session add up, and one request at a time speaks for it; whatever is slow is
+not done on the loop.
+"""
+
+import asyncio
+import base64
+import hmac
+import logging
+import math
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import cv2
+import numpy as np
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.websockets import WebSocket
+
+from server import rle
+from server.errors import WireError
+from server.loopback import Loopback, ToldError
+from server.metrics import Metrics
+from server.multipart import OnePart, boundary_of
+from server.protocol import MAX_POINTS, MaskReply, Opened, RleBody
+from server.sessions.rules import SessionRules
+from server.sessions.uploads import Upload, UploadBudget
+
+__all__ = ["ANSWER_WITHIN_S", "STATUSES", "PointRequest", "Rest", "read_point"]
+
+_log = logging.getLogger(__name__)
+ANSWER_WITHIN_S = 25.0
+"""From a request's headers to its answer: sooner than the connection is cut off (`guards.py`)."""
+_BODY_WITHIN_S = 20.0
+_MAX_JSON_BYTES = 64 << 10
+_MAX_FORM_BYTES = 16 << 10  # of a body beside its image
+_MAX_TOKEN_CHARACTERS = 4096  # as in `hello`
+_MAX_PAINTED = 2  # masks at once: each may have as many pixels as an image
+_HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+
+STATUSES = {
+    "unauthorized": 401,
+    "forbidden_origin": 403,
+    "not_open": 404,
+    "upload_stalled": 408,
+    "image_too_large": 413,
+    "too_many_pixels": 413,
+    "bad_image": 422,
+    "mask_too_complex": 422,
+    "no_positive_prompt": 422,
+    "abuse": 429,
+    "busy": 429,
+    "rate_limited": 429,
+    "internal": 500,
+    "full": 503,
+    "overload": 503,
+    "restarting": 503,
+    "timeout": 504,
+}
+"""HTTP's word for each error that has one; 400 for any other."""
+
+
+def _share(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError("expected a number from 0 to 1")
+    return float(value)
+
+
+def _label(value: object) -> object:
+    if isinstance(value, bool) or value not in (0, 1):
+        raise ValueError("expected 1 (include) or 0 (exclude)")
+    return 1 if value else 0
+
+
+_Share = Annotated[float, BeforeValidator(_share)]
+
+
+class PointRequest(BaseModel):
+    """One more point of the session's object; `reset` forgets those before it."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    point: tuple[_Share, _Share]
+    label: Annotated[int, BeforeValidator(_label)] = 1
+    reset: bool = False
+
+
+def read_point(body: bytes) -> PointRequest:
+    """Read a request for a mask.
+
+    Raises:
+        WireError: `bad_field` or `unknown_field`, naming it.
+    """
+    try:
+        return PointRequest.model_validate_json(body)
+    except ValidationError as invalid:
+        fault = invalid.errors(include_url=False, include_input=False, include_context=False)[0]
+    path = ".".join(str(part) for part in fault["loc"])[:100] or None
+    if fault["type"] == "extra_forbidden":
+        raise WireError("unknown_field", "this request has no such field", field=path)
+    if path is None:
+        raise WireError("bad_field", 'expected one JSON object like {"point": [0.5, 0.5]}')
+    raise WireError("bad_field", fault["msg"].removeprefix("Value error, "), field=path)
+
+
+class Raw:
+    """A body that is the image."""
+
+    def feed(self, piece: bytes) -> bytes:
+        """Take the next bytes, all of them the image's."""
+        return piece
+
+    def finish(self) -> None:
+        """It ends where it ends."""
+
+
+@dataclass(slots=True)
+class _Session:
+    """An open image, and what was said about it."""
+
+    link: Loopback
+    token: str | None
+    width: int
+    height: int
+    points: list[tuple[float, float, int]] = field(default_factory=list)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def point(self, ask: PointRequest) -> MaskReply:
+        """The mask of all points so far; one that gets none is forgotten."""
+        async with self.turn:
+            before = [] if ask.reset else self.points
+            if len(before) == MAX_POINTS:
+                text = f"expected at most {MAX_POINTS} points; `reset` begins anew"
+                raise WireError("bad_field", text, field="point")
+            x, y = ask.point
+            points = [*before, (x * self.width, y * self.height, ask.label)]
+            try:
+                mask = await self.link.click(points)
+            except ToldError as told:
+                told.field = told.field and "point"  # the only prompt there is here
+                raise
+            self.points = points
+            return mask
+
+
+class Rest:
+    """The routes, and the sessions behind them.
+
+    Args:
+        serve: serves a WebSocket, admission and all.
+        is_allowed: whether the page that a request comes from may make it.
+        rules: of every session; asked for only once one was let in.
+        uploads: the process's budget for compressed bytes.
+        max_image_bytes: of one image.
+    """
+
+    def __init__(
+        self,
+        serve: Callable[[WebSocket], Awaitable[None]],
+        *,
+        is_allowed: Callable[[HTTPConnection], bool],
+        rules: Callable[[], SessionRules],
+        uploads: UploadBudget,
+        metrics: Metrics,
+        max_image_bytes: int,
+    ) -> None:
+        self._serve = serve
+        self._is_allowed = is_allowed
+        self._rules = rules
+        self._uploads = uploads
+        self._metrics = metrics
+        self._max_image_bytes = max_image_bytes
+        self._sessions: dict[str, _Session] = {}
+        self._handing_over = asyncio.Lock()
+        self._painting = asyncio.Semaphore(_MAX_PAINTED)
+
+    def routes(self) -> list[Route]:
+        """Where it answers."""
+        one = "/v1/sessions/{session_id}"
+        return [
+            Route("/v1/sessions", self._answering(self._open), methods=["POST"]),
+            Route(f"{one}/point", self._answering(self._point), methods=["POST"]),
+            Route(one, self._answering(self._close), methods=["DELETE"]),
+        ]
+
+    def _answering(
+        self, handle: Callable[[Request], Awaitable[dict[str, object]]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            try:
+                async with asyncio.timeout(ANSWER_WITHIN_S):
+                    self._check_origin(request)
+                    return JSONResponse(await handle(request), headers=_HEADERS)
+            except ToldError as told:
+                return _refusal(told)
+            except WireError as refused:
+                error = refused
+            except TimeoutError:
+                error = WireError("timeout", f"no answer within {ANSWER_WITHIN_S:g} s")
+            except ClientDisconnect:
+                return Response()  # which nobody will read
+            # Whatever else fails is ours, and its text stays here.
+            except Exception:  # noqa: BLE001
+                _log.exception("a request failed")
+                error = WireError("internal", "a fault of the server; its log says more")
+            self._metrics.refused(error.code)
+            return _refusal(error)
+
+        return answer
+
+    def _check_origin(self, request: Request) -> None:
+        if not self._is_allowed(request):
+            text = "this Origin is not allowed; see SAMWIRE_ORIGINS"
+            raise WireError("forbidden_origin", text)
+
+    async def _open(self, request: Request) -> dict[str, object]:
+        form = _form_of(request)  # what is none shall take nobody's place
+        _check_length(request, self._max_image_bytes + _MAX_FORM_BYTES, "image_too_large", "image")
+        token = _token_of(request)
+        link = Loopback(self._serve, request.scope)
+        try:
+            await link.greet(token)
+            opened = await self._upload(request, form, link)
+        except BaseException:
+            link.leave()
+            raise
+        # Not the name in the log: who reads that may not speak for the session.
+        name = secrets.token_urlsafe(18)
+        self._sessions[name] = _Session(link, token, opened.width, opened.height)
+        link.when_gone(lambda: self._sessions.pop(name, None))
+        return {"session_id": name, "image_width": opened.width, "image_height": opened.height}
+
+    async def _upload(self, request: Request, form: OnePart | Raw, link: Loopback) -> Opened:
+        now = time.monotonic()
+        upload = Upload(1, self._max_image_bytes, None, False, self._uploads, now)
+        upload.start(now)
+        try:
+            await self._collect(request, form, upload)
+            # One at a time: from here on its session counts the bytes, and for a moment they are
+            # in memory twice.
+            async with self._handing_over:
+                data = upload.take_bytes()
+                upload.end()
+                opening = await link.send_image(data)
+        finally:
+            upload.end()
+        opened = await opening
+        if await request.is_disconnected():
+            raise ClientDisconnect
+        return opened
+
+    async def _collect(self, request: Request, form: OnePart | Raw, upload: Upload) -> None:
+        """The size of an image is not known before its end, so it waits here, counted."""
+        rules, read, size = self._rules(), 0, 0
+        async for piece in _pieces(request, rules.upload_timeout_s):
+            content, now = form.feed(piece), time.monotonic()
+            read, size = read + len(piece), size + len(content)
+            if size > self._max_image_bytes or read > self._max_image_bytes + _MAX_FORM_BYTES:
+                text = f"expected at most {self._max_image_bytes} bytes"
+                raise WireError("image_too_large", text, field="image")
+            upload.add(content, now)
+            if upload.is_stalled(now, rules):
+                raise _stalled()
+        form.finish()
+        if not size:
+            raise WireError("bad_field", "expected the bytes of an image", field="image")
+
+    async def _point(self, request: Request) -> dict[str, object]:
+        session = self._find(request)
+        mask = await session.point(read_point(await _json_of(request)))
+        async with self._painting:
+            png = await asyncio.to_thread(_png, mask.rle)
+        x, y, width, height = mask.bbox
+        return {
+            "bbox": {
+                "x": x / session.width,
+                "y": y / session.height,
+                "width": width / session.width,
+                "height": height / session.height,
+            },
+            "confidence": mask.score,
+            "mask": png,
+        }
+
+    async def _close(self, request: Request) -> dict[str, object]:
+        link = self._find(request).link
+        link.leave()
+        await link.gone.wait()
+        return {"status": "closed"}
+
+    def _find(self, request: Request) -> _Session:
+        session = self._sessions.get(request.path_params["session_id"])
+        if session is None:
+            text = "no such session; it may have been closed, or idle for too long"
+            raise WireError("not_open", text)
+        given, made_with = (_token_of(request) or "").encode(), (session.token or "").encode()
+        if not hmac.compare_digest(given, made_with):
+            raise WireError("unauthorized", "expected the token that the session was made with")
+        return session
+
+
+def _form_of(request: Request) -> OnePart | Raw:
+    given = request.headers.get("content-type", "")
+    kind = given.partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        return OnePart(boundary_of(given), "image")
+    if kind.startswith("image/") or kind == "application/octet-stream":
+        return Raw()
+    text = "expected multipart/form-data with a part `image`, or an image as the body"
+    if kind == "application/json":
+        text = f"{text}; addresses (`image_url`) are not fetched: send the image"
+    raise WireError("bad_field", text, field="image")
+
+
+def _check_length(request: Request, most: int, code: str, name: str | None) -> None:
+    """Of what says how long it is, nothing is read that is too long."""
+    length = request.headers.get("content-length", "0")
+    if not length.isdecimal() or int(length[:20]) > most:
+        raise WireError(code, f"expected at most {most} bytes of body", field=name)
+
+
+def _token_of(request: Request) -> str | None:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or len(token) > _MAX_TOKEN_CHARACTERS:
+        return None
+    return token.strip()
+
+
+async def _json_of(request: Request) -> bytes:
+    _check_length(request, _MAX_JSON_BYTES, "bad_field", None)
+    body = bytearray()
+    async for piece in _pieces(request, _BODY_WITHIN_S):
+        body += piece
+        if len(body) > _MAX_JSON_BYTES:
+            raise WireError("bad_field", f"expected at most {_MAX_JSON_BYTES} bytes of body")
+    return bytes(body)
+
+
+async def _pieces(request: Request, pause_s: float) -> AsyncIterator[bytes]:
+    """The body as it comes, as long as it does."""
+    stream, clock = request.stream(), asyncio.get_running_loop().time
+    end_at = clock() + _BODY_WITHIN_S
+    while True:
+        try:
+            async with asyncio.timeout_at(min(end_at, clock() + pause_s)):
+                piece = await anext(stream, None)
+        except TimeoutError:
+            raise _stalled() from None
+        if piece is None:
+            return
+        yield piece
+
+
+def _stalled() -> WireError:
+    text = f"expected the whole body within {_BODY_WITHIN_S:g} s, and without long pauses"
+    return WireError("upload_stalled", text)
+
+
+def _png(mask: RleBody) -> str:
+    pixels = rle.decode(rle.Rle(size=mask.size, counts=mask.counts)).view(np.uint8) * 255
+    # Its runs are long: more effort would hardly make it smaller.
+    options = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+    _, png = cv2.imencode(".png", np.ascontiguousarray(pixels), options)
+    return base64.b64encode(png.tobytes()).decode()
+
+
+def _refusal(error: WireError) -> Response:
+    told = {"code": error.code, "message": error.message, "field": error.field}
+    status = STATUSES.get(error.code, 400)
+    headers = dict(_HEADERS)
+    if status in {429, 503}:
+        headers["retry-after"] = str(math.ceil(error.retry_after or 1.0))
+    if status == 401:
+        headers["www-authenticate"] = "Bearer"
+    body = {"error": {name: value for name, value in told.items() if value is not None}}
+    return JSONResponse(body, status, headers)

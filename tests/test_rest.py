@@ -1,0 +1,536 @@
+"""The HTTP contract, against the real application; see tests/test_multipart.py for its forms."""
+
+import asyncio
+import base64
+import io
+import json
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from server import guards
+from server.app import App
+from server.config import Settings
+from server.engine.fake import FakeModel
+from server.errors import ERRORS, WireError
+from server.rest import ANSWER_WITHIN_S, STATUSES, PointRequest, read_point
+from tests.support.engines import until
+from tests.support.pictures import jpeg, noise, scene
+from tests.support.running_server import RunningServer, running_server
+from tests.support.wire import wire
+
+PHOTO = jpeg(noise(320, 240))
+MIDDLE = {"point": [0.5, 0.5]}
+ANNA, BERT = {"Authorization": "Bearer anna"}, {"Authorization": "bearer bert"}
+UPLOAD = (
+    b"POST /v1/sessions HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer anna\r\n"
+    b"Content-Type: image/png\r\n"
+)
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[RunningServer]:
+    """A server with tokens, two places, little room, and short waits."""
+    with running_server(
+        tokens="anna,bert",
+        max_sessions=2,
+        spare_after_s=600,
+        max_image_bytes=200_000,
+        max_uploads_bytes=200_000,
+        max_image_pixels=100_000,
+        upload_timeout_s=0.4,
+        idle_timeout_s=0.5,
+        segments_per_s=1,
+        segment_burst=3,
+    ) as server:
+        yield server
+
+
+def client(server: RunningServer, **headers: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=server.http, headers=headers, timeout=30)
+
+
+async def opened(http: httpx.AsyncClient, image: bytes = PHOTO) -> str:
+    answer = await http.post("/v1/sessions", files={"image": image})
+    assert answer.status_code == 200, answer.text
+    name = answer.json()["session_id"]
+    assert isinstance(name, str)
+    return f"/v1/sessions/{name}"
+
+
+def pixels(answer: httpx.Response) -> NDArray[np.uint8]:
+    assert answer.status_code == 200, answer.text
+    image = Image.open(io.BytesIO(base64.b64decode(answer.json()["mask"])))
+    assert image.mode == "L"
+    return np.asarray(image)
+
+
+def refused(answer: httpx.Response, status: int, code: str, field: str | None = None) -> str:
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error.get("field")) == (status, code, field)
+    assert set(error) <= {"code", "message", "field"}
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert ("retry-after" in answer.headers) == (status in {429, 503})
+    return str(error["message"])
+
+
+async def test_an_image_a_point_and_an_end(fake: RunningServer) -> None:
+    async with client(fake) as http:
+        answer = await http.post("/v1/sessions", files={"image": ("photo.jpg", PHOTO)})
+        told = answer.json()
+        assert (told["image_width"], told["image_height"]) == (320, 240)
+        assert set(told) == {"session_id", "image_width", "image_height"}
+        assert answer.headers["cache-control"] == "no-store"
+        session = f"/v1/sessions/{told['session_id']}"
+
+        answer = await http.post(f"{session}/point", json={"point": [0.5, 0.5], "label": 1})
+        mask, told = pixels(answer), answer.json()
+        assert mask.shape == (240, 320)
+        assert set(np.unique(mask)) == {0, 255}
+        ys, xs = np.nonzero(mask)
+        assert told["bbox"] == {
+            "x": pytest.approx(xs.min() / 320),
+            "y": pytest.approx(ys.min() / 240),
+            "width": pytest.approx((xs.max() - xs.min() + 1) / 320),
+            "height": pytest.approx((ys.max() - ys.min() + 1) / 240),
+        }
+        assert 0 <= told["confidence"] <= 1
+        assert set(told) == {"bbox", "confidence", "mask"}
+
+        answer = await http.delete(session)
+        assert (answer.status_code, answer.json()) == (200, {"status": "closed"})
+        refused(await http.delete(session), 404, "not_open")
+        refused(await http.post(f"{session}/point", json=MIDDLE), 404, "not_open")
+
+
+@pytest.mark.parametrize("kind", ["image/jpeg", "application/octet-stream", "IMAGE/PNG; a=b"])
+async def test_the_image_may_be_the_body(fake: RunningServer, kind: str) -> None:
+    async with client(fake) as http:
+        answer = await http.post("/v1/sessions", content=PHOTO, headers={"content-type": kind})
+        assert answer.json()["image_width"] == 320
+
+
+async def test_the_image_may_come_in_chunks_of_unknown_number(fake: RunningServer) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(PHOTO), 1000):
+            yield PHOTO[start : start + 1000]
+
+    async with client(fake) as http:
+        kind = {"content-type": "image/jpeg"}
+        answer = await http.post("/v1/sessions", content=chunks(), headers=kind)
+        assert answer.json()["image_height"] == 240
+
+
+async def test_points_add_up_until_they_are_reset(fake: RunningServer) -> None:
+    a, b = [0.25, 0.25], [0.75, 0.75]
+    async with client(fake) as http, wire(fake.url) as other:
+        await other.open(PHOTO)
+        session = await opened(http)
+        for ask, points in [
+            ({"point": a}, [(80, 60, 1)]),
+            ({"point": b, "label": 0}, [(80, 60, 1), (240, 180, 0)]),
+            ({"point": b, "reset": True}, [(240, 180, 1)]),
+            ({"point": a}, [(240, 180, 1), (80, 60, 1)]),
+        ]:
+            same = await other.click(*points)
+            answer = await http.post(f"{session}/point", json=ask)
+            assert np.count_nonzero(pixels(answer)) == same.area
+            assert answer.json()["confidence"] == same.score
+
+
+async def test_a_point_that_gets_no_mask_is_forgotten(fake: RunningServer) -> None:
+    async with client(fake) as http:
+        session = await opened(http)
+        exclude = {"point": [0.1, 0.1], "label": 0}
+        refused(
+            await http.post(f"{session}/point", json=exclude), 422, "no_positive_prompt", "point"
+        )
+        alone = await http.post(f"{session}/point", json=MIDDLE)
+        again = await http.post(f"{session}/point", json={**MIDDLE, "reset": True})
+        assert alone.json() == again.json()
+
+
+async def test_a_session_takes_as_many_points_as_a_prompt_may_have(fake: RunningServer) -> None:
+    async with client(fake) as http:
+        session = await opened(http)
+        for _ in range(64):
+            assert (await http.post(f"{session}/point", json=MIDDLE)).status_code == 200
+        refused(await http.post(f"{session}/point", json=MIDDLE), 400, "bad_field", "point")
+        anew = await http.post(f"{session}/point", json={**MIDDLE, "reset": True})
+        assert anew.status_code == 200
+
+
+async def test_points_asked_for_at_once_are_answered_one_after_another(fake: RunningServer) -> None:
+    async with client(fake) as http:
+        session = await opened(http)
+        asks = [http.post(f"{session}/point", json={"point": [i / 9, 0.5]}) for i in range(10)]
+        answers = await asyncio.gather(*asks)
+        assert [answer.status_code for answer in answers] == [200] * 10
+
+
+async def test_corners_are_inside_and_an_image_known_already_is_not_encoded_again(
+    fake: RunningServer,
+) -> None:
+    image = jpeg(noise(64, 48))
+    async with client(fake) as http:
+        before = await figure(http, "cache_misses_total")
+        for corner in ([0, 0], [1, 1], [0, 1.0]):
+            session = await opened(http, image)
+            answer = await http.post(f"{session}/point", json={"point": corner})
+            assert pixels(answer).shape == (48, 64)
+        assert await figure(http, "cache_misses_total") == before + 1
+
+
+async def figure(http: httpx.AsyncClient, name: str) -> float:
+    lines = (await http.get("/metrics")).text.splitlines()
+    return float(next(line for line in lines if line.startswith(f"samwire_{name}")).split()[-1])
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "field"),
+    [
+        (b"", "bad_field", None),
+        (b"[]", "bad_field", None),
+        (b"{" * 60_000, "bad_field", None),
+        (b"[" * 60_000, "bad_field", None),
+        (b"\xff", "bad_field", None),
+        (b" " * 70_000, "bad_field", None),
+        (b"{}", "bad_field", "point"),
+        (b'{"point": 1}', "bad_field", "point"),
+        (b'{"point": [0.5]}', "bad_field", "point.1"),
+        (b'{"point": [0.5, 0.5, 1]}', "bad_field", "point"),
+        (b'{"point": [0.5, 1.01]}', "bad_field", "point.1"),
+        (b'{"point": [-0.1, 0.5]}', "bad_field", "point.0"),
+        (b'{"point": [NaN, 0.5]}', "bad_field", "point.0"),
+        (b'{"point": [0.5, Infinity]}', "bad_field", "point.1"),
+        (b'{"point": [1e999, 0.5]}', "bad_field", "point.0"),
+        (b'{"point": [true, 0.5]}', "bad_field", "point.0"),
+        (b'{"point": ["0.5", 0.5]}', "bad_field", "point.0"),
+        (b'{"point": [0.5, null]}', "bad_field", "point.1"),
+        (b'{"point": [0.5, 0.5], "label": 2}', "bad_field", "label"),
+        (b'{"point": [0.5, 0.5], "label": true}', "bad_field", "label"),
+        (b'{"point": [0.5, 0.5], "label": "1"}', "bad_field", "label"),
+        (b'{"point": [0.5, 0.5], "reset": 1}', "bad_field", "reset"),
+        (b'{"point": [0.5, 0.5], "box": []}', "unknown_field", "box"),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, bytes) else None,
+)
+async def test_what_is_no_point_is_refused_by_the_name_of_its_field(
+    fake: RunningServer, body: bytes, code: str, field: str | None
+) -> None:
+    async with client(fake) as http:
+        session = await opened(http)
+        answer = await http.post(f"{session}/point", content=body)
+        assert refused(answer, 400, code, field)
+        assert (await http.post(f"{session}/point", json=MIDDLE)).status_code == 200
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+)
+FIELDS = st.fixed_dictionaries(
+    {"point": JSON | st.lists(st.floats(-1, 2), min_size=2, max_size=2)},
+    optional={"label": JSON, "reset": JSON},
+)
+
+
+@given(st.binary(max_size=300) | (JSON | FIELDS).map(lambda value: json.dumps(value).encode()))
+@example(b'{"point": [' + b"1" * 5000 + b", 0]}")
+@example(b'{"point": [0, 0], "label": ' + b"1" * 400 + b"}")
+def test_whatever_is_asked_is_a_point_of_the_image_or_refused(body: bytes) -> None:
+    ask: PointRequest | WireError
+    try:
+        ask = read_point(body)
+    except WireError as error:
+        ask = error
+    if isinstance(ask, WireError):
+        assert ask.code in {"bad_field", "unknown_field"}
+        assert len(ask.message) < 200
+    else:
+        assert all(0.0 <= share <= 1.0 for share in ask.point)
+        assert ask.label in {0, 1}
+        assert isinstance(ask.reset, bool)
+
+
+@pytest.mark.parametrize(
+    ("form", "code", "field"),
+    [
+        ({"files": [("image", PHOTO), ("image", PHOTO)]}, "bad_field", "image"),
+        ({"files": {"photo": PHOTO}}, "unknown_field", "photo"),
+        ({"files": {"image": b""}}, "bad_field", "image"),
+        ({"json": {"image_url": "http://169.254.169.254/"}}, "bad_field", "image"),
+        ({"data": {"image": "text"}}, "bad_field", "image"),
+        ({}, "bad_field", "image"),
+        ({"content": b"", "headers": {"content-type": "image/png"}}, "bad_field", "image"),
+    ],
+)
+async def test_what_is_no_image_is_refused_and_takes_no_place(
+    fake: RunningServer, form: dict[str, Any], code: str, field: str
+) -> None:
+    async with client(fake) as http:
+        before = await figure(http, "sessions_active")
+        message = refused(await http.post("/v1/sessions", **form), 400, code, field)
+        assert "image_url" in message or "json" not in form
+        async with asyncio.timeout(10):
+            while await figure(http, "sessions_active") > before:
+                pass
+
+
+async def test_what_cannot_be_read_as_an_image_is_said_to_be_none(fake: RunningServer) -> None:
+    async with client(fake) as http:
+        refused(await http.post("/v1/sessions", files={"image": b"text"}), 422, "bad_image")
+
+
+async def test_other_methods_are_not_allowed(fake: RunningServer) -> None:
+    async with client(fake) as http:
+        assert (await http.get("/v1/sessions")).status_code == 405
+        assert (await http.get("/v1/sessions/a")).status_code == 405
+        assert (await http.delete("/v1/sessions/a/point")).status_code == 405
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null"])
+async def test_a_foreign_page_may_not(fake: RunningServer, origin: str) -> None:
+    async with client(fake) as http, client(fake, Origin=origin) as page:
+        session = await opened(http)
+        refused(await page.post("/v1/sessions", files={"image": PHOTO}), 403, "forbidden_origin")
+        refused(await page.post(f"{session}/point", json=MIDDLE), 403, "forbidden_origin")
+        refused(await page.delete(session), 403, "forbidden_origin")
+        assert (await http.delete(session)).status_code == 200
+
+
+async def test_the_servers_own_page_may(fake: RunningServer) -> None:
+    async with client(fake, Origin=fake.http) as page:
+        session = await opened(page)
+        assert (await page.delete(session)).status_code == 200
+
+
+async def test_without_a_token_that_is_known_there_is_no_session(guarded: RunningServer) -> None:
+    async with client(guarded) as http:
+        for headers in [
+            {},
+            {"Authorization": "Bearer eve"},
+            {"Authorization": "Basic anna"},
+            {"Authorization": "Bearer " + "a" * 5000},
+        ]:
+            answer = await http.post("/v1/sessions", files={"image": PHOTO}, headers=headers)
+            refused(answer, 401, "unauthorized")
+            assert answer.headers["www-authenticate"] == "Bearer"
+
+
+async def test_the_session_of_another_is_not_to_be_used(guarded: RunningServer) -> None:
+    async with client(guarded, **ANNA) as http:
+        session = await opened(http)
+        for other in [{}, BERT, {"Authorization": "Bearer eve"}]:
+            async with client(guarded, **other) as them:
+                answer = await them.post(f"{session}/point", json=MIDDLE)
+                refused(answer, 401, "unauthorized")
+                refused(await them.delete(session), 401, "unauthorized")
+        assert (await http.delete(session)).status_code == 200
+
+
+async def test_who_comes_when_every_place_is_taken_is_asked_to_come_again(
+    guarded: RunningServer,
+) -> None:
+    async with client(guarded, **ANNA) as http:
+        sessions = [await opened(http) for _ in range(2)]
+        refused(await http.post("/v1/sessions", files={"image": PHOTO}), 503, "full")
+        for session in sessions:
+            assert (await http.delete(session)).status_code == 200
+        assert (await http.delete(await opened(http))).status_code == 200
+
+
+async def test_who_is_idle_for_too_long_finds_the_session_gone(guarded: RunningServer) -> None:
+    async with client(guarded, **ANNA) as http:
+        session = await opened(http)
+        async with asyncio.timeout(10):
+            while await figure(http, "sessions_active"):
+                pass
+        refused(await http.post(f"{session}/point", json=MIDDLE), 404, "not_open")
+
+
+async def test_who_asks_too_often_is_told_when_to_come_again(guarded: RunningServer) -> None:
+    async with client(guarded, **ANNA) as http:
+        session = await opened(http)
+        answers = [await http.post(f"{session}/point", json=MIDDLE) for _ in range(4)]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+        refused(answers[3], 429, "rate_limited")
+        assert answers[3].headers["retry-after"] == "1"
+        await http.delete(session)
+
+
+@pytest.mark.parametrize("announced", [True, False])
+@pytest.mark.parametrize("form", [True, False])
+async def test_who_sends_too_large_a_body_is_told_while_sending(
+    guarded: RunningServer, announced: bool, form: bool
+) -> None:
+    files = {"files": {"image": bytes(2_000_000)}}
+    whole = httpx.Request("POST", guarded.http, **(files if form else {"content": b""}))
+    body = whole.read() or bytes(2_000_000)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), 65_536):
+            yield body[start : start + 65_536]
+
+    kind = {"content-type": whole.headers.get("content-type", "image/png")}
+    async with client(guarded, **ANNA) as http:
+        content = body if announced else chunks()
+        answer = await http.post("/v1/sessions", content=content, headers=kind)
+        refused(answer, 413, "image_too_large", "image")
+        assert await figure(http, "uploads_bytes") == 0
+
+
+async def test_a_body_without_an_end_is_answered_before_it(guarded: RunningServer) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", guarded.port)
+    writer.write(UPLOAD + b"Transfer-Encoding: chunked\r\n\r\n")
+    chunk = b"10000\r\n" + bytes(65_536) + b"\r\n"
+    answer = asyncio.create_task(reader.readline())
+    while not answer.done():
+        writer.write(chunk)
+        await writer.drain()
+    assert b" 413 " in await answer
+    writer.close()
+
+
+async def test_an_image_of_too_many_pixels_is_refused(guarded: RunningServer) -> None:
+    async with client(guarded, **ANNA) as http:
+        image = jpeg(np.zeros((400, 400, 3), np.uint8))
+        answer = await http.post("/v1/sessions", files={"image": image})
+        refused(answer, 413, "too_many_pixels")
+
+
+async def test_an_image_that_fills_the_room_for_uploads_still_fits(guarded: RunningServer) -> None:
+    async with client(guarded, **ANNA) as http:
+        image = PHOTO + bytes(200_000 - len(PHOTO))
+        assert (await http.delete(await opened(http, image))).status_code == 200
+
+
+@pytest.mark.parametrize("begun", [b"", b"12345"])
+async def test_who_sends_no_body_or_stops_is_not_waited_for(
+    guarded: RunningServer, begun: bytes
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", guarded.port)
+    writer.write(UPLOAD + b"Content-Length: 1000\r\n\r\n" + begun)
+    answer = await reader.readuntil(b"}}")
+    assert b" 408 " in answer.partition(b"\r\n")[0]
+    assert b"upload_stalled" in answer
+    writer.close()
+    async with client(guarded) as http:
+        assert await figure(http, "uploads_bytes") == 0
+
+
+async def test_who_leaves_while_sending_leaves_nothing_behind(fake: RunningServer) -> None:
+    async with client(fake) as http:
+        before = await figure(http, "sessions_active")
+        with socket.create_connection(("127.0.0.1", fake.port)) as rude:
+            rude.sendall(UPLOAD + b"Content-Length: 1000\r\n\r\n12345")
+            async with asyncio.timeout(10):
+                while await figure(http, "sessions_active") <= before:
+                    pass
+        async with asyncio.timeout(10):
+            while await figure(http, "sessions_active") > before:
+                pass
+        assert await figure(http, "uploads_bytes") == 0
+
+
+@asynccontextmanager
+async def within(app: App) -> AsyncIterator[httpx.AsyncClient]:
+    """The application in this process, where a test can reach into it."""
+    transport = httpx.ASGITransport(app.starlette)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        yield http
+
+
+async def test_a_server_that_is_not_ready_says_so() -> None:
+    async with within(App(Settings(model="fake"), FakeModel)) as http:
+        refused(await http.post("/v1/sessions", files={"image": PHOTO}), 503, "full")
+
+
+async def test_a_server_that_stops_begins_nothing_and_ends_what_there_is() -> None:
+    app = App(Settings(model="fake"), FakeModel)
+    async with app.starlette.router.lifespan_context(app.starlette), within(app) as http:
+        await until(lambda: app.engine.ready)
+        session = await opened(http)
+        app.draining = True
+        for connection in app._connections.values():
+            connection.announce_drain(5.0)
+        refused(await http.post(f"{session}/point", json=MIDDLE), 503, "restarting")
+        refused(await http.post("/v1/sessions", files={"image": PHOTO}), 503, "restarting")
+        app._hang_up_all("the server is stopping")
+        await until(lambda: not app._connections)
+        assert (await http.post(f"{session}/point", json=MIDDLE)).status_code in {404, 503}
+
+
+async def test_who_waits_when_the_session_ends_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = App(Settings(model="fake"), FakeModel)
+    async with app.starlette.router.lifespan_context(app.starlette), within(app) as http:
+        await until(lambda: app.engine.ready)
+        session = await opened(http)
+        (connection,) = app._connections.values()
+        monkeypatch.setattr(connection, "_submit", lambda _ask: None)
+        asked = asyncio.create_task(http.post(f"{session}/point", json=MIDDLE))
+        await until(lambda: connection.session.at_work)
+        assert (await http.delete(session)).json() == {"status": "closed"}
+        refused(await asked, 404, "not_open")
+
+
+async def test_who_gets_no_answer_in_time_is_told_and_may_ask_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = App(Settings(model="fake"), FakeModel)
+    async with app.starlette.router.lifespan_context(app.starlette), within(app) as http:
+        await until(lambda: app.engine.ready)
+        session = await opened(http)
+        (connection,) = app._connections.values()
+        with monkeypatch.context() as patched:
+            patched.setattr(connection, "_submit", lambda _ask: None)
+            patched.setattr("server.rest.ANSWER_WITHIN_S", 0.05)
+            refused(await http.post(f"{session}/point", json=MIDDLE), 504, "timeout")
+        assert (
+            app.metrics.registry.get_sample_value("samwire_refusals_total", {"code": "timeout"})
+            == 1
+        )
+
+
+async def test_a_fault_of_ours_is_told_without_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_mask: object) -> str:
+        raise KeyError("a secret")
+
+    app = App(Settings(model="fake"), FakeModel)
+    monkeypatch.setattr("server.rest._png", fail)
+    async with app.starlette.router.lifespan_context(app.starlette), within(app) as http:
+        await until(lambda: app.engine.ready)
+        session = await opened(http)
+        answer = await http.post(f"{session}/point", json=MIDDLE)
+        assert "secret" not in refused(answer, 500, "internal")
+
+
+def test_an_answer_comes_before_the_connection_is_cut_off() -> None:
+    assert ANSWER_WITHIN_S < guards.ANSWER_WITHIN_S
+
+
+@pytest.mark.parametrize("code", STATUSES)
+def test_a_status_belongs_to_an_error_and_fits_its_fault(code: str) -> None:
+    assert (STATUSES[code] >= 500) == (ERRORS[code].fault != "client") or STATUSES[code] == 429
+
+
+@pytest.mark.e2e
+async def test_the_bundled_model_finds_what_is_clicked(tiny: RunningServer) -> None:
+    image, (truth, *_) = scene(320, 240)
+    ys, xs = np.nonzero(truth)
+    point = [(float(np.median(xs)) + 0.5) / 320, (float(np.median(ys)) + 0.5) / 240]
+    async with client(tiny) as http:
+        session = await opened(http, jpeg(image))
+        answer = await http.post(f"{session}/point", json={"point": point})
+        mask = pixels(answer) > 0
+        assert (mask & truth).sum() / (mask | truth).sum() > 0.7
