@@ -13,7 +13,7 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -252,10 +252,7 @@ class Rest:
                 opening = await link.send_image(data)
         finally:
             upload.end()
-        opened = await opening
-        if await request.is_disconnected():
-            raise ClientDisconnect
-        return opened
+        return await _while_there(request, opening)
 
     async def _collect(self, request: Request, form: OnePart | Raw, upload: Upload) -> None:
         """The size of an image is not known before its end, so it waits here, counted."""
@@ -359,16 +356,30 @@ async def _pieces(request: Request, pause_s: float) -> AsyncIterator[bytes]:
         yield piece
 
 
+async def _while_there(request: Request, opening: Coroutine[None, None, Opened]) -> Opened:
+    """Nobody shall wait for the encoder in the name of who has left."""
+    working = asyncio.create_task(opening)
+    leaving = asyncio.ensure_future(request.receive())
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if leaving.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        working.cancel()
+        leaving.cancel()
+
+
 def _stalled() -> WireError:
     text = f"expected the whole body within {_BODY_WITHIN_S:g} s, and without long pauses"
     return WireError("upload_stalled", text)
 
 
 def _png(mask: RleBody) -> str:
-    pixels = rle.decode(rle.Rle(size=mask.size, counts=mask.counts)).view(np.uint8) * 255
-    # Its runs are long: more effort would hardly make it smaller.
-    options = [cv2.IMWRITE_PNG_COMPRESSION, 1]
-    _, png = cv2.imencode(".png", np.ascontiguousarray(pixels), options)
+    inside = rle.decode(rle.Rle(size=mask.size, counts=mask.counts))
+    # Its columns lie one after another: OpenCV turns them in a tenth of the time numpy takes.
+    pixels = cv2.transpose(inside.view(np.uint8).T) * np.uint8(255)
+    _, png = cv2.imencode(".png", pixels)
     return base64.b64encode(png.tobytes()).decode()
 
 

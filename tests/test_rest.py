@@ -16,6 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
+from starlette.types import Message
 
 from server import guards
 from server.app import App
@@ -500,6 +501,33 @@ async def test_who_gets_no_answer_in_time_is_told_and_may_ask_again(
             app.metrics.registry.get_sample_value("samwire_refusals_total", {"code": "timeout"})
             == 1
         )
+
+
+async def test_who_leaves_while_the_image_is_opened_leaves_nothing_behind() -> None:
+    said: list[Message] = []
+    hears: list[Message] = [{"type": "http.request", "body": PHOTO}, {"type": "http.disconnect"}]
+
+    async def receive() -> Message:
+        return hears.pop(0)
+
+    async def send(message: Message) -> None:
+        said.append(message)
+
+    app = App(Settings(model="fake"), FakeModel)
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/v1/sessions",
+        "query_string": b"",
+        "headers": [(b"host", b"localhost"), (b"content-type", b"image/jpeg")],
+    }
+    async with app.starlette.router.lifespan_context(app.starlette):
+        await until(lambda: app.engine.ready)
+        await app.starlette(scope, receive, send)
+        await until(lambda: not app._connections)
+        assert (app._uploads.used, app.engine.cache.nbytes) == (0, 0)
+    assert b"session_id" not in b"".join(message.get("body", b"") for message in said)
 
 
 async def test_a_fault_of_ours_is_told_without_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
