@@ -16,6 +16,7 @@ SCOPE: dict[str, Any] = {
     "path": "/v1/sessions",
     "headers": [],
     "client": ("1.2.3.4", 5),
+    "server": ("here", 443),
 }
 
 
