@@ -13,35 +13,30 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Annotated
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.websockets import WebSocket
 
 from server import rle
+from server.bodies import Form, PointRequest, collect, form_of, json_of, read_point
 from server.errors import WireError
 from server.loopback import Loopback, ToldError
 from server.metrics import Metrics
-from server.multipart import OnePart, boundary_of
 from server.protocol import MAX_POINTS, MaskReply, Opened, RleBody
 from server.sessions.rules import SessionRules
 from server.sessions.uploads import Upload, UploadBudget
 
-__all__ = ["ANSWER_WITHIN_S", "STATUSES", "PointRequest", "Rest", "read_point"]
+__all__ = ["ANSWER_WITHIN_S", "STATUSES", "Rest"]
 
 _log = logging.getLogger(__name__)
 ANSWER_WITHIN_S = 25.0
 """From a request's headers to its answer: sooner than the connection is cut off (`guards.py`)."""
-_BODY_WITHIN_S = 20.0
-_MAX_JSON_BYTES = 64 << 10
-_MAX_FORM_BYTES = 16 << 10  # of a body beside its image
 _MAX_TOKEN_CHARACTERS = 4096  # as in `hello`
 _MAX_PAINTED = 2  # masks at once: each may have as many pixels as an image
 _HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
@@ -66,60 +61,6 @@ STATUSES = {
     "timeout": 504,
 }
 """HTTP's word for each error that has one; 400 for any other."""
-
-
-def _share(value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError("expected a number from 0 to 1")
-    return float(value)
-
-
-def _label(value: object) -> object:
-    if isinstance(value, bool) or value not in (0, 1):
-        raise ValueError("expected 1 (include) or 0 (exclude)")
-    return 1 if value else 0
-
-
-_Share = Annotated[float, BeforeValidator(_share)]
-
-
-class PointRequest(BaseModel):
-    """One more point of the session's object; `reset` forgets those before it."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-    point: tuple[_Share, _Share]
-    label: Annotated[int, BeforeValidator(_label)] = 1
-    reset: bool = False
-
-
-def read_point(body: bytes) -> PointRequest:
-    """Read a request for a mask.
-
-    Raises:
-        WireError: `bad_field` or `unknown_field`, naming it.
-    """
-    try:
-        return PointRequest.model_validate_json(body)
-    except ValidationError as invalid:
-        fault = invalid.errors(include_url=False, include_input=False, include_context=False)[0]
-    path = ".".join(str(part) for part in fault["loc"])[:100] or None
-    if fault["type"] == "extra_forbidden":
-        raise WireError("unknown_field", "this request has no such field", field=path)
-    if path is None:
-        raise WireError("bad_field", 'expected one JSON object like {"point": [0.5, 0.5]}')
-    raise WireError("bad_field", fault["msg"].removeprefix("Value error, "), field=path)
-
-
-class Raw:
-    """A body that is the image."""
-
-    def feed(self, piece: bytes) -> bytes:
-        """Take the next bytes, all of them the image's."""
-        return piece
-
-    def finish(self) -> None:
-        """It ends where it ends."""
 
 
 @dataclass(slots=True)
@@ -222,8 +163,8 @@ class Rest:
             raise WireError("forbidden_origin", text)
 
     async def _open(self, request: Request) -> dict[str, object]:
-        form = _form_of(request)  # what is none shall take nobody's place
-        _check_length(request, self._max_image_bytes + _MAX_FORM_BYTES, "image_too_large", "image")
+        # First, so that what is no image takes nobody's place.
+        form = form_of(request, self._max_image_bytes)
         token = _token_of(request)
         link = Loopback(self._serve, request.scope)
         try:
@@ -238,12 +179,12 @@ class Rest:
         link.when_gone(lambda: self._sessions.pop(name, None))
         return {"session_id": name, "image_width": opened.width, "image_height": opened.height}
 
-    async def _upload(self, request: Request, form: OnePart | Raw, link: Loopback) -> Opened:
+    async def _upload(self, request: Request, form: Form, link: Loopback) -> Opened:
         now = time.monotonic()
         upload = Upload(1, self._max_image_bytes, None, False, self._uploads, now)
         upload.start(now)
         try:
-            await self._collect(request, form, upload)
+            await collect(request, form, upload, self._rules())
             # One at a time: from here on its session counts the bytes, and for a moment they are
             # in memory twice.
             async with self._handing_over:
@@ -254,25 +195,9 @@ class Rest:
             upload.end()
         return await _while_there(request, opening)
 
-    async def _collect(self, request: Request, form: OnePart | Raw, upload: Upload) -> None:
-        """The size of an image is not known before its end, so it waits here, counted."""
-        rules, read, size = self._rules(), 0, 0
-        async for piece in _pieces(request, rules.upload_timeout_s):
-            content, now = form.feed(piece), time.monotonic()
-            read, size = read + len(piece), size + len(content)
-            if size > self._max_image_bytes or read > self._max_image_bytes + _MAX_FORM_BYTES:
-                text = f"expected at most {self._max_image_bytes} bytes"
-                raise WireError("image_too_large", text, field="image")
-            upload.add(content, now)
-            if upload.is_stalled(now, rules):
-                raise _stalled()
-        form.finish()
-        if not size:
-            raise WireError("bad_field", "expected the bytes of an image", field="image")
-
     async def _point(self, request: Request) -> dict[str, object]:
         session = self._find(request)
-        mask = await session.point(read_point(await _json_of(request)))
+        mask = await session.point(read_point(await json_of(request)))
         async with self._painting:
             png = await asyncio.to_thread(_png, mask.rle)
         x, y, width, height = mask.bbox
@@ -304,56 +229,11 @@ class Rest:
         return session
 
 
-def _form_of(request: Request) -> OnePart | Raw:
-    given = request.headers.get("content-type", "")
-    kind = given.partition(";")[0].strip().lower()
-    if kind == "multipart/form-data":
-        return OnePart(boundary_of(given), "image")
-    if kind.startswith("image/") or kind == "application/octet-stream":
-        return Raw()
-    text = "expected multipart/form-data with a part `image`, or an image as the body"
-    if kind == "application/json":
-        text = f"{text}; addresses (`image_url`) are not fetched: send the image"
-    raise WireError("bad_field", text, field="image")
-
-
-def _check_length(request: Request, most: int, code: str, name: str | None) -> None:
-    """Of what says how long it is, nothing is read that is too long."""
-    length = request.headers.get("content-length", "0")
-    if not length.isdecimal() or int(length[:20]) > most:
-        raise WireError(code, f"expected at most {most} bytes of body", field=name)
-
-
 def _token_of(request: Request) -> str | None:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or len(token) > _MAX_TOKEN_CHARACTERS:
         return None
     return token.strip()
-
-
-async def _json_of(request: Request) -> bytes:
-    _check_length(request, _MAX_JSON_BYTES, "bad_field", None)
-    body = bytearray()
-    async for piece in _pieces(request, _BODY_WITHIN_S):
-        body += piece
-        if len(body) > _MAX_JSON_BYTES:
-            raise WireError("bad_field", f"expected at most {_MAX_JSON_BYTES} bytes of body")
-    return bytes(body)
-
-
-async def _pieces(request: Request, pause_s: float) -> AsyncIterator[bytes]:
-    """The body as it comes, as long as it does."""
-    stream, clock = request.stream(), asyncio.get_running_loop().time
-    end_at = clock() + _BODY_WITHIN_S
-    while True:
-        try:
-            async with asyncio.timeout_at(min(end_at, clock() + pause_s)):
-                piece = await anext(stream, None)
-        except TimeoutError:
-            raise _stalled() from None
-        if piece is None:
-            return
-        yield piece
 
 
 async def _while_there(request: Request, opening: Coroutine[None, None, Opened]) -> Opened:
@@ -368,11 +248,6 @@ async def _while_there(request: Request, opening: Coroutine[None, None, Opened])
     finally:
         working.cancel()
         leaving.cancel()
-
-
-def _stalled() -> WireError:
-    text = f"expected the whole body within {_BODY_WITHIN_S:g} s, and without long pauses"
-    return WireError("upload_stalled", text)
 
 
 def _png(mask: RleBody) -> str:
