@@ -4,9 +4,11 @@ import asyncio
 import base64
 import io
 import json
+import re
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -544,6 +546,51 @@ async def test_a_fault_of_ours_is_told_without_its_text(monkeypatch: pytest.Monk
         assert "secret" not in refused(answer, 500, "internal")
 
 
+async def test_sessions_count_for_the_address_that_made_them() -> None:
+    with running_server(max_sessions_per_address=1) as server:
+        async with client(server) as http:
+            session = await opened(http)
+            refused(await http.post("/v1/sessions", files={"image": PHOTO}), 503, "full")
+            assert (await http.delete(session)).status_code == 200
+            assert (await http.delete(await opened(http))).status_code == 200
+
+
+async def test_a_session_that_can_be_spared_makes_room_for_another() -> None:
+    with running_server(max_sessions=1, spare_after_s=0.001) as server:
+        async with client(server) as http:
+            first, second = await opened(http), await opened(http)
+            refused(await http.post(f"{first}/point", json=MIDDLE), 404, "not_open")
+            assert (await http.post(f"{second}/point", json=MIDDLE)).status_code == 200
+
+
+async def test_a_server_with_sessions_open_stops_in_good_order() -> None:
+    with running_server("fake") as server:
+        async with client(server) as http:
+            await opened(http)
+            await opened(http)
+        assert await asyncio.to_thread(server.stop) == 0
+        log = "".join(server.log)
+        while (line := server.lines.get()) is not None:
+            log += line
+    assert "code=restarting" in log
+    assert "Traceback" not in log
+    assert "never" not in log
+
+
+async def test_many_at_once_are_served_and_leave_nothing_behind(fake: RunningServer) -> None:
+    async def annotate(http: httpx.AsyncClient, seed: int) -> None:
+        session = await opened(http, jpeg(noise(80 + seed, 60, seed)))
+        for _ in range(3):
+            assert pixels(await http.post(f"{session}/point", json=MIDDLE)).shape == (60, 80 + seed)
+        assert (await http.delete(session)).status_code == 200
+
+    async with client(fake) as http:
+        before = await figure(http, "sessions_active")
+        await asyncio.gather(*(annotate(http, seed) for seed in range(40)))
+        assert await figure(http, "sessions_active") <= before
+        assert await figure(http, "uploads_bytes") == 0
+
+
 def test_an_answer_comes_before_the_connection_is_cut_off() -> None:
     assert BODY_WITHIN_S < ANSWER_WITHIN_S < guards.ANSWER_WITHIN_S
 
@@ -551,6 +598,17 @@ def test_an_answer_comes_before_the_connection_is_cut_off() -> None:
 @pytest.mark.parametrize("code", STATUSES)
 def test_a_status_belongs_to_an_error_and_fits_its_fault(code: str) -> None:
     assert (STATUSES[code] >= 500) == (ERRORS[code].fault != "client") or STATUSES[code] == 429
+
+
+def test_the_protocols_page_has_the_status_of_each_error_and_no_other() -> None:
+    page = (Path(__file__).parents[1] / "docs/protocol.md").read_text()
+    section = page.split("### Errors of REST")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (\d{3}) \| (.*) \|$", section, re.MULTILINE)
+    named = {
+        code: int(status) for status, text in rows for code in re.findall(r"`([a-z_]+)`", text)
+    }
+    shown = {code: status for code, status in named.items() if code in ERRORS}
+    assert shown == {**STATUSES, "bad_field": 400, "unknown_field": 400}
 
 
 @pytest.mark.e2e
