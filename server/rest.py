@@ -248,6 +248,7 @@ async def _while_there(request: Request, opening: Coroutine[None, None, Opened])
     finally:
         working.cancel()
         leaving.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
 
 
 def _png(mask: RleBody) -> str:

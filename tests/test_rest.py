@@ -51,9 +51,9 @@ def guarded() -> Iterator[RunningServer]:
         max_image_bytes=200_000,
         max_uploads_bytes=200_000,
         max_image_pixels=100_000,
-        upload_timeout_s=0.4,
-        idle_timeout_s=0.5,
-        segments_per_s=1,
+        upload_timeout_s=1,
+        idle_timeout_s=2,
+        segments_per_s=0.01,
         segment_burst=3,
     ) as server:
         yield server
@@ -431,6 +431,18 @@ async def test_who_sends_no_body_or_stops_is_not_waited_for(
     writer.close()
     async with client(guarded) as http:
         assert await figure(http, "uploads_bytes") == 0
+
+
+async def test_who_sends_in_drops_is_not_waited_for(guarded: RunningServer) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", guarded.port)
+    writer.write(UPLOAD + b"Content-Length: 100000\r\n\r\n")
+    answer = asyncio.create_task(reader.readline())
+    async with client(guarded) as http:
+        while not answer.done():
+            writer.write(b"1")
+            await figure(http, "uploads_bytes")  # takes its time
+    assert b" 408 " in await answer
+    writer.close()
 
 
 async def test_who_leaves_while_sending_leaves_nothing_behind(fake: RunningServer) -> None:
