@@ -115,7 +115,7 @@ def encoded(vit: ImageEncoderViT) -> None:
 def test_what_is_announced_adds_up_to_the_whole(slices: type[Slices]) -> None:
     encoded(build_vit(window=7, everywhere=(1,)))
     done, total = slices.done[-1]
-    assert done == pytest.approx(total, rel=0.02)
+    assert done == pytest.approx(total)
 
 
 def test_however_fast_products_are_their_answers_stay_in_caches(
