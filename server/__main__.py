@@ -138,9 +138,7 @@ def bench(
     from server.bench.roundtrip import ServerFailedError
     from server.bench.table import show
     from server.bench.weights import write_random_checkpoint
-    from server.process import give_memory_back
 
-    give_memory_back()  # as the server does: what is timed in this process is what it runs
     settings = _settings(model=model, checkpoint=checkpoint, device=device, dtype=dtype)
     weights = "its own" if settings.checkpoint is None else "given"
     with tempfile.TemporaryDirectory() as folder:

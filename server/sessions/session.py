@@ -270,7 +270,13 @@ class Session:
 
     def _open(self, message: Open, now: float) -> list[Effect]:
         upload = Upload(
-            message.id, message.size, message.sha256, message.prefetch, self._uploads, now
+            message.id,
+            message.size,
+            message.sha256,
+            message.prefetch,
+            self._uploads,
+            self._rules,
+            now,
         )
         if message.prefetch:
             effects = self._drop_prefetch(by=message.id)
@@ -306,14 +312,14 @@ class Session:
             return self.refuse(WireError("bad_data", text, field="id"), now)
         try:
             upload.add(message.bytes, now)
+            data = upload.take_bytes() if upload.complete else None
         except WireError as refused:
             return self._fail(upload, refused, now)
         effects: list[Effect] = []
         fraction = upload.news()
         if fraction is not None:
             effects += self.on_progress(upload.id, "upload", fraction)
-        if upload.complete:
-            data = upload.take_bytes()
+        if data is not None:
             effects.append(Load(upload.id, data, upload.sha256, upload.prefetch))
         return effects
 
@@ -360,7 +366,7 @@ class Session:
     def _end_stalled(self, now: float) -> list[Effect]:
         effects: list[Effect] = []
         for upload in self._unfinished():
-            if upload.is_stalled(now, self._rules):
+            if upload.is_stalled(now):
                 text = f"expected `data` every {self._rules.upload_timeout_s:g} s, and not in drops"
                 effects += self._fail(upload, WireError("upload_stalled", text), now)
         return effects

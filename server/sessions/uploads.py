@@ -1,5 +1,7 @@
 """The bytes of images on their way in, bounded in size, in sum over all sessions, and in time."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from server.errors import WireError
@@ -47,6 +49,7 @@ class Upload:
     sha256: str | None
     prefetch: bool
     budget: UploadBudget
+    rules: SessionRules
     last_at: float
     """When it last came forward; monotonic seconds."""
     receiving: bool = False
@@ -54,7 +57,8 @@ class Upload:
     """What its client last heard of it."""
     _quiet_since: float | None = None
     _pace_from: tuple[float, int] = (0.0, 0)
-    """When, and with how many bytes, its pace was last found good enough."""
+    """When, and with how many bytes, its pace was last judged."""
+    _too_slow: bool = False
     _buffer: bytearray = field(default_factory=bytearray)  # a list of tiny chunks would cost more
     _reserved: int = 0
     _reported: float = 0.0
@@ -70,34 +74,35 @@ class Upload:
         self.last_at = now
         self._pace_from = (now, 0)
 
-    def is_stalled(self, now: float, rules: SessionRules) -> bool:
+    def is_stalled(self, now: float) -> bool:
         """Whether data stopped coming, or trickles, however fast it came before."""
-        stopped = now - self.last_at >= rules.upload_timeout_s
-        return self.receiving and (stopped or self._is_slow(rules))
-
-    def _is_slow(self, rules: SessionRules) -> bool:
-        """Judged from one arrival to another: between two of them nothing says how fast it goes."""
-        since, had = self._pace_from
-        elapsed, came = self.last_at - since, len(self._buffer) - had
-        if elapsed < rules.upload_timeout_s:
-            return False
-        self._pace_from = (self.last_at, len(self._buffer))
-        return came < elapsed * rules.min_upload_bytes_per_s
+        stopped = now - self.last_at >= self.rules.upload_timeout_s
+        return self.receiving and (stopped or self._too_slow)
 
     def add(self, chunk: bytes, now: float) -> None:
         """Take the next bytes.
 
         Raises:
             WireError: `bad_data` when they go beyond the size announced, `overload` when there is
-                no more room.
+                no more room, or no memory.
         """
         received = len(self._buffer) + len(chunk)
         if received > self.size:
             text = f"expected {self.size} bytes in all, got at least {received}"
             raise WireError("bad_data", text, field="bytes")
         self._reserve(received)
-        self._buffer += chunk
+        with _memory_or_overload():
+            self._buffer += chunk
         self.last_at = now
+        self._judge_pace()
+
+    def _judge_pace(self) -> None:
+        """From one arrival to another: between two of them nothing says how fast it goes."""
+        since, had = self._pace_from
+        elapsed, came = self.last_at - since, len(self._buffer) - had
+        if elapsed >= self.rules.upload_timeout_s:
+            self._too_slow = came < elapsed * self.rules.min_upload_bytes_per_s
+            self._pace_from = (self.last_at, len(self._buffer))
 
     @property
     def complete(self) -> bool:
@@ -135,8 +140,13 @@ class Upload:
         return self.told
 
     def take_bytes(self) -> bytes:
-        """Hand over the whole image; the budget stays taken until `end`."""
-        data = bytes(self._buffer)
+        """Hand over the whole image; the budget stays taken until `end`.
+
+        Raises:
+            WireError: `overload` when there is no memory for the copy.
+        """
+        with _memory_or_overload():
+            data = bytes(self._buffer)
         self._buffer.clear()
         self.receiving = False
         return data
@@ -147,3 +157,12 @@ class Upload:
         self._reserved = 0
         self._buffer.clear()
         self.receiving = False
+
+
+@contextlib.contextmanager
+def _memory_or_overload() -> Iterator[None]:
+    try:
+        yield
+    except MemoryError:
+        text = "there is no memory for this image now"
+        raise WireError("overload", text, retry_after=1.0) from None

@@ -2,13 +2,14 @@ from collections.abc import Callable
 
 import pytest
 
+from server.errors import WireError
 from server.protocol import (
     Progress,
     Send,
 )
 from server.sessions.effects import Abandon, Effect, Fetch, Free, Load, Reply
 from server.sessions.session import State
-from server.sessions.uploads import UploadBudget
+from server.sessions.uploads import Upload, UploadBudget
 from tests.support.annotators import (
     DIGEST,
     Annotator,
@@ -194,6 +195,22 @@ def test_an_open_by_digest_without_room_for_its_bytes_is_not_asked_to_send() -> 
     annotator = greeted(budget=UploadBudget(5))
     annotator.open(size=10, sha256=DIGEST)
     assert told(annotator.missing()) == [("error", 1, "overload")]
+
+
+@pytest.mark.parametrize("short_of", ["add", "take_bytes"])
+def test_an_image_there_is_no_memory_for_ends_its_open_and_not_the_connection(
+    short_of: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise WireError("overload", "there is no memory", retry_after=1.0)
+
+    annotator = greeted()
+    annotator.open(size=10)
+    with monkeypatch.context() as patched:
+        patched.setattr(Upload, short_of, fails)
+        assert told(annotator.data(10)) == [("error", 1, "overload")]
+    assert (annotator.budget.used, annotator.session.state) == (0, State.EMPTY)
+    assert annotator.open(size=5) == []
 
 
 @pytest.mark.parametrize(

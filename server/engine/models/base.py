@@ -96,7 +96,7 @@ class Model(Protocol):
     def encode(
         self, image: RgbImage, size: Size | None = None
     ) -> Generator[float, None, Embedding]:
-        """Encode in steps of about 20 ms, yielding the fraction done; return the embedding.
+        """Encode in steps of some 10 ms, yielding the fraction done; return the embedding.
 
         Closing the generator early abandons the work.
 

@@ -9,10 +9,8 @@ the weights, and nothing here bounds the plans: whoever calls has few shapes.
 """
 
 import io
-import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
 
 import onnxruntime
 import torch
@@ -21,11 +19,7 @@ from torch import Tensor, nn
 from server.engine.models.graphs import Answer, Core
 from server.engine.models.prompts import LENGTHS, OUTPUT_TOKENS
 
-__all__ = ["EXAMPLE_ROWS", "Compiled", "CompiledCore", "CompiledPrior", "compiles", "or_eager"]
-
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
+__all__ = ["EXAMPLE_ROWS", "Compiled", "CompiledCore", "CompiledPrior", "compiles"]
 
 OPSET = 18
 FATAL_ONLY = 4
@@ -50,20 +44,6 @@ WAITING = {
 def compiles(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether compiled code is the faster: in half precision torch's kernels are."""
     return device.type == "cpu" and dtype == torch.float32
-
-
-def or_eager(make: Callable[[], T], eager: T) -> T:
-    """What `make` compiles; where that fails, as with a torch that records no more, the eager one.
-
-    The eager one is slower and as right.
-    """
-    try:
-        return make()
-    except MemoryError:
-        raise
-    except Exception:
-        log.warning("could not compile the model: clicks will take longer", exc_info=True)
-        return eager
 
 
 class Compiled:

@@ -22,6 +22,7 @@ __all__ = [
     "choose_device",
     "choose_dtype",
     "choose_threads",
+    "is_out_of_memory",
     "on_one_thread",
     "translating",
 ]
@@ -145,10 +146,15 @@ def translating(call: Callable[P, T]) -> Callable[P, T]:
     return translated
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether it says that there is no room, on the device or beside it."""
+    is_named = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return is_named or any(sign in str(error) for sign in OUT_OF_MEMORY)
+
+
 def _translate(error: Exception) -> OutOfMemoryError | DeviceLostError | None:
     text = str(error)
-    memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    if memory or any(sign in text for sign in OUT_OF_MEMORY):
+    if is_out_of_memory(error):
         return OutOfMemoryError(text)
     if any(sign in text for sign in DEVICE_LOST):
         return DeviceLostError(text)

@@ -236,11 +236,10 @@ def _see(
 
 
 def _together(queries: int, bias_bytes: int) -> int:
-    """Heads to attend with at a time, of so many queries with biases of so many bytes each.
-
-    Enough that no thread is without a tile.
-    """
-    return max(BIAS_BYTES // (queries * bias_bytes), torch.get_num_threads() * TILE // queries, 1)
+    """Heads to attend with at a time, of so many queries with biases of so many bytes each."""
+    in_caches = BIAS_BYTES // (queries * bias_bytes)
+    a_tile_a_thread = math.ceil(torch.get_num_threads() * TILE / queries)
+    return max(in_caches, a_tile_a_thread)
 
 
 def _apart(positions: Tensor, side: int, heads: int) -> Tensor:

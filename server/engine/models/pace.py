@@ -16,6 +16,9 @@ STEP_S = 0.012
 ENOUGH = 0.6
 """Of `STEP_S`: what makes a step. A slice that fits what is left takes two thirds of it or more."""
 
+MOST_FASTER = 8.0
+"""Than believed, of what one piece may teach: a clock may jump."""
+
 
 class Speeds:
     """Operations a second, by kind of work, learned from piece to piece."""
@@ -34,8 +37,10 @@ class Speeds:
         A busy moment should not stick, and small pieces are slower for their size.
         """
         believed = self.of(kind)
-        weight = min(0.5, max(seconds, operations / believed) / STEP_S)
-        self._per_s[kind] = believed + weight * (operations / max(seconds, 1e-6) - believed)
+        expected_s = operations / believed
+        weight = min(0.5, max(seconds, expected_s) / STEP_S)
+        faster = expected_s / max(seconds, expected_s / MOST_FASTER)
+        self._per_s[kind] = believed * (1 + weight * (faster - 1))
 
 
 class Pace:
@@ -74,7 +79,7 @@ class Pace:
         start = 0
         while start < parts:
             left = min(parts - start, most or parts)
-            count = _fitting(left, cost / self._speeds.of(kind), STEP_S - self._believed_s)
+            count = _few_sizes(left, cost / self._speeds.of(kind), STEP_S - self._believed_s)
             self.spend(count * cost, kind)
             yield slice(start, start + count)
             start += count
@@ -82,7 +87,7 @@ class Pace:
     def fitting(self, parts: int, cost: float, kind: str) -> int:
         """How many of the parts fit a whole step, `cost` operations a part; at least one."""
         seconds = cost / self._speeds.of(kind)
-        return parts if parts * seconds <= STEP_S else _fitting(parts, seconds, STEP_S)
+        return parts if parts * seconds <= STEP_S else _few_sizes(parts, seconds, STEP_S)
 
     def spend(self, operations: float, kind: str) -> None:
         """Count work that is done in one piece."""
@@ -116,8 +121,8 @@ class Pace:
         return self._spent_s + self._operations / self._speeds.of(self._kind)
 
 
-def _fitting(parts: int, seconds: float, left_s: float) -> int:
-    """The largest power of two, or three times one, that fits: so few shapes occur."""
+def _few_sizes(parts: int, seconds: float, left_s: float) -> int:
+    """The largest power of two, or three times one, that fits: few shapes, so few kernels."""
     count = min(max(1, int(left_s / seconds)), parts)
     power = 1 << (count.bit_length() - 1)
     return 3 * power // 2 if 2 * count >= 3 * power else power

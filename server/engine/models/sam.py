@@ -123,7 +123,7 @@ class SamModel:
     def encode(
         self, image: RgbImage, size: Size | None = None
     ) -> Generator[float, None, Embedding]:
-        """Encode HxWx3 RGB in steps of about 20 ms, yielding the fraction done.
+        """Encode HxWx3 RGB in steps of some 10 ms, yielding the fraction done.
 
         `size` is the image's own where HxW is that of a copy with fewer pixels.
         """

@@ -35,8 +35,9 @@ from server.engine.closeup import (
 )
 from server.engine.models.base import CloseUpLogits, Decoded, Embedding
 from server.engine.models.closeup import CONTEXT_CELLS, CloseUp
-from server.engine.models.compiled import EXAMPLE_ROWS, Compiled, compiles, or_eager
+from server.engine.models.compiled import EXAMPLE_ROWS, Compiled, compiles
 from server.engine.models.device import on_one_thread, translating
+from server.engine.models.eager import or_eager
 from server.engine.models.layers import channels_last
 from server.engine.models.painting import Token, fit_to_box, painted, tokens_of
 from server.engine.models.sam import SamModel, beside
@@ -102,7 +103,7 @@ class TinyModel(SamModel):
             fingerprint=fingerprint,
             device=device,
             dtype=dtype,
-            decode_dtype=torch.float32 if device.type == "cpu" else dtype,
+            decode_dtype=_decode_dtype(device, dtype),
         )
         self._eager_closeup = channels_last(tiny.closeup.to(device, self.decode_dtype))
         self._closeup: SecondLook = self._eager_closeup
@@ -198,6 +199,10 @@ class TinyModel(SamModel):
         )
         rows = (down @ keys.view(self._grid, -1)).view(CONTEXT_CELLS, self._grid, -1)
         return (across @ rows).permute(2, 0, 1)
+
+
+def _decode_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
+    return torch.float32 if device.type == "cpu" else dtype
 
 
 def _compiled(closeup: CloseUp, threads: int) -> Compiled:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from server.engine.models.compiled import or_eager
+from server.engine.models.eager import or_eager
 from server.engine.models.graphs import Answer, Core
 
 __all__ = ["TracedCore", "traces"]

@@ -21,7 +21,6 @@ from server.engine.models.compiled import (
     CompiledCore,
     _record,
     compiles,
-    or_eager,
 )
 from server.engine.models.device import translating
 
@@ -103,17 +102,6 @@ def test_no_room_for_a_new_plan_is_out_of_memory_in_the_engine_s_words(
     monkeypatch.setattr(compiled, "_plan", no_room)
     with pytest.raises(OutOfMemoryError):
         translating(compiled)(torch.zeros(1, 9, CHANNELS), torch.tensor(1))
-
-
-def test_what_cannot_be_compiled_stays_eager_and_the_log_says_so(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    def fails() -> str:
-        raise Fail("no such operator")
-
-    assert or_eager(fails, "eager") == "eager"
-    assert "could not compile" in caplog.text
-    assert or_eager(lambda: "compiled", "eager") == "compiled"
 
 
 class Normed(nn.Module):

@@ -180,6 +180,10 @@ def test_decoding_leaves_the_stored_embedding_as_it_was(pair: Pair) -> None:
     assert all(map(torch.equal, stored, before))
 
 
+def test_what_is_stored_is_read_without_a_copy(pair: Pair) -> None:
+    assert all(part.is_contiguous() for part in pair.folded.store(pair.embedding(1)))
+
+
 def test_more_tokens_than_any_row_holds_are_refused(tiny: Pair) -> None:
     request = DecodeRequest(Prompt(points=((1.0, 1.0, 1),) * 67), "best")
     with pytest.raises(ValueError, match="68 tokens"):

@@ -1,7 +1,9 @@
 """The stepped ViT against upstream's forward."""
 
 import copy
+from collections.abc import Iterator
 from itertools import pairwise
+from typing import ClassVar
 
 import pytest
 import torch
@@ -9,8 +11,8 @@ import torch
 from server.engine.models import encoder as encoder_module
 from server.engine.models import pace as pace_module
 from server.engine.models.base import run_steps
-from server.engine.models.encoder import SteppedViT
-from server.engine.models.pace import Speeds
+from server.engine.models.encoder import SHORT_SIDE, SteppedViT
+from server.engine.models.pace import Pace, Speeds
 from server.engine.models.upstream import ImageEncoderViT
 from tests.support.vits import build_vit, in_turns, pixels
 
@@ -76,3 +78,72 @@ def test_two_encodes_in_turns_do_not_disturb_each_other(monkeypatch: pytest.Monk
     one, other = in_turns(encoder.steps(pixels(1)), encoder.steps(pixels(2)), ahead=7)
     torch.testing.assert_close(one, vit(pixels(1)), atol=1e-4, rtol=0)
     torch.testing.assert_close(other, vit(pixels(2)), atol=1e-4, rtol=0)
+
+
+class Slices(Pace):
+    """Notes what it hands out."""
+
+    taken: ClassVar[list[tuple[str, int]]] = []
+    done: ClassVar[list[tuple[float, float]]] = []
+
+    def spend(self, operations: float, kind: str) -> None:
+        super().spend(operations, kind)
+        self.done.append((self._done, self._total))
+
+    def split(
+        self, parts: int, cost: float, kind: str, *, most: int | None = None
+    ) -> Iterator[slice]:
+        for some in super().split(parts, cost, kind, most=most):
+            self.taken.append((kind, some.stop - some.start))
+            yield some
+
+
+@pytest.fixture
+def slices(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Slices]]:
+    monkeypatch.setattr(encoder_module, "Pace", Slices)
+    yield Slices
+    Slices.taken.clear()
+    Slices.done.clear()
+
+
+def encoded(vit: ImageEncoderViT) -> None:
+    encoder = SteppedViT(copy.deepcopy(vit), dtype=torch.float32)
+    encoder._speeds = Speeds(guess=1e15)
+    run_steps(encoder.steps(pixels()))
+
+
+def test_what_is_announced_adds_up_to_the_whole(slices: type[Slices]) -> None:
+    encoded(build_vit(window=7, everywhere=(1,)))
+    done, total = slices.done[-1]
+    assert done == pytest.approx(total)
+
+
+def test_however_fast_products_are_their_answers_stay_in_caches(
+    slices: type[Slices], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vit = build_vit(window=7, everywhere=(1,))
+    widest = vit.blocks[0].mlp.lin1.out_features
+    monkeypatch.setattr(encoder_module, "CACHED_BYTES", 2 * 10 * widest * 4)
+    encoded(vit)
+    products = [rows for kind, rows in slices.taken if kind == "products"]
+    assert max(products) > min(products) >= 1  # narrower answers may have more rows
+    assert products.count(2) >= 2 * 10 // 2
+
+
+@pytest.mark.parametrize(
+    ("threads", "bias_bytes", "expected"),
+    [(1, 1, 1), (2, 1, 1), (6, 1, 2), (20, 1, 5), (64, 1, 16), (1, 3 * 1024 * 4096 * 4, 3)],
+)
+def test_heads_are_taken_together_to_fill_caches_and_to_keep_threads_busy(
+    threads: int, bias_bytes: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoder_module, "BIAS_BYTES", bias_bytes)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert encoder_module._together(1024, 4096 * 4) == expected
+
+
+def test_only_short_windows_have_their_biases_from_a_product() -> None:
+    vit = build_vit(window=7, everywhere=())
+    for side, is_product in ((SHORT_SIDE, True), (SHORT_SIDE + 1, False)):
+        bias = encoder_module._RelativeBias(vit.blocks[0].attn, side, torch.float32)
+        assert (bias._lines is not None) is is_product

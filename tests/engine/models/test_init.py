@@ -11,7 +11,7 @@ SAY = "import os, server.engine.models; print(os.environ.get('GOMP_SPINCOUNT'))"
 
 @pytest.mark.parametrize(
     ("already", "said"),
-    [({}, "20000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")],
+    [({}, "60000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")],
     ids=["nothing set", "a count set", "a policy set"],
 )
 def test_waiting_threads_soon_sleep_unless_the_operator_says_otherwise(

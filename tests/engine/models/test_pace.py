@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.engine.models.pace import ENOUGH, STEP_S, Pace, Speeds
+from server.engine.models.pace import ENOUGH, MOST_FASTER, STEP_S, Pace, Speeds
 
 FEW_SIZES = {2**n for n in range(13)} | {3 * 2**n for n in range(12)}
 
@@ -33,6 +33,7 @@ def step_times(device: FakeDevice, speeds: Speeds, plan: list[tuple[str, int]]) 
             device.work((some.stop - some.start) * cost, kind)
             for _ in pace.breathe():
                 yield device.now - started
+                device.now += 1.0  # a click has the device
                 started = device.now
 
 
@@ -44,6 +45,7 @@ def test_steps_settle_near_the_wanted_time_whatever_the_first_guess(
     plan = [("products", int(operations_per_s / 1e4))]
     settled = list(step_times(device, speeds, plan))[-10:-1]
     assert all(STEP_S / 2 < seconds <= 1.1 * STEP_S for seconds in settled)
+    assert speeds.of("products") == pytest.approx(operations_per_s, rel=0.1)
 
 
 def test_kinds_whose_speeds_lie_far_apart_make_no_long_steps() -> None:
@@ -58,6 +60,12 @@ def test_a_speed_is_learned_half_way_and_no_other_with_it() -> None:
     speeds.learn("products", 100.0, 0.5)
     assert speeds.of("products") == 150
     assert speeds.of("softmax") == 100
+
+
+def test_a_clock_that_jumps_teaches_little() -> None:
+    speeds = Speeds(guess=100.0)
+    speeds.learn("products", 100.0, 0.0)
+    assert speeds.of("products") == pytest.approx(100 * (1 + MOST_FASTER) / 2)
 
 
 def test_little_is_learned_from_a_small_piece() -> None:
@@ -113,6 +121,23 @@ def test_what_fits_a_step_is_all_of_it_or_one_of_few_sizes(parts: int, cost: flo
     assert 1 <= fitting <= parts
     assert fitting == parts or fitting in FEW_SIZES
     assert fitting == 1 or fitting * cost / 1e6 <= STEP_S * (1 + 1e-9)
+    assert (fitting == parts) >= (parts * cost / 1e6 <= STEP_S)
+
+
+def test_a_slice_fits_what_is_left_of_the_step() -> None:
+    device = FakeDevice({"rows": 1e6})
+    pace = Pace(Speeds(guess=1e6), 1.0, clock=lambda: device.now)
+    pace.spend(STEP_S / 2 * 1e6, "rows")
+    [first, *_] = pace.split(1 << 20, 1.0, "rows")
+    assert first.stop <= STEP_S / 2 * 1e6
+
+
+def test_no_more_than_all_is_told_of_an_encode_that_is_longer_than_it_said() -> None:
+    device = FakeDevice({"rows": 1.0})
+    pace = Pace(Speeds(guess=1.0), STEP_S, clock=lambda: device.now)
+    pace.spend(2 * STEP_S, "rows")
+    device.work(2 * STEP_S, "rows")
+    assert list(pace.breathe()) == [1.0]
 
 
 def test_a_step_ends_when_enough_time_has_passed_and_tells_how_much_is_done() -> None:

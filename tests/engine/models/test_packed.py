@@ -109,6 +109,10 @@ def refuse(*_: object) -> Tensor:
     raise RuntimeError("this processor cannot")
 
 
+def refuse_gelu(x: Tensor, weight: Tensor, bias: Tensor, then: str, *_: object) -> Tensor:
+    return refuse() if then == "gelu" else nn.functional.linear(x, weight, bias)
+
+
 @pytest.mark.parametrize(
     "operators",
     [
@@ -117,8 +121,11 @@ def refuse(*_: object) -> Tensor:
         SimpleNamespace(
             _reorder_linear_weight=lambda weight, _rows: weight, _linear_pointwise=refuse
         ),
+        SimpleNamespace(
+            _reorder_linear_weight=lambda weight, _rows: weight, _linear_pointwise=refuse_gelu
+        ),
     ],
-    ids=["no operators", "it cannot pack", "it cannot multiply"],
+    ids=["no operators", "it cannot pack", "it cannot multiply", "it has no GELU"],
 )
 def test_where_nothing_can_be_packed_the_network_stays_as_it_is_and_the_log_says_so(
     operators: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -211,6 +211,11 @@ def test_clicks_are_compiled_whatever_images_are_encoded_in(tiny_sam: Sam) -> No
     assert isinstance(model._closeup, Compiled)
 
 
+@pytest.mark.parametrize(("device", "expected"), [("cpu", torch.float32), ("cuda", torch.bfloat16)])
+def test_on_a_gpu_clicks_are_made_in_what_images_are(device: str, expected: torch.dtype) -> None:
+    assert tiny_model._decode_dtype(torch.device(device), torch.bfloat16) == expected
+
+
 def test_reduced_numbers_round_what_is_kept_and_no_click(tiny_sam: Sam, photo: RgbImage) -> None:
     exact, half = served(tiny_sam), served(tiny_sam, dtype=torch.bfloat16)
     embedding = run_steps(half.encode(photo))

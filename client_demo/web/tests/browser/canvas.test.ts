@@ -173,6 +173,23 @@ describe.skipIf(skipped)("the canvas", () => {
     await page.getByRole("button", { name: "Choose photos" }).waitFor();
   });
 
+  test("the strip shows the picture on stage, however many there are, after a reload too", async () => {
+    const canvas = await session.open();
+    const { page } = canvas;
+    const names = Array.from({ length: 20 }, (_, index) => `${index + 1}.png`);
+    await canvas.pick(...names.map((name) => shapesPicture(name)));
+    const isInView = () => page.locator(".thumbnail:has([aria-current])").evaluate(isWithinStrip);
+    for (const _ of names.slice(1, -1)) await page.keyboard.press(".");
+    await canvas.opened();
+    await expect.poll(() => page.locator(".place").textContent()).toBe("19 of 20");
+    await expect.poll(isInView).toBe(true);
+    await expect.poll(async () => Object.keys(await canvas.stored()).length).toBe(20);
+    await page.reload();
+    await canvas.opened();
+    await expect.poll(() => page.locator(".file-name").textContent()).toBe("19.png");
+    await expect.poll(isInView).toBe(true);
+  });
+
   test("a picture that only the server can read is said to be one", async () => {
     const canvas = await session.open();
     const chooser = canvas.page.waitForEvent("filechooser");
@@ -302,4 +319,10 @@ function isInView(row: Element): boolean {
 function pixels(text: string): number {
   const value = Number.parseFloat(text);
   return text.includes("M") ? value * 1e6 : text.includes("k") ? value * 1000 : value;
+}
+
+function isWithinStrip(thumbnail: Element): boolean {
+  const strip = thumbnail.closest(".strip")!.getBoundingClientRect();
+  const { top, bottom } = thumbnail.getBoundingClientRect();
+  return top >= strip.top && bottom <= strip.bottom;
 }

@@ -60,7 +60,7 @@ describe.skipIf(skipped)("when things go wrong, or merely happen", () => {
     expect(await canvas.page.locator(".file-name").textContent()).toBe("new.png");
   });
 
-  test("the server dies and comes back: the session goes on", async () => {
+  test("the server dies and comes back: work can be taken out meanwhile, and goes on", async () => {
     session.tolerate(/WebSocket connection|ERR_CONNECTION_REFUSED/);
     const canvas = await session.open();
     await canvas.pick(shapesPicture());
@@ -71,6 +71,10 @@ describe.skipIf(skipped)("when things go wrong, or merely happen", () => {
       .poll(() => canvas.page.locator(".connection").getAttribute("data-status"))
       .not.toBe("online");
     await expect.poll(() => canvas.drawn()).toEqual(before);
+    await canvas.page.getByRole("button", { name: "Export" }).click();
+    const download = canvas.page.waitForEvent("download");
+    await canvas.page.getByRole("button", { name: "COCO JSON" }).click();
+    expect((await download).suggestedFilename()).toBe("shapes.coco.json");
     await canvas.page.mouse.click(...(await canvas.at(DISC.x + 25, DISC.y + 25)));
     const hint = canvas.page.locator(".hint");
     await expect.poll(() => hint.textContent()).toMatch(/^Not connected\. Your clicks are kept/);

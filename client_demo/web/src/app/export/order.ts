@@ -2,10 +2,12 @@
  * Exports off the main thread: the page's side of the door.
  *
  * Each has a worker of its own. The one that traces masks stays free for what is clicked meanwhile,
- * and the pictures that were unpacked are given back with the thread.
+ * and the pictures that were unpacked are given back with the thread. Its script comes with the
+ * page: work can be taken out of it when the server is gone.
  */
 import type { ExportKind } from "./files.ts";
 import { ExportError, type OutFile, type Subject } from "./subject.ts";
+import ExportWorker from "./worker.ts?worker&inline";
 
 export interface Order {
   readonly kind: ExportKind;
@@ -31,7 +33,7 @@ export async function fileOf(
   order: Order,
   onProgress: (fraction: number) => void,
 ): Promise<Delivery> {
-  const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+  const worker = new ExportWorker();
   const total = order.subjects.reduce((sum, { objects }) => sum + objects.length, 0);
   try {
     return await new Promise((resolve, reject) => {
@@ -41,10 +43,17 @@ export async function fileOf(
         else if ("refused" in data) reject(new ExportError(data.refused));
         else reject(new Error(data.failed));
       };
-      worker.onerror = ({ message }) => reject(new Error(message));
+      worker.onerror = ({ message }) => reject(message ? new Error(message) : notStarted());
       worker.postMessage(order);
     });
   } finally {
     worker.terminate();
   }
+}
+
+/** Only a script that ran can say what broke in it. */
+function notStarted(): ExportError {
+  const words =
+    "This browser could not start the export. Close some other tabs, then export again.";
+  return new ExportError(words);
 }

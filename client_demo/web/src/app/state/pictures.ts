@@ -1,6 +1,13 @@
 /** Changes to the list of pictures and to the one on the stage: state in, state out. */
 import { amend, commit } from "./history.ts";
-import { EMPTY_HISTORY, EMPTY_SCENE, type Picture, type Scene, type State } from "./model.ts";
+import {
+  EMPTY_HISTORY,
+  EMPTY_SCENE,
+  type History,
+  type Picture,
+  type Scene,
+  type State,
+} from "./model.ts";
 import { freeName } from "./names.ts";
 
 export function currentPicture(state: State): Picture | null {
@@ -75,6 +82,20 @@ export function renameClass(state: State, from: string, to: string): State {
   // Every class keeps its number, so only the last one can go.
   const isLast = at === state.classes.length - 1;
   return isLast ? { ...state, classes: state.classes.slice(0, -1) } : state;
+}
+
+/** A step back or forth of the current picture; names that come back have their places again. */
+export function travel(state: State, direction: (history: History) => History): State {
+  const picture = currentPicture(state);
+  if (!picture) return state;
+  const history = direction(picture.history);
+  const before = new Map(picture.history.present.objects.map(({ id, label }) => [id, label]));
+  return history.present.objects
+    .filter(({ id, label }) => before.get(id) !== label)
+    .reduce<State>((now, { id, label }) => renameClass(now, before.get(id) ?? "", label), {
+      ...changePicture(state, picture.key, { history }),
+      mark: null,
+    });
 }
 
 function isBorne({ pictures }: State, label: string): boolean {

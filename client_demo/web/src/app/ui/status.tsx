@@ -39,9 +39,11 @@ function Connection(): JSX.Element {
 }
 
 function PictureFacts(): JSX.Element | null {
-  const picture = currentPicture(useStore(useDesk().context.state));
+  const state = useStore(useDesk().context.state);
+  const picture = currentPicture(state);
   if (!picture?.size) return null;
   const { width, height } = picture.size;
+  const { pictures } = state;
   return (
     <div class="facts">
       <span class="file-name" title={picture.name}>
@@ -50,6 +52,11 @@ function PictureFacts(): JSX.Element | null {
       <span>
         {width} × {height}
       </span>
+      {pictures.length > 1 && (
+        <span class="place">
+          {pictures.indexOf(picture) + 1} of {pictures.length}
+        </span>
+      )}
     </div>
   );
 }

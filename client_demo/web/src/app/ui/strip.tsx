@@ -1,5 +1,6 @@
 /** The pictures at hand. */
 import type { JSX } from "preact";
+import { useEffect, useRef } from "preact/hooks";
 import type { Picture } from "../state/model.ts";
 import { counted } from "../work/notices.ts";
 import { useDesk } from "./desk.ts";
@@ -49,9 +50,13 @@ function Thumbnail({ picture, current, onRemove }: ThumbnailProps): JSX.Element 
   const url = useStore(gallery.thumbnails.urls).get(picture.key);
   const count = picture.history.present.objects.length;
   const failed = picture.status.kind === "failed";
+  const item = useRef<HTMLLIElement>(null);
+  useEffect(() => {
+    if (current) item.current?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }, [current]);
   const what = failed ? "could not be opened" : counted(count, "object");
   return (
-    <li class="thumbnail">
+    <li ref={item} class="thumbnail">
       <button
         type="button"
         aria-label={`${picture.name}, ${what}`}

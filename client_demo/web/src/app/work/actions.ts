@@ -29,6 +29,7 @@ import {
   importClasses,
   renameClass,
   type Step,
+  travel,
 } from "../state/pictures.ts";
 import * as scenes from "../state/scene.ts";
 import type { Context } from "./context.ts";
@@ -323,13 +324,8 @@ export class Actions {
   }
 
   #travel(direction: typeof history.undo): void {
-    const picture = currentPicture(this.context.state.get());
-    if (!picture) return;
     this.segmenter.clearHover();
-    this.context.state.update((state) => ({
-      ...changePicture(state, picture.key, { history: direction(picture.history) }),
-      mark: null,
-    }));
+    this.context.state.update((state) => travel(state, direction));
     this.segmenter.ensure();
   }
 

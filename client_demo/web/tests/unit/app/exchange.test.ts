@@ -21,7 +21,7 @@ const file = { name: "a.png", bytes: Uint8Array.of(1, 2), type: "image/png" };
 class Thread {
   static all: Thread[] = [];
   onmessage: (event: { data: News }) => void = () => {};
-  onerror: (event: { message: string }) => void = () => {};
+  onerror: (event: { message?: string }) => void = () => {};
   order: Order | null = null;
   ended = false;
 
@@ -208,6 +208,14 @@ describe("what an export lacks is said:", () => {
     await saving;
     expect([said(), downloaded]).toEqual([["Too many objects."], []]);
   });
+
+  test("that its thread did not start", async () => {
+    const saving = exchange.save("masks");
+    await vi.advanceTimersByTimeAsync(10);
+    Thread.all[0]!.onerror({});
+    await saving;
+    expect(said()).toEqual([expect.stringMatching(/^This browser could not start the export\./)]);
+  });
 });
 
 test("a quick export shows no progress, is saved, and ends its thread", async () => {
@@ -242,7 +250,7 @@ test("the next export waits for the one before it, even if that fails", async ()
   await vi.advanceTimersByTimeAsync(10);
   expect(notices.list.get().map(({ kind }) => kind)).toEqual(["problem"]);
   expect(Thread.all.map(({ order }) => order?.kind)).toEqual(["masks", "indexed"]);
-  Thread.all[1]!.onerror({ message: "the script did not load" });
+  Thread.all[1]!.onerror({ message: "out of memory" });
   await Promise.all(saving);
   expect([downloaded, Thread.all.every(({ ended }) => ended)]).toEqual([[], true]);
 });

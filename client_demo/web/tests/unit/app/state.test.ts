@@ -18,9 +18,11 @@ import {
   learnClass,
   removePicture,
   renameClass,
+  travel,
 } from "../../../src/app/state/pictures.ts";
 import {
   addObject,
+  changeObject,
   extendsPrompts,
   isPositive,
   keep,
@@ -148,6 +150,20 @@ describe("a class whose last object gets another name", () => {
   test("goes if it was the last of the list, where no number changes by that", () => {
     expect(renameClass(known, "cow", "cat").classes).toEqual(["cat", "dgo"]);
     expect(renameClass(known, "dgo", "cat").classes).toEqual(["cat", "dgo", "cow"]);
+  });
+
+  test("has its place again when that is undone, and loses it when it is done again", () => {
+    const bears = (scene: Scene) => addObject(scene, { label: "dgo" });
+    const drawn = changeScene({ ...addPicture(known, "a", "a"), current: "a" }, "commit", bears);
+    const changed = changeScene(drawn, "commit", (scene) =>
+      changeObject(scene, scene.objects[0]?.id ?? 0, { label: "dog" }),
+    );
+    const renamed = renameClass(changed, "dgo", "dog");
+    const undone = travel(renamed, undo);
+    expect(currentScene(undone).objects[0]?.label).toBe("dgo");
+    expect(undone.classes).toEqual(["cat", "dgo", "cow"]);
+    expect(travel(undone, redo).classes).toEqual(["cat", "dog", "cow"]);
+    expect(travel(travel(undone, undo), redo).classes).toEqual(["cat", "dgo", "cow"]);
   });
 
   test("stays where anything else bears it, a file brought it, or no name follows", () => {
