@@ -14,7 +14,6 @@ from starlette.requests import Request
 
 from server.errors import WireError
 from server.multipart import OnePart, boundary_of
-from server.sessions.rules import SessionRules
 from server.sessions.uploads import Upload
 
 __all__ = ["BODY_WITHIN_S", "Form", "PointRequest", "collect", "form_of", "json_of", "read_point"]
@@ -108,21 +107,21 @@ def _check_length(request: Request, most: int, code: str, name: str | None) -> N
         raise WireError(code, f"expected at most {most} bytes of body", field=name)
 
 
-async def collect(request: Request, form: Form, upload: Upload, rules: SessionRules) -> None:
+async def collect(request: Request, form: Form, upload: Upload) -> None:
     """Receive an image, of a size that is not known before its end.
 
     Raises:
         WireError: `image_too_large`, `upload_stalled`, `overload`, or what the form is refused for.
     """
     read = size = 0
-    async for piece in _pieces(request, rules.upload_timeout_s):
+    async for piece in _pieces(request, upload.rules.upload_timeout_s):
         content, now = form.feed(piece), time.monotonic()
         read, size = read + len(piece), size + len(content)
         if size > upload.size or read > upload.size + _MAX_FORM_BYTES:
             text = f"expected at most {upload.size} bytes"
             raise WireError("image_too_large", text, field="image")
         upload.add(content, now)
-        if upload.is_stalled(now, rules):
+        if upload.is_stalled(now):
             raise _stalled()
     form.finish()
     if not size:

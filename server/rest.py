@@ -181,10 +181,10 @@ class Rest:
 
     async def _upload(self, request: Request, form: Form, link: Loopback) -> Opened:
         now = time.monotonic()
-        upload = Upload(1, self._max_image_bytes, None, False, self._uploads, now)
+        upload = Upload(1, self._max_image_bytes, None, False, self._uploads, self._rules(), now)
         upload.start(now)
         try:
-            await collect(request, form, upload, self._rules())
+            await collect(request, form, upload)
             # One at a time: from here on its session counts the bytes, and for a moment they are
             # in memory twice.
             async with self._handing_over:
