@@ -39,6 +39,19 @@ describe.skipIf(skipped)("by keyboard", () => {
     expect(await digits.getByRole("listitem").allTextContents()).toEqual(["1 disc"]);
   });
 
+  test("N on an object with a name replaces it", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    for (const name of ["disc", "ball"]) {
+      await canvas.page.keyboard.press("n");
+      await canvas.page.keyboard.type(name);
+      await canvas.page.keyboard.press("Tab");
+      await canvas.stage.focus();
+    }
+    expect(await canvas.objects.locator(".name").inputValue()).toBe("ball");
+  });
+
   test("Enter names in one step, Escape leaves the name as it was", async () => {
     const canvas = await session.open();
     await canvas.pick(shapesPicture());
