@@ -70,7 +70,7 @@ export function importClasses(state: State, labels: readonly string[]): State {
   return { ...learnt, imported: [...new Set([...state.imported, ...labels])] };
 }
 
-/** An object was given another name: one that nothing bears any more was a slip of the pen. */
+/** Another name was typed over an object's: one that nothing bears any more was a slip of the pen. */
 export function renameClass(state: State, from: string, to: string): State {
   const at = state.classes.indexOf(from);
   if (!to || at < 0 || state.imported.includes(from) || isBorne(state, from)) {
@@ -91,7 +91,7 @@ export function travel(state: State, direction: (history: History) => History): 
   const history = direction(picture.history);
   const before = new Map(picture.history.present.objects.map(({ id, label }) => [id, label]));
   return history.present.objects
-    .filter(({ id, label }) => before.get(id) !== label)
+    .filter(({ id, label }) => before.get(id) !== label && !state.classes.includes(label))
     .reduce<State>((now, { id, label }) => renameClass(now, before.get(id) ?? "", label), {
       ...changePicture(state, picture.key, { history }),
       mark: null,

@@ -192,8 +192,9 @@ export class Actions {
     const label = this.context.state.get().classes[index];
     if (!label) return this.context.notices.info(`There is no ${ORDINALS[index]} name yet.`);
     const object = this.#active() ?? this.#justKept();
-    if (object) this.name(object.id, label);
-    else this.context.notices.info("Select an object first.");
+    if (!object) return this.context.notices.info("Select an object first.");
+    // A digit chooses among names: the one that it takes away is no slip, and stays in the list.
+    if (object.label !== label) this.change(object.id, { label });
   }
 
   #justKept(): Drawn | null {

@@ -126,6 +126,21 @@ describe("naming", () => {
     expect(context.state.get().classes).toEqual(["cat", "dog", "bird"]);
   });
 
+  test("a wrong digit, mended by another or by Undo, costs no name", () => {
+    click(1, 1);
+    actions.nameByNumber(1);
+    actions.keep();
+    actions.nameByNumber(0);
+    expect(context.state.get().classes).toEqual(["cat", "dog"]);
+    actions.nameByNumber(1);
+    actions.undo();
+    actions.redo();
+    actions.nameByNumber(1);
+    expect([labels(), context.state.get().classes]).toEqual([["dog"], ["cat", "dog"]]);
+    actions.undo();
+    expect(labels()).toEqual(["cat"]);
+  });
+
   test("the same name again is no step: one Undo takes it back", () => {
     click(1, 1);
     actions.name(1, "cat");
