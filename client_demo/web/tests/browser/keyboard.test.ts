@@ -103,6 +103,17 @@ describe.skipIf(skipped)("by keyboard", () => {
     await expect.poll(() => canvas.objects.count()).toBe(1);
   });
 
+  test("after a file was asked for, Enter is the picture's", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    for (const name of ["Add pictures", "Import COCO"]) {
+      const chooser = canvas.page.waitForEvent("filechooser");
+      await canvas.page.getByRole("button", { name }).click();
+      await chooser;
+      expect(await canvas.page.evaluate(focusedClass), name).toMatch(/^stage/);
+    }
+  });
+
   test("after a point was dragged or clicked the keys are the picture's", async () => {
     const canvas = await session.open();
     await canvas.pick(shapesPicture());
