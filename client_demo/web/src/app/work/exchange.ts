@@ -23,6 +23,8 @@ interface Match {
   readonly objects: readonly { readonly shape: Shape; readonly label: string }[];
   /** How many more it says that are here already. */
   readonly known: number;
+  /** And how many that are no more than a box, or nothing at all. */
+  readonly maskless: number;
 }
 
 export class Exchange {
@@ -102,16 +104,22 @@ export class Exchange {
     const count = matches.reduce((sum, { objects }) => sum + objects.length, 0);
     const reached = matches.filter(({ objects }) => objects.length > 0).length;
     const known = matches.reduce((sum, match) => sum + match.known, 0);
-    if (count + known === 0) return this.context.notices.info(nothingFor(images, matches));
+    const maskless = matches.reduce((sum, match) => sum + match.maskless, 0);
+    if (count + known + maskless === 0) {
+      return this.context.notices.info(nothingFor(images, matches));
+    }
     const missing = images.length - matches.length;
+    const nothing = known > 0 ? "Nothing new:" : "Nothing imported.";
     const words = [
       count > 0
         ? `Imported ${counted(count, "object")} into ${counted(reached, "picture")}.`
-        : "Nothing new:",
+        : nothing,
       known > 0 ? hereAlready(known) : null,
+      maskless > 0 ? `Left out ${counted(maskless, "annotation")} without a mask.` : null,
       missing > 0 ? `${counted(missing, "file name")} not found here.` : null,
     ];
-    this.context.notices.info(words.filter((one) => one !== null).join(" "));
+    const text = words.filter((one) => one !== null).join(" ");
+    this.context.notices[maskless > 0 ? "problem" : "info"](text);
   }
 
   /** All of them before the first is adopted: a file that is wrong half-way changes nothing. */
@@ -129,9 +137,11 @@ export class Exchange {
         shape: await this.#shape(object, size, picture),
       }));
       const read = await Promise.all(objects);
-      const fresh = this.#fresh(picture, read);
-      const known = read.length - fresh.length;
-      matches.push({ key: picture.key, image, objects: fresh, known });
+      const masks = read.filter(({ shape }) => shape.traced.area > 0);
+      const fresh = this.#fresh(picture, masks);
+      const known = masks.length - fresh.length;
+      const maskless = read.length - masks.length;
+      matches.push({ key: picture.key, image, objects: fresh, known, maskless });
     }
     return matches;
   }

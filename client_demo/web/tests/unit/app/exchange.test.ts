@@ -152,6 +152,26 @@ describe("an import", () => {
     ]);
   });
 
+  test.each([
+    ["empty", []],
+    ["a ring of no points", [[]]],
+    ["not there", undefined],
+    ["null", null],
+    ["a mask of nothing", { size: [4, 4], counts: [16] }],
+  ])("leaves out what has no mask, and says so: %s", async (_, segmentation) => {
+    const content = JSON.parse(await coco(["a.png"]).text());
+    const box = { image_id: 0, category_id: 1, segmentation, bbox: [0, 0, 2, 2] };
+    const load = (annotations: unknown[]) =>
+      exchange.load(new File([JSON.stringify({ ...content, annotations })], "coco.json"));
+    await load([box]);
+    await load([...content.annotations, box, box]);
+    expect(labels()).toEqual({ "a.png": ["", "", "cat"] });
+    expect(said()).toEqual([
+      "Nothing imported. Left out 1 annotation without a mask.",
+      "Imported 1 object into 1 picture. Left out 2 annotations without a mask.",
+    ]);
+  });
+
   test("of a file that is gone says so", async () => {
     const file = coco(["a.png"]);
     file.arrayBuffer = () => Promise.reject(new DOMException("", "NotFoundError"));
