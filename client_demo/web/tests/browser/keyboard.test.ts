@@ -114,6 +114,16 @@ describe.skipIf(skipped)("by keyboard", () => {
     }
   });
 
+  test("after the opacity was dragged Enter still keeps the object", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    await canvas.page.getByRole("slider", { name: "Opacity" }).click();
+    await canvas.page.keyboard.press("Enter");
+    await expect.poll(() => canvas.page.locator(".object-bar").count()).toBe(0);
+    expect(await canvas.objects.count()).toBe(1);
+  });
+
   test("after a point was dragged or clicked the keys are the picture's", async () => {
     const canvas = await session.open();
     await canvas.pick(shapesPicture());
