@@ -62,7 +62,10 @@ function listen({
   new KeyboardInput(context, {
     ...{ stage, actions, gallery, segmenter, pointer },
     openPicker: () => intake.pick(),
-    focusName,
+    typeName: () => {
+      actions.takeUp();
+      queueMicrotask(focusName); // until then the field of an object taken up is not drawn
+    },
   });
   connection.subscribe(({ status }) => {
     if (status === "online") segmenter.ensure(); // what was lost with the connection

@@ -52,6 +52,17 @@ describe.skipIf(skipped)("by keyboard", () => {
     expect(await canvas.objects.locator(".name").inputValue()).toBe("ball");
   });
 
+  test("N right after keeping names the object just kept", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    await canvas.page.keyboard.press("Enter");
+    await expect.poll(() => canvas.page.locator(".object-bar").count()).toBe(0);
+    await canvas.page.keyboard.type("ndisc");
+    await canvas.page.keyboard.press("Enter");
+    expect(await canvas.objects.locator(".name").inputValue()).toBe("disc");
+  });
+
   test("Enter names in one step, Escape leaves the name as it was", async () => {
     const canvas = await session.open();
     await canvas.pick(shapesPicture());

@@ -27,7 +27,7 @@ export interface KeyboardTargets {
   readonly segmenter: Segmenter;
   readonly pointer: PointerInput;
   openPicker(): void;
-  focusName(): void;
+  typeName(): void;
 }
 
 export class KeyboardInput {
@@ -78,7 +78,7 @@ export class KeyboardInput {
       look: () => this.#set(({ look }) => ({ look: look === "fill" ? "outline" : "fill" })),
       nextPicture: () => gallery.step(1),
       previousPicture: () => gallery.step(-1),
-      name: () => this.to.focusName(),
+      name: () => this.to.typeName(),
       open: () => this.to.openPicker(),
       export: () => this.#set(() => ({ sheet: "export" })),
       help: () => this.#set(({ sheet }) => ({ sheet: sheet === "help" ? null : "help" })),

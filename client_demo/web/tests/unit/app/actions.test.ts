@@ -110,6 +110,16 @@ describe("naming", () => {
     expect([labels(), notices()]).toEqual([[""], ["Select an object first."]]);
   });
 
+  test("a name to be typed is for the object just kept, and asks for one when that is not clear", () => {
+    click(1, 1);
+    actions.keep();
+    actions.takeUp();
+    expect(scene().active).toBe(1);
+    actions.select(null);
+    actions.takeUp();
+    expect([scene().active, notices()]).toEqual([null, ["Select an object first."]]);
+  });
+
   test("a digit names nothing on a picture where nothing was kept", () => {
     click(1, 1);
     actions.keep();
