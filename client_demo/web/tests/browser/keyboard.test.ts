@@ -214,6 +214,24 @@ describe.skipIf(skipped)("by keyboard", () => {
     await expect.poll(() => stage.evaluate(outline)).toBe("none");
   });
 
+  test("with the last picture the focus goes to where the next one is chosen", async () => {
+    const canvas = await session.open();
+    const { page } = canvas;
+    await page.getByRole("button", { name: "Choose photos" }).waitFor();
+    expect(await page.evaluate(focusedText)).not.toBe("Choose photos");
+    await canvas.pick(shapesPicture());
+    await page.getByRole("button", { name: "Remove shapes.png" }).focus();
+    await page.keyboard.press("Enter");
+    await expect.poll(() => page.evaluate(focusedText)).toBe("Choose photos");
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    await page.getByRole("button", { name: "Remove shapes.png" }).focus();
+    await page.keyboard.press("Enter");
+    await page.getByRole("dialog").getByRole("button", { name: "Remove" }).focus();
+    await page.keyboard.press("Enter");
+    await expect.poll(() => page.evaluate(focusedText)).toBe("Choose photos");
+  });
+
   test("a finished mask is read out", async () => {
     const canvas = await session.open();
     await canvas.pick(shapesPicture());
