@@ -151,6 +151,15 @@ describe("naming", () => {
     expect(labels()).toEqual(["cat"]);
   });
 
+  test("what was typed over the last name of the list keeps its place when that is undone", () => {
+    click(1, 1);
+    actions.name(1, "dog");
+    actions.name(1, "cat");
+    expect(context.state.get().classes).toEqual(["cat"]);
+    actions.undo();
+    expect([labels(), context.state.get().classes]).toEqual([["dog"], ["cat", "dog"]]);
+  });
+
   test("the same name again is no step: one Undo takes it back", () => {
     click(1, 1);
     actions.name(1, "cat");
