@@ -62,12 +62,22 @@ function listen({
   new KeyboardInput(context, {
     ...{ stage, actions, gallery, segmenter, pointer },
     openPicker: () => intake.pick(),
-    focusName: () => document.getElementById("object-name")?.focus(),
+    typeName: () => {
+      actions.takeUp();
+      queueMicrotask(focusName); // until then the field of an object taken up is not drawn
+    },
   });
   connection.subscribe(({ status }) => {
     if (status === "online") segmenter.ensure(); // what was lost with the connection
   });
   addEventListener("online", () => context.client.wake());
+}
+
+/** What is typed then replaces the name there is. */
+function focusName(): void {
+  const field = document.querySelector<HTMLInputElement>("#object-name");
+  field?.focus();
+  field?.select();
 }
 
 async function restore(desk: ReturnType<typeof compose>): Promise<void> {

@@ -64,7 +64,10 @@ export class Connection {
 
   /** Connect now, unless that is under way or was refused for good. */
   wake(): void {
-    if (this.#state.status === "asleep" || this.#state.status === "waiting") this.#connect();
+    if (this.#state.status !== "asleep" && this.#state.status !== "waiting") return;
+    // Whoever acts is waited for no longer than if the connection had only now been lost.
+    this.#attempt = Math.min(this.#attempt, 1);
+    this.#connect();
   }
 
   /** Whether the message went out: only while online. */

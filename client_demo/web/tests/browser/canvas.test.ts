@@ -190,6 +190,18 @@ describe.skipIf(skipped)("the canvas", () => {
     await expect.poll(isInView).toBe(true);
   });
 
+  test("a long file name leaves the connection its room", async () => {
+    const canvas = await session.open({ viewport: { width: 1024, height: 700 } });
+    await canvas.pick(shapesPicture(`${"a-long-name-".repeat(8)}.png`));
+    await canvas.click(DISC.x, DISC.y);
+    const cut = (selector: string) => canvas.page.locator(selector).evaluate(isCut);
+    await expect.poll(() => canvas.page.locator(".latency").count()).toBe(1);
+    expect([await cut(".connection > span:not(.dot)"), await cut(".file-name")]).toEqual([
+      false,
+      true,
+    ]);
+  });
+
   test("a picture that only the server can read is said to be one", async () => {
     const canvas = await session.open();
     const chooser = canvas.page.waitForEvent("filechooser");
@@ -319,6 +331,10 @@ function isInView(row: Element): boolean {
 function pixels(text: string): number {
   const value = Number.parseFloat(text);
   return text.includes("M") ? value * 1e6 : text.includes("k") ? value * 1000 : value;
+}
+
+function isCut({ scrollWidth, clientWidth }: Element): boolean {
+  return scrollWidth > clientWidth;
 }
 
 function isWithinStrip(thumbnail: Element): boolean {

@@ -39,6 +39,30 @@ describe.skipIf(skipped)("by keyboard", () => {
     expect(await digits.getByRole("listitem").allTextContents()).toEqual(["1 disc"]);
   });
 
+  test("N on an object with a name replaces it", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    for (const name of ["disc", "ball"]) {
+      await canvas.page.keyboard.press("n");
+      await canvas.page.keyboard.type(name);
+      await canvas.page.keyboard.press("Tab");
+      await canvas.stage.focus();
+    }
+    expect(await canvas.objects.locator(".name").inputValue()).toBe("ball");
+  });
+
+  test("N right after keeping names the object just kept", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    await canvas.page.keyboard.press("Enter");
+    await expect.poll(() => canvas.page.locator(".object-bar").count()).toBe(0);
+    await canvas.page.keyboard.type("ndisc");
+    await canvas.page.keyboard.press("Enter");
+    expect(await canvas.objects.locator(".name").inputValue()).toBe("disc");
+  });
+
   test("Enter names in one step, Escape leaves the name as it was", async () => {
     const canvas = await session.open();
     await canvas.pick(shapesPicture());
@@ -88,6 +112,27 @@ describe.skipIf(skipped)("by keyboard", () => {
     await canvas.page.keyboard.press("Enter");
     await expect.poll(() => canvas.page.locator(".object-bar").count()).toBe(0);
     await expect.poll(() => canvas.objects.count()).toBe(1);
+  });
+
+  test("after a file was asked for, Enter is the picture's", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    for (const name of ["Add pictures", "Import COCO"]) {
+      const chooser = canvas.page.waitForEvent("filechooser");
+      await canvas.page.getByRole("button", { name }).click();
+      await chooser;
+      expect(await canvas.page.evaluate(focusedClass), name).toMatch(/^stage/);
+    }
+  });
+
+  test("after the opacity was dragged Enter still keeps the object", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    await canvas.page.getByRole("slider", { name: "Opacity" }).click();
+    await canvas.page.keyboard.press("Enter");
+    await expect.poll(() => canvas.page.locator(".object-bar").count()).toBe(0);
+    expect(await canvas.objects.count()).toBe(1);
   });
 
   test("after a point was dragged or clicked the keys are the picture's", async () => {
@@ -167,6 +212,24 @@ describe.skipIf(skipped)("by keyboard", () => {
     await page.mouse.click(...(await canvas.at(20, 20)));
     await page.keyboard.press("Control+z");
     await expect.poll(() => stage.evaluate(outline)).toBe("none");
+  });
+
+  test("with the last picture the focus goes to where the next one is chosen", async () => {
+    const canvas = await session.open();
+    const { page } = canvas;
+    await page.getByRole("button", { name: "Choose photos" }).waitFor();
+    expect(await page.evaluate(focusedText)).not.toBe("Choose photos");
+    await canvas.pick(shapesPicture());
+    await page.getByRole("button", { name: "Remove shapes.png" }).focus();
+    await page.keyboard.press("Enter");
+    await expect.poll(() => page.evaluate(focusedText)).toBe("Choose photos");
+    await canvas.pick(shapesPicture());
+    await canvas.click(DISC.x, DISC.y);
+    await page.getByRole("button", { name: "Remove shapes.png" }).focus();
+    await page.keyboard.press("Enter");
+    await page.getByRole("dialog").getByRole("button", { name: "Remove" }).focus();
+    await page.keyboard.press("Enter");
+    await expect.poll(() => page.evaluate(focusedText)).toBe("Choose photos");
   });
 
   test("a finished mask is read out", async () => {

@@ -7,7 +7,8 @@ export interface CocoAnnotation {
   readonly id: number;
   readonly image_id: number;
   readonly category_id: number;
-  readonly segmentation: CocoSegmentation;
+  /** Files of other tools leave it out of what is only a box. */
+  readonly segmentation?: CocoSegmentation | null;
   readonly area: number;
   readonly bbox: readonly number[];
   readonly iscrowd: 0 | 1;
@@ -94,7 +95,8 @@ function parse(source: string): Coco {
   return coco as Coco;
 }
 
-function shapeOf(segmentation: CocoSegmentation): ImportedObject["shape"] {
+function shapeOf(segmentation: CocoAnnotation["segmentation"]): ImportedObject["shape"] {
+  if (!segmentation) return { polygons: [] };
   if (!("counts" in segmentation)) return { polygons: segmentation };
   const { size, counts } = segmentation;
   const bytes =

@@ -9,6 +9,7 @@ import { encodePng, type Rgb } from "./png.ts";
 import {
   ExportError,
   type ExportObject,
+  fileSafe,
   jsonFile,
   type OutFile,
   type Subject,
@@ -54,18 +55,26 @@ export const EXPORTERS: Record<ExportKind, Exporter> = {
 /** One file as it is, several as a zip; PNGs are compressed already. */
 export function bundle(files: readonly OutFile[], kind: ExportKind): OutFile {
   if (files.length === 1) return files[0]!;
-  const entries = new Map<string, ZippableFile>();
+  const entries: Record<string, ZippableFile> = {};
+  const taken = new Set<string>();
   for (const { name, bytes, type } of files) {
     // Pictures of one stem must not overwrite each other.
-    entries.set(freeName(name, entries), [bytes, { level: type === PNG ? 0 : 6 }]);
+    const free = freeName(name, { has: (one) => taken.has(folded(one)) });
+    taken.add(folded(free));
+    entries[free] = [bytes, { level: type === PNG ? 0 : 6 }];
   }
-  const bytes = zipSync(Object.fromEntries(entries)) as Uint8Array<ArrayBuffer>;
+  const bytes = zipSync(entries) as Uint8Array<ArrayBuffer>;
   return { name: `samwire-${kind}.zip`, bytes, type: "application/zip" };
+}
+
+/** Some file systems take names for one that differ in case, or in how an accent is written. */
+function folded(name: string): string {
+  return name.normalize().toLowerCase();
 }
 
 function fileName(subject: Subject, object: ExportObject, suffix = ""): string {
   const number = String(subject.objects.indexOf(object) + 1).padStart(2, "0");
-  return `${stem(subject.name)}-${number}-${stem(object.label || UNNAMED)}${suffix}.png`;
+  return `${stem(subject.name)}-${number}-${fileSafe(object.label || UNNAMED)}${suffix}.png`;
 }
 
 function maskFiles(subject: Subject, { done }: ExportContext): OutFile[] {

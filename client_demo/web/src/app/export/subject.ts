@@ -31,8 +31,12 @@ export class ExportError extends Error {}
 
 /** A file name's stem: without folder, ending and what file systems dislike. */
 export function stem(name: string): string {
-  const base = name.replace(/^.*[/\\]/, "").replace(/\.[^.]+$/, "");
-  return base.replace(/[^\p{L}\p{N}._-]+/gu, "_") || "picture";
+  return fileSafe(name.replace(/^.*[/\\]/, "").replace(/\.[^.]+$/, "")) || "picture";
+}
+
+/** Any words as part of a file name: without what file systems dislike. */
+export function fileSafe(words: string): string {
+  return words.replace(/[^\p{L}\p{N}\p{M}._-]+/gu, "_");
 }
 
 export function jsonFile(name: string, content: unknown): OutFile {

@@ -10,7 +10,7 @@ import type { Gallery } from "../work/gallery.ts";
 import type { Segmenter } from "../work/segmenter.ts";
 import type { PointerInput } from "./pointer.ts";
 import { type Command, commandOf } from "./shortcuts.ts";
-import { endTyping, isTyping } from "./typing.ts";
+import { endTyping, isSlider, isTyping } from "./typing.ts";
 
 const ARROWS: Record<string, readonly [number, number]> = {
   ArrowLeft: [-1, 0],
@@ -27,7 +27,7 @@ export interface KeyboardTargets {
   readonly segmenter: Segmenter;
   readonly pointer: PointerInput;
   openPicker(): void;
-  focusName(): void;
+  typeName(): void;
 }
 
 export class KeyboardInput {
@@ -78,7 +78,7 @@ export class KeyboardInput {
       look: () => this.#set(({ look }) => ({ look: look === "fill" ? "outline" : "fill" })),
       nextPicture: () => gallery.step(1),
       previousPicture: () => gallery.step(-1),
-      name: () => this.to.focusName(),
+      name: () => this.to.typeName(),
       open: () => this.to.openPicker(),
       export: () => this.#set(() => ({ sheet: "export" })),
       help: () => this.#set(({ sheet }) => ({ sheet: sheet === "help" ? null : "help" })),
@@ -127,7 +127,8 @@ export class KeyboardInput {
   #run(command: Command, event: KeyboardEvent): boolean {
     const { root } = this.to.stage;
     const onPicture = event.target === document.body || root.contains(event.target as Node);
-    const activates = event.key === "Enter" || event.key === "Tab";
+    const presses = event.key === "Enter" && !isSlider(event.target);
+    const activates = presses || event.key === "Tab";
     // On a button Enter presses it, and Tab moves on: there the page must not take them.
     if (activates && !onPicture) return false;
     const { active } = currentScene(this.context.state.get());

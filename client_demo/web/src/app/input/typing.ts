@@ -6,6 +6,11 @@ export function isTyping(target: EventTarget | null): boolean {
   return target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement;
 }
 
+/** It has the focus after a drag, and no use for Enter. */
+export function isSlider(target: EventTarget | null): boolean {
+  return target instanceof HTMLInputElement && target.type === "range";
+}
+
 /** What was typed is saved, as by leaving the field. */
 export function endTyping(): void {
   const focused = document.activeElement;

@@ -1,4 +1,4 @@
-/** Every change finds its way to the browser's store within a moment; a reload finds it there. */
+/** Every change finds its way to the browser's store within a moment, new files at once. */
 import { SamwireError } from "../../client/index.ts";
 import { RleError } from "../../client/rle/codec.ts";
 import { endTyping } from "../input/typing.ts";
@@ -29,6 +29,8 @@ export class Autosave {
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** Pictures whose file is stored, and what else of them. */
   readonly #saved = new Map<string, Stamp>();
+  /** Pictures whose file was on its way to the store at least once. */
+  readonly #begun = new Set<string>();
   #running: Promise<void> = Promise.resolve();
   /** Pictures whose file is gone: said once, though each save tries again. */
   readonly #unreadable = new Set<string>();
@@ -58,6 +60,7 @@ export class Autosave {
   /** Write what changed. All but new files is asked for at once: a page being left has no later. */
   flush(): Promise<void> {
     clearTimeout(this.#timer);
+    for (const { key } of this.context.state.get().pictures) this.#begun.add(key);
     const written = this.#write();
     this.#running = Promise.all([written, this.#running]).then(() => this.#saveFiles());
     return this.#running;
@@ -123,7 +126,10 @@ export class Autosave {
 
   #later(): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void this.flush(), DELAY_MS);
+    // Without its file, whatever is made of a new picture meanwhile would be lost with the page.
+    const { pictures } = this.context.state.get();
+    const delayMs = pictures.every(({ key }) => this.#begun.has(key)) ? DELAY_MS : 0;
+    this.#timer = setTimeout(() => void this.flush(), delayMs);
   }
 
   async #write(): Promise<void> {

@@ -139,6 +139,8 @@ export class Stage {
     });
     this.#world.append(this.#image, this.#masks.root, this.#marks.root, this.#crosshair);
     this.root.append(this.#world, this.#cursor);
+    // Whatever the press is for, and before a mark keeps it to itself: somebody wants to go on.
+    this.root.addEventListener("pointerdown", () => this.context.client.wake(), { capture: true });
   }
 
   /** Without a picture it is no place to go to. */

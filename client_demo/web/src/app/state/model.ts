@@ -73,6 +73,8 @@ export interface State {
   readonly classes: readonly string[];
   /** Those of them that came in a file. */
   readonly imported: readonly string[];
+  /** Class names that went from the end of the list and left their place to none. */
+  readonly dropped: readonly string[];
   readonly tool: Tool;
   readonly brushRadius: number;
   readonly opacity: number;
@@ -91,6 +93,7 @@ export const INITIAL: State = {
   current: null,
   classes: [],
   imported: [],
+  dropped: [],
   tool: "segment",
   brushRadius: 12,
   opacity: 0.45,

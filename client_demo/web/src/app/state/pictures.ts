@@ -70,7 +70,7 @@ export function importClasses(state: State, labels: readonly string[]): State {
   return { ...learnt, imported: [...new Set([...state.imported, ...labels])] };
 }
 
-/** An object was given another name: one that nothing bears any more was a slip of the pen. */
+/** Another name was typed over an object's: one that nothing bears any more was a slip of the pen. */
 export function renameClass(state: State, from: string, to: string): State {
   const at = state.classes.indexOf(from);
   if (!to || at < 0 || state.imported.includes(from) || isBorne(state, from)) {
@@ -80,8 +80,8 @@ export function renameClass(state: State, from: string, to: string): State {
     return { ...state, classes: state.classes.map((one) => (one === from ? to : one)) };
   }
   // Every class keeps its number, so only the last one can go.
-  const isLast = at === state.classes.length - 1;
-  return isLast ? { ...state, classes: state.classes.slice(0, -1) } : state;
+  if (at < state.classes.length - 1) return state;
+  return { ...state, classes: state.classes.slice(0, -1), dropped: [...state.dropped, from] };
 }
 
 /** A step back or forth of the current picture; names that come back have their places again. */
@@ -91,11 +91,16 @@ export function travel(state: State, direction: (history: History) => History): 
   const history = direction(picture.history);
   const before = new Map(picture.history.present.objects.map(({ id, label }) => [id, label]));
   return history.present.objects
-    .filter(({ id, label }) => before.get(id) !== label)
-    .reduce<State>((now, { id, label }) => renameClass(now, before.get(id) ?? "", label), {
+    .filter(({ id, label }) => before.get(id) !== label && !state.classes.includes(label))
+    .reduce<State>((now, { id, label }) => regainClass(now, before.get(id) ?? "", label), {
       ...changePicture(state, picture.key, { history }),
       mark: null,
     });
+}
+
+/** What left its place to none takes none when it comes back. */
+function regainClass(state: State, from: string, to: string): State {
+  return state.dropped.includes(to) ? learnClass(state, to) : renameClass(state, from, to);
 }
 
 function isBorne({ pictures }: State, label: string): boolean {

@@ -1,5 +1,6 @@
 /** What lies over the stage: the way in, progress, failures, notices. */
-import type { JSX } from "preact";
+import type { JSX, RefObject } from "preact";
+import { useEffect, useRef } from "preact/hooks";
 import type { PictureStatus } from "../state/model.ts";
 import { currentPicture } from "../state/pictures.ts";
 import { SAMPLES, sampleUrl } from "../work/intake.ts";
@@ -13,7 +14,9 @@ export function Welcome(): JSX.Element | null {
   const { context, intake, restoring } = useDesk();
   const { pictures } = useStore(context.state);
   const isRestoring = useStore(restoring);
-  if (pictures.length > 0) return null;
+  const isEmpty = pictures.length === 0;
+  const choose = useFocusOnceEmptied(isEmpty);
+  if (!isEmpty) return null;
   if (isRestoring) return <p class="welcome">Bringing back your pictures</p>;
   return (
     <div class="welcome">
@@ -22,7 +25,7 @@ export function Welcome(): JSX.Element | null {
         <p class="for-mice">Drop a photo anywhere on this page, or paste one.</p>
         <p class="for-fingers">Open a photo, then tap what you want.</p>
         <div class="welcome-buttons">
-          <button type="button" class="button primary" onClick={() => intake.pick()}>
+          <button ref={choose} type="button" class="button primary" onClick={() => intake.pick()}>
             Choose photos
           </button>
           <button type="button" class="button camera" onClick={() => intake.photograph()}>
@@ -45,6 +48,18 @@ export function Welcome(): JSX.Element | null {
       </div>
     </div>
   );
+}
+
+/** The focus may go with the last picture; a page just opened takes it from nobody. */
+function useFocusOnceEmptied(isEmpty: boolean): RefObject<HTMLButtonElement | null> {
+  const target = useRef<HTMLButtonElement>(null);
+  const wasEmpty = useRef(true);
+  useEffect(() => {
+    const emptied = isEmpty && !wasEmpty.current;
+    if (emptied && document.activeElement === document.body) target.current?.focus();
+    wasEmpty.current = isEmpty;
+  }, [isEmpty]);
+  return target;
 }
 
 export function DropTarget(): JSX.Element | null {

@@ -126,7 +126,12 @@ function Appearance(): JSX.Element {
           </button>
         ))}
       </fieldset>
-      <button type="button" class="button quiet" onClick={() => intake.pick()}>
+      <button
+        type="button"
+        class="button quiet"
+        onMouseDown={leaveFocus}
+        onClick={() => intake.pick()}
+      >
         <Icon name="upload" /> Import COCO
       </button>
     </div>

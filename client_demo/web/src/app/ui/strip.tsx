@@ -30,6 +30,7 @@ export function Strip(): JSX.Element | null {
         class="add-picture"
         aria-label="Add pictures"
         title="Add pictures (O)"
+        onMouseDown={leaveFocus}
         onClick={() => intake.pick()}
       >
         <Icon name="plus" />

@@ -191,9 +191,21 @@ export class Actions {
   nameByNumber(index: number): void {
     const label = this.context.state.get().classes[index];
     if (!label) return this.context.notices.info(`There is no ${ORDINALS[index]} name yet.`);
+    const object = this.#nameable();
+    // A digit chooses among names: the one that it takes away is no slip, and stays in the list.
+    if (object && object.label !== label) this.change(object.id, { label });
+  }
+
+  /** Before a name is typed: the object just kept is the active one again, if none is. */
+  takeUp(): void {
+    const object = this.#nameable();
+    if (object && !this.#active()) this.select(object.id);
+  }
+
+  #nameable(): Drawn | null {
     const object = this.#active() ?? this.#justKept();
-    if (object) this.name(object.id, label);
-    else this.context.notices.info("Select an object first.");
+    if (!object) this.context.notices.info("Select an object first.");
+    return object;
   }
 
   #justKept(): Drawn | null {

@@ -5,11 +5,14 @@ import type { ExportKind } from "../export/files.ts";
 import { fileOf } from "../export/order.ts";
 import { ExportError, type OutFile, type Subject, stem } from "../export/subject.ts";
 import type { Extent } from "../geometry/points.ts";
+import { commit } from "../state/history.ts";
 import type { Shape } from "../state/masks.ts";
 import type { Picture } from "../state/model.ts";
-import { changePicture } from "../state/pictures.ts";
+import { changePicture, importClasses } from "../state/pictures.ts";
+import { changeObject } from "../state/scene.ts";
 import { Store } from "../state/store.ts";
 import type { Actions } from "./actions.ts";
+import { type Comparison, compared, type Here, type Named } from "./comparison.ts";
 import type { Context } from "./context.ts";
 import { counted, sentence } from "./notices.ts";
 
@@ -17,12 +20,11 @@ import { counted, sentence } from "./notices.ts";
 const SLOW_MS = 1000;
 
 /** A picture that a COCO file knows, and what it says of it. */
-interface Match {
+interface Match extends Comparison {
   readonly key: string;
   readonly image: ImportedImage;
-  readonly objects: readonly { readonly shape: Shape; readonly label: string }[];
-  /** How many more it says that are here already. */
-  readonly known: number;
+  /** How many more it says that are no more than a box, or nothing at all. */
+  readonly maskless: number;
 }
 
 export class Exchange {
@@ -91,27 +93,56 @@ export class Exchange {
     try {
       const images = fromCoco(new TextDecoder().decode(await bytesOf(file)));
       const matches = await this.#matches(images);
-      for (const { key, objects } of matches) this.actions.adopt(key, objects);
+      for (const { key, fresh, renamed } of matches) {
+        this.#rename(key, renamed);
+        this.actions.adopt(key, fresh);
+      }
       this.#imported(images, matches);
     } catch (error) {
       this.context.notices.problem(whyNot(error, file));
     }
   }
 
+  /** A step of its own: whoever meant the name that was here takes it back. */
+  #rename(key: string, named: readonly Named[]): void {
+    const { state } = this.context;
+    const picture = state.get().pictures.find((one) => one.key === key);
+    if (!picture || named.length === 0) return;
+    const { history } = picture;
+    const scene = named.reduce(
+      (before, { id, label }) => changeObject(before, id, { label }),
+      history.present,
+    );
+    const labels = named.map(({ label }) => label);
+    state.update((now) =>
+      importClasses(changePicture(now, key, { history: commit(history, scene) }), labels),
+    );
+  }
+
   #imported(images: readonly ImportedImage[], matches: readonly Match[]): void {
-    const count = matches.reduce((sum, { objects }) => sum + objects.length, 0);
-    const reached = matches.filter(({ objects }) => objects.length > 0).length;
-    const known = matches.reduce((sum, match) => sum + match.known, 0);
-    if (count + known === 0) return this.context.notices.info(nothingFor(images, matches));
+    const sum = (count: (match: Match) => number) =>
+      matches.reduce((total, match) => total + count(match), 0);
+    const added = sum(({ fresh }) => fresh.length);
+    const reached = matches.filter(({ fresh }) => fresh.length > 0).length;
+    const renamed = sum((match) => match.renamed.length);
+    const known = sum((match) => match.known);
+    const maskless = sum((match) => match.maskless);
+    if (added + renamed + known + maskless === 0) {
+      return this.context.notices.info(nothingFor(images, matches));
+    }
     const missing = images.length - matches.length;
     const words = [
-      count > 0
-        ? `Imported ${counted(count, "object")} into ${counted(reached, "picture")}.`
-        : "Nothing new:",
+      added > 0
+        ? `Imported ${counted(added, "object")} into ${counted(reached, "picture")}.`
+        : null,
+      renamed > 0 ? `Renamed ${counted(renamed, "object")} as in the file.` : null,
+      added + renamed === 0 ? (known > 0 ? "Nothing new:" : "Nothing imported.") : null,
       known > 0 ? hereAlready(known) : null,
+      maskless > 0 ? `Left out ${counted(maskless, "annotation")} without a mask.` : null,
       missing > 0 ? `${counted(missing, "file name")} not found here.` : null,
     ];
-    this.context.notices.info(words.filter((one) => one !== null).join(" "));
+    const text = words.filter((one) => one !== null).join(" ");
+    this.context.notices[maskless > 0 ? "problem" : "info"](text);
   }
 
   /** All of them before the first is adopted: a file that is wrong half-way changes nothing. */
@@ -129,18 +160,23 @@ export class Exchange {
         shape: await this.#shape(object, size, picture),
       }));
       const read = await Promise.all(objects);
-      const fresh = this.#fresh(picture, read);
-      const known = read.length - fresh.length;
-      matches.push({ key: picture.key, image, objects: fresh, known });
+      const masks = read.filter(({ shape }) => shape.traced.area > 0);
+      const maskless = read.length - masks.length;
+      matches.push({
+        key: picture.key,
+        image,
+        ...compared(this.#objectsOf(picture), masks),
+        maskless,
+      });
     }
     return matches;
   }
 
-  /** Without the masks that are there to the pixel: the same file may be imported twice. */
-  #fresh(picture: Picture, objects: Match["objects"]): Match["objects"] {
-    const shapes = picture.history.present.objects.map((one) => this.context.book.shown(one));
-    const there = new Set(shapes.map((shape) => shape && pixels(shape)));
-    return objects.filter(({ shape }) => !there.has(pixels(shape)));
+  #objectsOf({ history }: Picture): Here[] {
+    return history.present.objects.flatMap((object) => {
+      const shape = this.context.book.shown(object);
+      return shape ? [{ id: object.id, label: object.label, shape }] : [];
+    });
   }
 
   /** Pictures that were not looked at yet have no size; what the browser cannot show has none here. */
@@ -210,11 +246,6 @@ function whyNot(error: unknown, { name }: File): string {
   if (error instanceof CocoError) return error.message;
   const words = error instanceof SamwireError ? sentence(error, name) : null;
   return words ?? "This COCO file holds a mask that cannot be read.";
-}
-
-/** The same text is the same mask. */
-function pixels({ traced }: Shape): string {
-  return new TextDecoder().decode(traced.rle.counts);
 }
 
 function hereAlready(count: number): string {

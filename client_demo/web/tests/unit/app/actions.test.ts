@@ -110,6 +110,16 @@ describe("naming", () => {
     expect([labels(), notices()]).toEqual([[""], ["Select an object first."]]);
   });
 
+  test("a name to be typed is for the object just kept, and asks for one when that is not clear", () => {
+    click(1, 1);
+    actions.keep();
+    actions.takeUp();
+    expect(scene().active).toBe(1);
+    actions.select(null);
+    actions.takeUp();
+    expect([scene().active, notices()]).toEqual([null, ["Select an object first."]]);
+  });
+
   test("a digit names nothing on a picture where nothing was kept", () => {
     click(1, 1);
     actions.keep();
@@ -124,6 +134,30 @@ describe("naming", () => {
     actions.name(1, "brid");
     actions.name(1, "bird");
     expect(context.state.get().classes).toEqual(["cat", "dog", "bird"]);
+  });
+
+  test("a wrong digit, mended by another or by Undo, costs no name", () => {
+    click(1, 1);
+    actions.nameByNumber(1);
+    actions.keep();
+    actions.nameByNumber(0);
+    expect(context.state.get().classes).toEqual(["cat", "dog"]);
+    actions.nameByNumber(1);
+    actions.undo();
+    actions.redo();
+    actions.nameByNumber(1);
+    expect([labels(), context.state.get().classes]).toEqual([["dog"], ["cat", "dog"]]);
+    actions.undo();
+    expect(labels()).toEqual(["cat"]);
+  });
+
+  test("what was typed over the last name of the list keeps its place when that is undone", () => {
+    click(1, 1);
+    actions.name(1, "dog");
+    actions.name(1, "cat");
+    expect(context.state.get().classes).toEqual(["cat"]);
+    actions.undo();
+    expect([labels(), context.state.get().classes]).toEqual([["dog"], ["cat", "dog"]]);
   });
 
   test("the same name again is no step: one Undo takes it back", () => {

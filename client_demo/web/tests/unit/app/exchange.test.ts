@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { News, Order } from "../../../src/app/export/order.ts";
-import { commit } from "../../../src/app/state/history.ts";
+import { commit, undo } from "../../../src/app/state/history.ts";
 import { EMPTY_SCENE, NO_PROMPTS } from "../../../src/app/state/model.ts";
-import { addPicture, changePicture, changeScene } from "../../../src/app/state/pictures.ts";
+import { addPicture, changePicture, changeScene, travel } from "../../../src/app/state/pictures.ts";
 import { addObject } from "../../../src/app/state/scene.ts";
 import { Actions } from "../../../src/app/work/actions.ts";
 import { Context } from "../../../src/app/work/context.ts";
@@ -149,6 +149,55 @@ describe("an import", () => {
     expect(said().slice(1)).toEqual([
       "Imported 1 object into 1 picture. 1 was here already.",
       "Nothing new: 2 were here already.",
+    ]);
+  });
+
+  test("takes over other names for the masks that are here, and says so", async () => {
+    const as = async (name: string) => {
+      const renamed = (await coco(["a.png"]).text()).replaceAll('"cat"', `"${name}"`);
+      await exchange.load(new File([renamed], "coco.json"));
+    };
+    for (const name of ["cat", "dog", "object", "dog"]) await as(name);
+    expect(labels()).toEqual({ "a.png": ["", "", "dog"] });
+    expect(said()).toEqual([
+      "Imported 1 object into 1 picture.",
+      "Renamed 1 object as in the file.",
+      "Nothing new: 1 was here already.",
+    ]);
+    expect(context.state.get().classes).toEqual(["cat", "dog"]);
+    context.state.update((state) => travel(state, undo));
+    expect(labels()).toEqual({ "a.png": ["", "", "cat"] });
+  });
+
+  test("of one mask under two names keeps both", async () => {
+    const content = JSON.parse(await coco(["a.png"]).text());
+    const [cat] = content.annotations;
+    const categories = [...content.categories, { id: 2, name: "pet" }];
+    const annotations = [cat, { ...cat, category_id: 2 }];
+    const both = () =>
+      new File([JSON.stringify({ ...content, annotations, categories })], "c.json");
+    await exchange.load(both());
+    await exchange.load(both());
+    expect(labels()).toEqual({ "a.png": ["", "", "cat", "pet"] });
+  });
+
+  test.each([
+    ["empty", []],
+    ["a ring of no points", [[]]],
+    ["not there", undefined],
+    ["null", null],
+    ["a mask of nothing", { size: [4, 4], counts: [16] }],
+  ])("leaves out what has no mask, and says so: %s", async (_, segmentation) => {
+    const content = JSON.parse(await coco(["a.png"]).text());
+    const box = { image_id: 0, category_id: 1, segmentation, bbox: [0, 0, 2, 2] };
+    const load = (annotations: unknown[]) =>
+      exchange.load(new File([JSON.stringify({ ...content, annotations })], "coco.json"));
+    await load([box]);
+    await load([...content.annotations, box, box]);
+    expect(labels()).toEqual({ "a.png": ["", "", "cat"] });
+    expect(said()).toEqual([
+      "Nothing imported. Left out 1 annotation without a mask.",
+      "Imported 1 object into 1 picture. Left out 2 annotations without a mask.",
     ]);
   });
 

@@ -85,6 +85,29 @@ describe("files", () => {
     expect(names).toEqual(["my_photo.index.png", "my_photo.index-2.png", "my_photo.index-3.png"]);
   });
 
+  test("a class is no file name: it keeps its dots, slashes and marks as far as it can", async () => {
+    const labels = ["Mr. Smith", "a/b", "हिन्दी", "..."];
+    const objects = labels.map((label) => ({ ...subject.objects[0]!, label }));
+    const files = await EXPORTERS.masks([{ ...subject, objects }], context);
+    expect(files.map(({ name }) => name)).toEqual([
+      "my_photo-01-Mr._Smith.png",
+      "my_photo-02-a_b.png",
+      "my_photo-03-हिन्दी.png",
+      "my_photo-04-....png",
+    ]);
+  });
+
+  test("names that some file systems take for one are told apart", async () => {
+    const pictures = ["sea.jpg", "Sea.jpg", "café.jpg", "cafe\u0301.jpg"];
+    const files = await EXPORTERS.polygons(
+      pictures.map((name) => ({ ...subject, name })),
+      context,
+    );
+    const names = Object.keys(unzipSync(bundle(files, "polygons").bytes));
+    const accent = "cafe\u0301-2.geojson";
+    expect(names).toEqual(["sea.geojson", "Sea-2.geojson", "café.geojson", accent]);
+  });
+
   test("names lose what file systems dislike", () => {
     expect(stem("C:\\holiday\\sea & sun.JPG")).toBe("sea_sun");
     expect(stem("")).toBe("picture");

@@ -89,6 +89,23 @@ describe("autosave", () => {
     await expect.poll(() => database.getAllKeys("pictures")).toEqual(["dropped"]);
   });
 
+  test("a new file is stored at once, however long other changes wait", async () => {
+    const desk = page();
+    desk.autosave.start();
+    await desk.autosave.flush();
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const flushed = vi.spyOn(desk.autosave, "flush");
+    draw(desk, "a");
+    draw(desk, "b");
+    vi.advanceTimersByTime(1);
+    await Promise.all(flushed.mock.results.map(({ value }) => value));
+    expect(await database.getAllKeys("blobs")).toEqual(["a", "b"]);
+    desk.context.state.update((state) => ({ ...state, opacity: 0.8 }));
+    vi.advanceTimersByTime(1);
+    vi.useRealTimers();
+    expect(flushed).toHaveBeenCalledTimes(1);
+  });
+
   test("what one page saves the next restores, masks and bytes included", async () => {
     const before = page();
     draw(before, "a");

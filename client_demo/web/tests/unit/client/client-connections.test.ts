@@ -94,6 +94,20 @@ describe("a lost connection", () => {
     await (await world.server.peer()).next("segment");
   });
 
+  test("is not waited for longer because somebody acts meanwhile", async () => {
+    const waits: number[] = [];
+    world.start({
+      url: "ws://127.0.0.1:1",
+      random: () => 1000,
+      onState: (state) => state.status === "waiting" && waits.push(state.attempt),
+    });
+    for (let acts = 1; acts <= 5; acts++) {
+      await expect.poll(() => waits).toHaveLength(acts);
+      world.client.wake();
+    }
+    expect(Math.max(...waits)).toBe(2);
+  });
+
   test("a named prior from before travels as a mask", async () => {
     const peer = await world.withImage();
     const asked = world.client.segment(click);
