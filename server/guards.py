@@ -13,6 +13,8 @@ import asyncio
 import dataclasses
 import time
 from collections.abc import Iterator
+from operator import itemgetter
+from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -31,6 +33,9 @@ MAX_ALIKE = 256
 """Connections that have asked for nothing yet, and as many that take an answer; a newer one takes
 the place of the oldest of its kind."""
 
+MAX_HEAD_BYTES = 64 << 10
+"""Of a request's line and headers."""
+
 CLOSE_WITHIN_S = 2.0
 """For the answer to a close."""
 LEAVE_WITHIN_S = 10.0
@@ -45,6 +50,25 @@ BITE = 4096
 BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
+class _Announced(h11.Connection):
+    """HTTP/1.1 of bodies that say how long they are.
+
+    Others come in chunks, each of which costs the same to take, be it one byte: a few hundred
+    kilobytes of such would hold up everybody for most of a second.
+    """
+
+    def next_event(self) -> Any:  # noqa: ANN401 - h11's own, which has no other name
+        """The next event; of a request whose body is in chunks an error."""
+        event = super().next_event()
+        if isinstance(event, h11.Request) and _is_chunked(event):
+            raise h11.RemoteProtocolError("expected a Content-Length", error_status_hint=411)
+        return event
+
+
+def _is_chunked(request: h11.Request) -> bool:
+    return any(name == b"transfer-encoding" for name, _ in request.headers)
+
+
 class GuardedHttp(H11Protocol):
     """HTTP/1.1 that does not wait for ever."""
 
@@ -55,6 +79,7 @@ class GuardedHttp(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
+        self.conn = _Announced(h11.SERVER, MAX_HEAD_BYTES)
         super().connection_made(transport)
         self._expect(REQUEST_WITHIN_S)
 
@@ -85,15 +110,17 @@ class GuardedHttp(H11Protocol):
         self._expect_nothing()
         self.within_s = within_s
         self.deadline = self.loop.call_later(within_s, self.cut_off)
-        alike = {
-            other.deadline.when(): other
+        # By deadline, of which many may be the same: uvloop's clock stands still within a turn.
+        alike = [
+            (other.deadline.when(), other)
             for other in self.connections
             if isinstance(other, GuardedHttp)
             and other.deadline is not None
             and other.within_s == within_s
-        }
+        ]
         if len(alike) > MAX_ALIKE:
-            alike[min(alike)].cut_off()
+            _, oldest = min(alike, key=itemgetter(0))
+            oldest.cut_off()
 
     def _expect_nothing(self) -> None:
         if self.deadline is not None:

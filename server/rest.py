@@ -8,13 +8,15 @@ not done on the loop.
 
 import asyncio
 import base64
+import contextlib
 import hmac
 import logging
 import math
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -35,9 +37,12 @@ from server.sessions.uploads import Upload, UploadBudget
 __all__ = ["ANSWER_WITHIN_S", "STATUSES", "Rest"]
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
+
 ANSWER_WITHIN_S = 25.0
 """From a request's headers to its answer: sooner than the connection is cut off (`guards.py`)."""
 _MAX_TOKEN_CHARACTERS = 4096  # as in `hello`
+_MAX_WAITING = 4  # requests of one session, beside the one that is at work
 _MAX_PAINTED = 2  # masks at once: each may have as many pixels as an image
 _HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
@@ -72,24 +77,41 @@ class _Session:
     width: int
     height: int
     points: list[tuple[float, float, int]] = field(default_factory=list)
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _asking: int = 0
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """One request after another, and few that wait.
+
+        Raises:
+            WireError: `busy`.
+        """
+        if self._asking > _MAX_WAITING:
+            text = f"expected at most {_MAX_WAITING} requests to wait for the one before"
+            raise WireError("busy", text, retry_after=1.0)
+        self._asking += 1
+        try:
+            async with self._turn:
+                yield
+        finally:
+            self._asking -= 1
 
     async def point(self, ask: PointRequest) -> MaskReply:
         """The mask of all points so far; one that gets none is forgotten."""
-        async with self.turn:
-            before = [] if ask.reset else self.points
-            if len(before) == MAX_POINTS:
-                text = f"expected at most {MAX_POINTS} points; `reset` begins anew"
-                raise WireError("bad_field", text, field="point")
-            x, y = ask.point
-            points = [*before, (x * self.width, y * self.height, ask.label)]
-            try:
-                mask = await self.link.click(points)
-            except ToldError as told:
-                told.field = told.field and "point"  # the only prompt there is here
-                raise
-            self.points = points
-            return mask
+        before = [] if ask.reset else self.points
+        if len(before) == MAX_POINTS:
+            text = f"expected at most {MAX_POINTS} points; `reset` begins anew"
+            raise WireError("bad_field", text, field="point")
+        x, y = ask.point
+        points = [*before, (x * self.width, y * self.height, ask.label)]
+        try:
+            mask = await self.link.click(points)
+        except ToldError as told:
+            told.field = told.field and "point"  # the only prompt there is here
+            raise
+        self.points = points
+        return mask
 
 
 class Rest:
@@ -197,9 +219,14 @@ class Rest:
 
     async def _point(self, request: Request) -> dict[str, object]:
         session = self._find(request)
-        mask = await session.point(read_point(await json_of(request)))
-        async with self._painting:
-            png = await asyncio.to_thread(_png, mask.rle)
+        ask = read_point(await json_of(request))
+        return await _while_there(request, self._answer(session, ask))
+
+    async def _answer(self, session: _Session, ask: PointRequest) -> dict[str, object]:
+        async with session.turn():
+            mask = await session.point(ask)
+            # A thread cannot be stopped: whoever leaves, its place is taken until it is done.
+            png = await asyncio.shield(asyncio.create_task(self._painted(mask.rle)))
         x, y, width, height = mask.bbox
         return {
             "bbox": {
@@ -211,6 +238,10 @@ class Rest:
             "confidence": mask.score,
             "mask": png,
         }
+
+    async def _painted(self, mask: RleBody) -> str:
+        async with self._painting:
+            return await asyncio.to_thread(_png, mask)
 
     async def _close(self, request: Request) -> dict[str, object]:
         link = self._find(request).link
@@ -233,12 +264,13 @@ def _token_of(request: Request) -> str | None:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or len(token) > _MAX_TOKEN_CHARACTERS:
         return None
-    return token.strip()
+    # As bytes it came, and as UTF-8 it was meant.
+    return token.strip().encode("latin-1").decode("utf-8", "replace")
 
 
-async def _while_there(request: Request, opening: Coroutine[None, None, Opened]) -> Opened:
-    """Nobody shall wait for the encoder in the name of who has left."""
-    working = asyncio.create_task(opening)
+async def _while_there(request: Request, work: Coroutine[None, None, T]) -> T:
+    """Nothing is waited for in the name of who has left."""
+    working = asyncio.create_task(work)
     leaving = asyncio.ensure_future(request.receive())
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)

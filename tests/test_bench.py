@@ -310,8 +310,9 @@ def test_an_image_encoded_in_steps_is_upstreams_work_without_the_products_of_pad
     upstream = counted(lambda: sam.image_encoder(shown), lambda embedding: embedding.nbytes)
     ours = SamModel(sam, name="sam", fingerprint="f", device=cpu, dtype=torch.float32)
     work = encode_work(ours, np.zeros((768, 1024, 3), np.uint8))
-    padding, channels = 70 * 70 - 64 * 64, 32
-    assert work.operations == upstream.operations - 2 * padding * 4 * channels**2
+    padding, channels, heads, side = 70 * 70 - 64 * 64, 32, 2, 14
+    biases = 2 * 70 * 70 * heads * 2 * side * side**2  # a sum at upstream's, a product here
+    assert work.operations == upstream.operations - 2 * padding * 4 * channels**2 + biases
 
 
 def test_what_the_served_model_does_is_counted(small: Picture, tmp_path: Path) -> None:

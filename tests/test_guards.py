@@ -201,6 +201,14 @@ def test_of_too_many_that_wait_the_oldest_makes_room(
     assert (second.aborted, third.aborted) == (True, False)
 
 
+def test_those_that_came_at_the_same_time_are_counted_one_by_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guards, "MAX_ALIKE", 2)
+    at_once = [world.connect()[1] for _ in range(5)]
+    assert [transport.aborted for transport in at_once].count(True) == 3
+
+
 def test_of_too_many_that_are_answered_the_oldest_makes_room_and_none_that_waits(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

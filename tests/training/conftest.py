@@ -1,10 +1,21 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from training import learner
 from training.cache import CacheWriter
 from training.sources import BACKGROUNDS, CUTOUTS, REAL
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _in_float32() -> Iterator[None]:
+    """On every processor: training says the same on those that multiply bfloat16, but roughly."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(learner, "choose_dtype", lambda _name, _device: torch.float32)
+        yield
 
 
 @pytest.fixture(scope="session")
