@@ -110,4 +110,4 @@ async def test_an_upgrade_that_is_refused_is_told_so(
         told = await reader.read()
     writer.close()
     assert told.startswith(answer)
-    assert b"\r\nConnection: close\r\n" in told
+    assert b"\r\nconnection: close\r\n" in told.lower()
