@@ -64,7 +64,8 @@ function listen({
     openPicker: () => intake.pick(),
     typeName: () => {
       actions.takeUp();
-      queueMicrotask(focusName); // until then the field of an object taken up is not drawn
+      // The field of an object that was just taken up is not drawn before the next frame.
+      if (!focusName()) requestAnimationFrame(focusName);
     },
   });
   connection.subscribe(({ status }) => {
@@ -74,10 +75,11 @@ function listen({
 }
 
 /** What is typed then replaces the name there is. */
-function focusName(): void {
+function focusName(): boolean {
   const field = document.querySelector<HTMLInputElement>("#object-name");
   field?.focus();
   field?.select();
+  return field !== null;
 }
 
 async function restore(desk: ReturnType<typeof compose>): Promise<void> {

@@ -1,6 +1,6 @@
 /** A class name: typed anew or taken from the list that grows with each. */
 import type { JSX } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import type { Drawn } from "../state/model.ts";
 import { useDesk } from "./desk.ts";
 import { useStore } from "./use-store.ts";
@@ -18,7 +18,8 @@ export function NameInput({ object, onEnter, ...rest }: NameInputProps): JSX.Ele
   const { actions, stage } = useDesk();
   const input = useRef<HTMLInputElement>(null);
   // The user's typing is theirs until it is done; only another name or object replaces it.
-  useEffect(() => {
+  // Before anything more can be typed: an effect that runs later would undo the first letters.
+  useLayoutEffect(() => {
     if (input.current) input.current.value = object.label;
   }, [object.id, object.label]);
   const save = () => {
