@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import httpx
 import numpy as np
 import pytest
+from starlette.requests import Request
 
+from server.rest import _token_of
 from tests.support.pictures import jpeg
 from tests.support.rest import ANNA, BERT, MIDDLE, PHOTO, client, figure, opened, refused
 from tests.support.running_server import RunningServer, running_server
@@ -47,6 +49,12 @@ async def test_without_a_token_that_is_known_there_is_no_session(guarded: Runnin
             answer = await http.post("/v1/sessions", files={"image": PHOTO}, headers=headers)
             refused(answer, 401, "unauthorized")
             assert answer.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("token", ["anna", "ключ", "a b"])
+def test_a_token_is_read_as_it_was_meant(token: str) -> None:
+    headers = [(b"authorization", f"Bearer {token}".encode())]
+    assert _token_of(Request({"type": "http", "headers": headers})) == token
 
 
 async def test_the_session_of_another_is_not_to_be_used(guarded: RunningServer) -> None:
