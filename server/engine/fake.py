@@ -36,6 +36,7 @@ class FakeModel:
     input_size = 512
     needed_side = 512
     logits_size = 128
+    on_cpu = True
     fingerprint = "fake-1"
 
     def __init__(

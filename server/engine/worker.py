@@ -2,7 +2,8 @@
 
 The device is reserved first and the batch closed last: only when the thread is free does the queue
 say what goes next, so whatever arrived meanwhile shares the batch. Masks are finished on a second
-thread while the device goes on. Nothing here decides who goes first (`queue.py`) or what an open
+thread while the device goes on with other decodes; an encode that runs on the same cores waits for
+them, which is sooner for both. Nothing here decides who goes first (`queue.py`) or what an open
 means (`opens.py`); what it owns is failure: a batch that fails is retried one by one, so that one
 bad prompt fails alone; out of memory is answered with freed memory and half the batch; a lost
 device ends the engine. When masks are finished more slowly than they are decoded, the device waits.
@@ -28,7 +29,7 @@ from server.engine.models.base import (
     OutOfMemoryError,
 )
 from server.engine.observer import Observer
-from server.engine.queue import Batch, Queue
+from server.engine.queue import Batch, EncodeStep, Queue
 from server.engine.threads import Threads
 from server.engine.types import MaskResult, Timings
 from server.errors import WireError
@@ -106,7 +107,7 @@ class Worker:
             await self._let_masks_catch_up()
             self._wake.clear()
             work = self._queue.next(encode_ready=self._encode_is_ready())
-            if work is None:
+            if work is None or (isinstance(work, EncodeStep) and self._cores_are_taken()):
                 await self._wake.wait()
                 continue
             started_at = time.monotonic()
@@ -129,6 +130,10 @@ class Worker:
     async def _let_masks_catch_up(self) -> None:
         while len(self._finishing) > self._queue.max_batch:
             await asyncio.wait(self._finishing, return_when=asyncio.FIRST_COMPLETED)
+
+    def _cores_are_taken(self) -> bool:
+        """Whether a step would slow the masks that clicks wait for, and they the step."""
+        return self._model.on_cpu and bool(self._finishing)
 
     def _encode_is_ready(self) -> bool:
         return bool(self._queue.encodes) and self._queue.encodes[0].steps is not None
@@ -227,7 +232,11 @@ class Worker:
     def _see_to_end(self, job: DecodeJob, result: Future[MaskResult | None]) -> None:
         task = asyncio.create_task(self._end(job, result))
         self._finishing.add(task)
-        task.add_done_callback(self._finishing.discard)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._finishing.discard(task)
+        self._wake.set()
 
     async def _end(self, job: DecodeJob, finished: Future[MaskResult | None]) -> None:
         """Tell the outcome when there is one."""

@@ -1,6 +1,7 @@
+import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from server.engine import masks
-from server.engine.models.base import Decoded
+from server.engine.models.base import Decoded, Embedding
 from server.errors import WireError
 from server.geometry import Frame
 from tests.support.engines import (
@@ -340,6 +341,36 @@ async def test_the_device_waits_when_masks_are_finished_more_slowly() -> None:
         for each in clicks:
             await each.result()
         assert len(model.batches) == 6
+
+
+@pytest.mark.parametrize("on_cpu", [True, False])
+async def test_an_encode_waits_for_masks_that_are_finished_on_its_cores(*, on_cpu: bool) -> None:
+    read = asyncio.Event()
+
+    class Telling(GatedModel):
+        def encode(self, *image: Any) -> Generator[float, None, Embedding]:
+            read.set()
+            return super().encode(*image)
+
+    model = Telling()
+    model.on_cpu = on_cpu
+    async with running(model) as engine:
+        image = await opened(engine)
+        read.clear()
+        release = threading.Event()
+        engine._parts.worker._post.submit(release.wait)
+        click = ask(engine, image)
+        await click.started.wait()
+        encode = opening(engine, picture(1))
+        await read.wait()
+        await turns(50) if on_cpu else await encode
+        other = ask(engine, image, session="other")
+        await other.started.wait()  # the device is free
+        assert model.encodes_begun == (1 if on_cpu else 2)
+        release.set()
+        await click.result()
+        await other.result()
+        await encode
 
 
 async def test_waits_and_times_are_told(caplog: pytest.LogCaptureFixture) -> None:

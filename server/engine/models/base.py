@@ -90,6 +90,10 @@ class Model(Protocol):
         """Side of the low-resolution logits; 256 for every SAM."""
 
     @property
+    def on_cpu(self) -> bool:
+        """Whether its work takes the cores that masks are finished on."""
+
+    @property
     def fingerprint(self) -> str:
         """Names the weights and the preprocessing: embeddings of equal fingerprints are equal."""
 

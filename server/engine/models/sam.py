@@ -111,6 +111,11 @@ class SamModel:
         return self._logits_size
 
     @property
+    def on_cpu(self) -> bool:
+        """Whether it runs on the processor's cores."""
+        return self._device.type == "cpu"
+
+    @property
     def decode_dtype(self) -> torch.dtype:
         """What the image is decoded in."""
         return self._decode_dtype
