@@ -52,7 +52,7 @@ from server.engine.models.base import Decoded, Embedding, Model
 from server.engine.models.catalog import load_model
 from server.engine.models.packed import PackedLinear, pack_linears
 from server.engine.models.sam import SamModel
-from server.engine.types import DecodeRequest
+from server.engine.types import DecodeRequest, Prompt
 from tests.support.engines import SeeingModel
 from tests.support.pictures import jpeg, scene
 from tests.support.running_server import RunningServer
@@ -224,6 +224,18 @@ def test_a_real_model_is_measured_stage_by_stage(
     for figures in clicks.values():
         assert figures["decode"].median > 0
         assert figures["resize"].median + figures["rle"].median > 0
+
+
+def test_masks_of_random_weights_are_not_noise(small: Picture, tmp_path: Path) -> None:
+    path = write_random_checkpoint("tiny", tmp_path)
+    model = load_model("tiny", checkpoint=path, device="cpu", dtype="float32")
+    embedding = embedding_of(model, small)
+    request = DecodeRequest(Prompt(points=((160.0, 120.0, 1),)), want="all")
+    (decoded,) = model.decode([(embedding, request)])
+    for logits in decoded.logits:
+        inside = logits > 0
+        changes = (inside[:, 1:] != inside[:, :-1]).sum() + (inside[1:] != inside[:-1]).sum()
+        assert changes < inside.size / 10  # noise has near one a pixel
 
 
 def test_a_picture_opened_at_a_reduced_scale_keeps_its_size(small: Picture) -> None:

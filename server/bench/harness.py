@@ -84,8 +84,8 @@ class Options:
     """Clicked instead of a drawn picture."""
 
     @property
-    def draws_noise(self) -> bool:
-        """Whether masks are noise: then resize, RLE and bytes are of no mask anybody would see."""
+    def untrained(self) -> bool:
+        """Whether masks are of nothing: then resize, RLE and bytes are not a thing's."""
         return self.weights == RANDOM
 
     @property
@@ -136,8 +136,6 @@ class _Harness:
     def run(self, load: Callable[[], Model]) -> Report:
         photo = self._options.photo.read_bytes() if self._options.photo else None
         taken = pictures(photo)
-        if self._options.draws_noise:
-            taken = taken[:1]  # a mask of noise at 12 megapixels does not fit a frame
         limits = self._limits()
         report = {
             "version": __version__,
@@ -296,8 +294,8 @@ class _Harness:
 
     def _wire_bytes(self, picture: Report) -> Report:
         """A first click's reply on the wire."""
-        if self._options.draws_noise:
-            detail = {"reason": "random weights draw noise"}
+        if self._options.untrained:
+            detail = {"reason": "random weights see no things"}
             return {"mask_wire_bytes": None, "mask_wire_bytes_detail": detail}
         wire = picture["round_trip"]["first"]["wire_bytes"]
         return {"mask_wire_bytes": wire["median"], "mask_wire_bytes_detail": wire}

@@ -57,14 +57,14 @@ def _parts(report: Mapping[str, Any]) -> Iterator[RenderableType]:
 def _about(report: Mapping[str, Any]) -> str:
     model, machine, method = report["model"], report["machine"], report["method"]
     where = machine["gpu"] or f"{machine['cores']} cores of {machine['processor']}"
-    noise = "\nrandom weights draw noise: resize, rle and bytes are not a real mask's"
+    untrained = "\nrandom weights see no things: resize, rle and bytes are not a real mask's"
     return (
         f"{model['name']} ({model['weights']} weights), {_numbers(model)}, on "
         f"{where}; torch {machine['torch']}, {model['threads']} threads; load "
         f"{machine['load_average']} at the start\n"
         f"{method['warm_up']} warm-up + {method['timed']} timed rounds, one client, a "
         f"{method['picture']} picture; milliseconds: median (99th percentile)"
-        f"{noise if report['mask_wire_bytes'] is None else ''}"
+        f"{untrained if report['mask_wire_bytes'] is None else ''}"
     )
 
 

@@ -1,10 +1,16 @@
-"""Random weights: the true architecture at the true size, for timing without a download."""
+"""Random weights: the true architecture at the true size, for timing without a download.
+
+Untrained, a decoder's mask is a checkerboard: each of the four kernels of a transposed convolution
+fills its own quarter of a cell with noise. No annotator sees such masks; they are 20 times as dear
+to finish as a thing's, and too large for a frame. So checkpoints have flat kernels there.
+"""
 
 import json
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from server.engine.models.closeup import CloseUp
 from server.engine.models.compact import narrowed
@@ -37,7 +43,9 @@ def write_random_checkpoint(name: str, folder: Path) -> Path:
     if name not in sam_model_registry:
         raise ValueError(f"{name} has no weights")
     path = folder / f"{name}.pth"
-    torch.save(random_sam(name).state_dict(), path)
+    sam = random_sam(name)
+    _flatten(sam)
+    torch.save(sam.state_dict(), path)
     return path
 
 
@@ -45,9 +53,19 @@ def _write_tiny(path: Path) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
         tiny = Tiny(build_tiny(), CloseUp(EMBED_DIM))
+    _flatten(tiny.sam)
     note = json.dumps({"input_size": tiny.sam.image_encoder.img_size})
     save_file(narrowed(tiny.networks().state_dict()), path, metadata={"samwire": note})
     return path
+
+
+def _flatten(sam: Sam) -> None:
+    """Let each upscaling kernel be its own mean, at the spread it had."""
+    for layer in sam.mask_decoder.output_upscaling:
+        if isinstance(layer, nn.ConvTranspose2d):
+            weight = layer.weight.detach()
+            mean = weight.mean((2, 3), keepdim=True) * weight[0, 0].numel() ** 0.5
+            layer.weight.data.copy_(mean.expand_as(weight))
 
 
 def random_sam(name: str) -> Sam:
