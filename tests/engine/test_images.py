@@ -1,3 +1,4 @@
+import io
 import struct
 import zlib
 from collections.abc import Callable
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, WebPImagePlugin
 
 from server.engine import images
 from server.engine.images import decode
@@ -236,6 +237,44 @@ def test_the_first_frame_of_an_animation_counts(file_format: str) -> None:
     data = saved(four_corners(), file_format, save_all=True, append_images=others)
 
     assert corner_colours(decode(data, LIMIT)) == CORNERS
+
+
+def moved(data: bytes) -> bytes:
+    """An animation whose frames lie somewhere on a larger canvas."""
+    canvas, corner = struct.pack("<I", 99)[:3] * 2, struct.pack("<I", 7)[:3] * 2
+    at = data.index(b"ANMF") + 8
+    return data[:24] + canvas + data[30:at] + corner + data[at + 6 :]
+
+
+def webps() -> dict[str, bytes]:
+    opaque, clear = noise(47, 33), noise(47, 33)
+    clear.putalpha(noise(47, 33).getchannel("G"))
+    several: dict[str, Any] = {"save_all": True, "append_images": [Image.new("RGB", (47, 33))]}
+    return {
+        "lossy": saved(opaque, "WEBP"),
+        "lossless": saved(opaque, "WEBP", lossless=True),
+        "with EXIF": saved(opaque, "WEBP", exif=b"Exif\0\0"),
+        "with a profile": saved(opaque, "WEBP", icc_profile=b"no profile"),
+        "clear": saved(clear, "WEBP"),
+        "clear and lossless": saved(clear, "WEBP", lossless=True),
+        "of several": moved(saved(opaque, "WEBP", **several)),
+        "of several that are clear": moved(
+            saved(clear, "WEBP", background=(1, 2, 3, 4), **several)
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", webps())
+def test_a_webp_is_read_where_others_may_run_and_to_pillows_pixels(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = webps()[name]
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        by_pillow = np.array(images._to_rgb(image))
+    monkeypatch.setattr(WebPImagePlugin.WebPImageFile, "load", None)  # which lets nobody run
+
+    assert (decode(data, LIMIT) == by_pillow).all()
 
 
 def test_the_first_picture_of_several_in_a_jpeg_counts() -> None:

@@ -177,13 +177,14 @@ for file in files:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere memory is not bounded so")
 def test_a_file_there_is_no_memory_for_is_not_called_bad() -> None:
-    files = [big_webp(3_000), saved(Image.new("RGB", (3_000, 3_000)), "JPEG", progressive=True)]
+    plain = Image.new("RGB", (3_000, 3_000))
+    files = [big_webp(3_000), saved(plain, "WEBP"), saved(plain, "JPEG", progressive=True)]
     limited = """
 used = next(int(line.split()[1]) for line in open("/proc/self/status") if "VmSize" in line)
 resource.setrlimit(resource.RLIMIT_AS, ((used << 10) + (40 << 20), resource.RLIM_INFINITY))
 """
-    assert told_of(files, "") == ["read", "read", ""]
-    assert told_of(files, limited) == ["overload", "overload", ""]
+    assert told_of(files, "") == ["read"] * 3 + [""]
+    assert told_of(files, limited) == ["overload"] * 3 + [""]
 
 
 def test_what_pillow_has_to_say_of_a_file_is_not_written_to_the_log() -> None:
@@ -191,3 +192,10 @@ def test_what_pillow_has_to_say_of_a_file_is_not_written_to_the_log() -> None:
     exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 900) + tags + b"\0" * 4
     files = [saved(noise(), kind, exif=exif) for kind in ("PNG", "WEBP", "JPEG")]
     assert told_of(files, "") == ["read", "read", "read", ""]
+
+
+def test_nor_is_what_opencv_has_to_say() -> None:
+    frames = [noise(), Image.new("RGB", noise().size)]
+    data = saved(frames[0], "WEBP", save_all=True, append_images=frames[1:])
+    at = data.index(b"VP8 ") + 18
+    assert told_of([data[:at] + b"\xff\xff" + data[at + 2 :]], "") == ["bad_image", ""]
