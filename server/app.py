@@ -98,10 +98,18 @@ class App:
             return
         self.draining = True
         deadline_s = self.settings.drain_timeout_s
+        ends_at = time.monotonic() + deadline_s
         for connection in self._connections.values():
             connection.announce_drain(deadline_s)
-        await self.engine.stop(deadline_s)
+        # Once in a process's life, and for many reasons to wait: polling is simplest.
+        while self._owes_answers and time.monotonic() < ends_at:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await self.engine.stop()
         self._hang_up_all("the server is stopping")
+
+    @property
+    def _owes_answers(self) -> bool:
+        return self.engine.ready and any(session.at_work for session in self._registry)
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
@@ -110,12 +118,19 @@ class App:
             asyncio.create_task(self._start_engine()),
             asyncio.create_task(self._tick_forever()),
         ]
+        background[-1].add_done_callback(self._ticks_ended)
         try:
             yield
         finally:
             for task in background:
                 task.cancel()
             await self.drain()
+
+    def _ticks_ended(self, task: asyncio.Task[None]) -> None:
+        """Without ticks nothing expires: rather a new process."""
+        if not task.cancelled():
+            self.failure = task.exception()
+            self.failed.set()
 
     async def _start_engine(self) -> None:
         started_at = time.monotonic()

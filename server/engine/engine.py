@@ -99,11 +99,6 @@ class Engine:
         )
 
     @property
-    def idle(self) -> bool:
-        """Whether no open and no decode is owed an answer."""
-        return not self._live and (self._running is None or self._running.opens.idle)
-
-    @property
     def decodes_waiting(self) -> int:
         """Clicks and hovers in the queue."""
         return self._queue.decodes_waiting
@@ -209,12 +204,8 @@ class Engine:
         job.drop()
         self._queue.cancel(job.session, job.kind, job)
 
-    async def stop(self, deadline_s: float) -> None:
-        """Finish what is owed, for at most `deadline_s`; the rest is answered `restarting`."""
-        ends_at = time.monotonic() + deadline_s
-        # Once in a process's life, and for many reasons to wait: polling is simplest.
-        while not self.idle and self.ready and time.monotonic() < ends_at:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    async def stop(self) -> None:
+        """End; what is still owed is answered `restarting`."""
         self._stopped = True
         for task in self._tasks:
             task.cancel()

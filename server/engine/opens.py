@@ -69,11 +69,6 @@ class Opens:
         self._readers: set[asyncio.Task[None]] = set()
 
     @property
-    def idle(self) -> bool:
-        """Whether no encode waits or runs."""
-        return not self._jobs
-
-    @property
     def busy_s(self) -> float:
         """How long the image that has been read the longest is being read; 0 when none is."""
         return self._threads.busy_s

@@ -1,6 +1,7 @@
 """Starting, stopping, and who may connect."""
 
 import asyncio
+import hashlib
 import re
 import signal
 import socket
@@ -12,7 +13,7 @@ import urllib.request
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from server.protocol import Draining
+from server.protocol import Data, Draining, Open, Opened, Send
 from tests.support.pictures import jpeg, noise
 from tests.support.running_server import RunningServer, running_server
 from tests.support.wire import wire
@@ -42,9 +43,13 @@ def test_health_and_metrics_answer(fake: RunningServer) -> None:
 async def test_sigterm_drains_closes_with_1012_and_exits_with_0() -> None:
     with running_server() as server:
         async with wire(server.url) as client:
-            await client.open(PHOTO)
+            digest = hashlib.sha256(PHOTO).hexdigest()
+            await client.send(Open(id=1, size=len(PHOTO), sha256=digest))
+            await client.expect(Send)
             server.process.send_signal(signal.SIGTERM)
             assert (await client.expect(Draining)).deadline_s > 0
+            await client.send(Data(id=1, bytes=PHOTO))
+            await client.expect(Opened)
             with pytest.raises(ConnectionClosed) as closed:
                 await client.socket.recv()
             assert closed.value.rcvd is not None

@@ -16,6 +16,7 @@ from tests.support.engines import (
     SeeingModel,
     SmallMemory,
     ask,
+    idle,
     opened,
     opening,
     picture,
@@ -114,7 +115,7 @@ async def test_a_wrong_digest_is_refused() -> None:
 async def test_a_bad_image_is_refused_before_it_queues(data: bytes, code: str) -> None:
     async with running(GatedModel(), max_image_pixels=100_000) as engine:
         assert await refusal(opening(engine, data)) == code
-        assert engine.idle
+        assert idle(engine)
 
 
 async def test_an_image_broken_behind_its_header_fails_and_lets_the_next_go_on() -> None:
@@ -182,7 +183,7 @@ async def test_when_the_last_leaves_the_encode_stops_and_is_not_cached() -> None
         for task in both:
             task.cancel()
         await asyncio.gather(*both, return_exceptions=True)
-        assert engine.idle
+        assert idle(engine)
         model.encoding.open()
 
         assert (await opened(engine, picture(1))).width == 160
@@ -239,7 +240,7 @@ async def test_a_leave_in_the_same_turn_as_the_success_leaks_no_use() -> None:
 
         def leave_right_after(*step: Any) -> None:
             on_step(*step)
-            if engine.idle:
+            if idle(engine):
                 task.cancel()
 
         engine._parts.worker._on_step = leave_right_after
@@ -397,7 +398,7 @@ async def test_an_open_that_takes_too_long_is_told_so_and_leaves() -> None:
         model.encoding.shut()
 
         assert await refusal(opening(engine)) == "timeout"
-        assert engine.idle
+        assert idle(engine)
 
 
 async def test_joining_an_encode_that_takes_too_long_is_told_so_too() -> None:
@@ -426,7 +427,7 @@ async def test_a_listener_that_fails_harms_nobody() -> None:
 async def test_an_open_after_the_stop_is_told_to_come_back() -> None:
     async with running(GatedModel()) as engine:
         await opened(engine)
-        await engine.stop(0.0)
+        await engine.stop()
 
         assert await refusal(opening(engine)) == "restarting"
         assert await refusal(asyncio.create_task(joined(engine, picture()))) == "restarting"

@@ -158,7 +158,7 @@ async def main():
     await engine.start()
     stuck = ask(engine, await opened(engine))
     await stuck.started.wait()
-    await engine.stop(0.0)
+    await engine.stop()
     print(await stuck.error())
 
 asyncio.run(main())

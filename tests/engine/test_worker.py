@@ -18,6 +18,7 @@ from tests.support.engines import (
     PoisonedPrompts,
     Progress,
     ask,
+    idle,
     opened,
     opening,
     picture,
@@ -277,7 +278,7 @@ async def test_what_is_cancelled_in_its_batch_is_never_finished() -> None:
 
         assert gone.started.is_set()
         assert not gone.outcome.done()
-        assert engine.idle
+        assert idle(engine)
 
 
 async def test_cancelling_what_was_answered_changes_nothing() -> None:
@@ -287,7 +288,7 @@ async def test_cancelling_what_was_answered_changes_nothing() -> None:
         await click.result()
         engine.cancel(click.job)
 
-        assert engine.idle
+        assert idle(engine)
         await ask(engine, image).result()
 
 
@@ -321,7 +322,7 @@ async def test_a_callback_that_fails_harms_nobody(caplog: pytest.LogCaptureFixtu
 
         await ask(engine, image, session="other").result()
         await turns()
-        assert engine.idle
+        assert idle(engine)
         assert not engine.lost.is_set()
     assert "a fault of ours" in caplog.text
 

@@ -240,7 +240,7 @@ async def running(
         if isinstance(model, GatedModel):
             model.encoding.open()
             model.decoding.open()
-        await engine.stop(0.0)
+        await engine.stop()
 
 
 def picture(seed: int = 0, width: int = 160, height: int = 120) -> bytes:
@@ -287,6 +287,11 @@ async def turns(count: int = 20) -> None:
     """Let loop and threads run for a while."""
     for _ in range(count):
         await asyncio.to_thread(lambda: None)
+
+
+def idle(engine: Engine) -> bool:
+    """Whether no open and no decode is owed an answer."""
+    return not engine._live and (engine._running is None or not engine._running.opens._jobs)
 
 
 async def until(condition: Callable[[], bool]) -> None:
