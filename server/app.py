@@ -207,8 +207,7 @@ class App:
 
     def _make_room(self, admission: Admission[Session]) -> bool:
         """Close whoever was taken out; whether the newcomer is in."""
-        victim = admission.victim
-        if victim is not None:
+        for victim in admission.victims:
             code = "full" if victim.state is State.GREETING else "idle"
             self._connections[victim.id].hang_up(code, "the place was needed")
         return admission.admitted

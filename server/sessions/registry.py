@@ -39,10 +39,10 @@ _S = TypeVar("_S", bound=_Sparable)
 
 @dataclass(frozen=True, slots=True)
 class Admission(Generic[_S]):
-    """Whether a newcomer is in, and who was taken out for it: close that one."""
+    """Whether a newcomer is in, and who was taken out for it: close those."""
 
     admitted: bool
-    victim: _S | None = None
+    victims: tuple[_S, ...] = ()
 
 
 class Registry(Generic[_S]):
@@ -79,38 +79,35 @@ class Registry(Generic[_S]):
             now: monotonic seconds.
             address: the peer's; unknown ones count as one.
         """
-        victim: _S | None = None
+        victims: list[_S] = []
         neighbours = [other for other in self if self._addresses[other.id] == address]
         if self._max_per_address and len(neighbours) >= self._max_per_address:
-            victim = self._least_recent(neighbours, now)
-            if victim is None:
+            neighbour = self._least_recent(neighbours, now)
+            if neighbour is None:
                 return Admission(admitted=False)
-        elif len(self._lobby) >= self._max_in_lobby:
-            victim = next(iter(self._lobby.values()))
-        if victim is not None:
-            self.remove(victim)
+            victims.append(self._taken_out(neighbour))
+        if len(self._lobby) >= self._max_in_lobby:
+            victims.append(self._taken_out(next(iter(self._lobby.values()))))
         self._sessions[session.id] = self._lobby[session.id] = session
         self._addresses[session.id] = address
-        return Admission(admitted=True, victim=victim)
+        return Admission(admitted=True, victims=tuple(victims))
 
     def seat(self, session: _S, now: float) -> Admission[_S]:
         """It has said hello: give it a place, if need be that of a session that can be spared."""
-        victim: _S | None = None
+        victims: list[_S] = []
         seated = [other for other in self if other.id not in self._lobby]
         if len(seated) >= self._max_sessions:
-            victim = self._least_recent(seated, now)
-            if victim is None:
+            spare = self._least_recent(seated, now)
+            if spare is None:
                 return Admission(admitted=False)
-            self.remove(victim)
+            victims.append(self._taken_out(spare))
         self._lobby.pop(session.id, None)
-        return Admission(admitted=True, victim=victim)
+        return Admission(admitted=True, victims=tuple(victims))
 
     def evict(self, now: float) -> _S | None:
         """Take out the session that can best be spared; None when all are in use."""
         victim = self._least_recent(self, now)
-        if victim is not None:
-            self.remove(victim)
-        return victim
+        return None if victim is None else self._taken_out(victim)
 
     def remove(self, session: _S) -> None:
         """The session has ended; harmless when repeated."""
@@ -122,6 +119,10 @@ class Registry(Generic[_S]):
 
     def __iter__(self) -> Iterator[_S]:
         return iter(self._sessions.values())
+
+    def _taken_out(self, victim: _S) -> _S:
+        self.remove(victim)
+        return victim
 
     def _least_recent(self, sessions: Iterable[_S], now: float) -> _S | None:
         spare = [s for s in sessions if self._can_be_spared(s, now)]

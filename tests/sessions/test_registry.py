@@ -21,7 +21,7 @@ def admit(
     seated = registry.seat(visitor, now)
     if not seated.admitted:
         registry.remove(visitor)
-    return Admission(seated.admitted, entered.victim or seated.victim)
+    return Admission(seated.admitted, entered.victims + seated.victims)
 
 
 def full_of(*visitors: Visitor) -> Registry[Visitor]:
@@ -36,14 +36,14 @@ def test_newcomers_are_admitted_while_there_is_room() -> None:
     visitors = [Visitor("a"), Visitor("b")]
     for visitor in visitors:
         admission = admit(registry, visitor, 0.0)
-        assert (admission.admitted, admission.victim) == (True, None)
+        assert (admission.admitted, admission.victims) == (True, ())
     assert (len(registry), list(registry)) == (2, visitors)
 
 
 def test_when_every_place_is_in_use_a_newcomer_is_refused() -> None:
     registry = full_of(Visitor("a"), Visitor("b"))
     admission = admit(registry, Visitor("c"), 29.9)
-    assert (admission.admitted, admission.victim, len(registry)) == (False, None, 2)
+    assert (admission.admitted, admission.victims, len(registry)) == (False, (), 2)
 
 
 def test_the_least_recently_used_of_those_idle_makes_room() -> None:
@@ -51,7 +51,7 @@ def test_the_least_recently_used_of_those_idle_makes_room() -> None:
     registry = full_of(older, oldest, Visitor("newest", last_active_at=30.0))
     newcomer = Visitor("d", last_active_at=40.0)
     admission = admit(registry, newcomer, 40.0)
-    assert (admission.admitted, admission.victim) == (True, oldest)
+    assert (admission.admitted, admission.victims) == (True, (oldest,))
     assert {visitor.id for visitor in registry} == {"older", "newest", "d"}
 
 
@@ -59,7 +59,7 @@ def test_a_used_session_outlives_one_that_came_later() -> None:
     first, second = Visitor("first"), Visitor("second")
     registry = full_of(first, second)
     first.last_active_at = 60.0
-    assert admit(registry, Visitor("c"), 100.0).victim is second
+    assert admit(registry, Visitor("c"), 100.0).victims == (second,)
 
 
 def test_a_session_can_be_spared_after_thirty_seconds_and_not_before() -> None:
@@ -116,7 +116,7 @@ def test_an_address_at_its_limit_makes_room_by_its_own_sessions_only() -> None:
     mine = Visitor("mine")
     admit(registry, mine, 0.0, address="here")
     newcomer = Visitor("newcomer", last_active_at=50.0)
-    assert admit(registry, newcomer, 50.0, address="here").victim is mine
+    assert admit(registry, newcomer, 50.0, address="here").victims == (mine,)
     assert not admit(registry, Visitor("next"), 50.0, address="here").admitted
 
 
@@ -125,21 +125,33 @@ def test_those_who_say_nothing_take_no_place_from_those_who_did() -> None:
     silent = [Visitor(str(number)) for number in range(LEAST_LOBBY)]
     for visitor in silent:
         entered = registry.enter(visitor, 1000.0)
-        assert (entered.admitted, entered.victim) == (True, None)
+        assert (entered.admitted, entered.victims) == (True, ())
     for visitor in silent:
         entered = registry.enter(Visitor(f"after {visitor.id}"), 1000.0)
-        assert (entered.admitted, entered.victim) == (True, visitor)
+        assert (entered.admitted, entered.victims) == (True, (visitor,))
     assert "idle" in {visitor.id for visitor in registry}
+
+
+def test_an_address_at_its_limit_does_not_make_the_lobby_larger() -> None:
+    registry: Registry[Visitor] = Registry(10, max_per_address=1)
+    mine = Visitor("mine")
+    admit(registry, mine, 0.0, address="here")
+    silent = [Visitor(str(number)) for number in range(LEAST_LOBBY)]
+    for visitor in silent:
+        registry.enter(visitor, 100.0, address=visitor.id)
+    newcomer = Visitor("newcomer", last_active_at=100.0)
+    assert registry.enter(newcomer, 100.0, address="here").victims == (mine, silent[0])
+    assert list(registry) == [*silent[1:], newcomer]
 
 
 def test_who_says_hello_leaves_the_lobby() -> None:
     registry: Registry[Visitor] = Registry(LEAST_LOBBY + 1)
     for number in range(LEAST_LOBBY + 1):
-        assert admit(registry, Visitor(str(number)), 0.0).victim is None
+        assert admit(registry, Visitor(str(number)), 0.0).victims == ()
     assert len(registry) == LEAST_LOBBY + 1
 
 
 def test_a_large_server_has_a_large_lobby() -> None:
     registry: Registry[Visitor] = Registry(400)
     entered = [registry.enter(Visitor(str(number)), 0.0) for number in range(101)]
-    assert [admission.victim is None for admission in entered] == [True] * 100 + [False]
+    assert [admission.victims == () for admission in entered] == [True] * 100 + [False]
