@@ -1,11 +1,12 @@
 """Every setting, read once from the environment (`SAMWIRE_*`) or the command line. The only reader.
 
-A bad value is an error at start, never a silent default; a variable that is no setting is warned
-about, since it may be one misspelt. Each setting is described here and listed in
-docs/operations.md; a test holds the two together.
+A bad value is an error at start, never a silent default; an unknown `SAMWIRE_*` variable is warned
+about, since it may be a misspelt setting. Each setting is described here and listed in
+docs/operations.md; a test keeps the two the same.
 
 In a pod, Kubernetes adds variables for every Service of the namespace. Those of a Service called
-`samwire`, or `samwire-...`, begin like ours: they are known, and one, SAMWIRE_PORT, is ours too.
+`samwire` or `samwire-...` start with our prefix, so they are not warned about. One of them,
+SAMWIRE_PORT, clashes with a setting.
 """
 
 import difflib
@@ -27,7 +28,7 @@ _SERVICE_VARIABLE = re.compile(
 )
 _SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 _MIB = 1 << 20
-_PILLOWS_PIXELS = 178_956_970  # what Pillow would refuse as a bomb is no setting of ours
+_PILLOWS_PIXELS = 178_956_970  # above it Pillow refuses an image as a bomb
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Positive = Annotated[int, Field(gt=0)]
 _NotNegative = Annotated[int, Field(ge=0)]
@@ -54,7 +55,7 @@ class Settings(BaseSettings):
     # The model.
     model: Literal["tiny", "vit_b", "vit_l", "vit_h", "fake"] = Field(
         default="tiny",
-        description="Which model: the bundled one, an official SAM, or the fake one.",
+        description="`tiny` (bundled), `vit_b`, `vit_l`, `vit_h` (official) or `fake` (tests).",
     )
     checkpoint: Path | None = Field(
         default=None, description="Weights to load instead of the model's own."
@@ -62,86 +63,94 @@ class Settings(BaseSettings):
     device: str = Field(default="auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto",
-        description="Precision; `auto` takes what the device does well. "
-        "On a CPU the bundled model's clicks are float32.",
+        description="Precision: `auto` (what the device does well), `float32`, `bfloat16` or "
+        "`float16`. On a CPU the bundled model's clicks are always float32.",
     )
     threads: _NotNegative = Field(
-        default=0, description="CPU threads of torch and ONNX Runtime; 0 = one a core."
+        default=0, description="CPU threads of torch and ONNX Runtime; 0 = one per core."
     )
     max_decode_ms: _Seconds = Field(
-        default=30.0, description="A batch takes at most so long, and is made where it saves time."
+        default=30.0,
+        description="Longest a batch may take, ms; used only where batching saves time.",
     )
 
     reduced_jpeg: bool = Field(
         default=False,
         description=(
-            "1 = read a JPEG much larger than the model's input at 1/2, 1/4 or 1/8: opens are "
-            "sooner, masks differ a little."
+            "1 = read a JPEG much larger than the model's input at 1/2, 1/4 or 1/8 scale: faster "
+            "opens, slightly different masks."
         ),
     )
 
     # Memory.
     cache_bytes: _NotNegative = Field(
         default=2048 * _MIB,
-        description="Embeddings and remembered logits together; 0 keeps no unused embedding.",
+        description="Bytes of embeddings and remembered logits; 0 keeps no unused embedding.",
     )
     max_uploads_bytes: _Positive = Field(
         default=1024 * _MIB,
-        description="Compressed images on their way in; as much may wait for the encoder.",
+        description="Bytes of images being uploaded; as many again may wait for the encoder.",
     )
     max_sessions: _Positive = Field(
-        default=256, description="Sessions that have said hello, served at once."
+        default=256, description="Concurrent sessions, counted from `hello`."
     )
     max_sessions_per_address: _NotNegative = Field(
-        default=0, description="Connections that one address may hold; 0 = any number."
+        default=0, description="Connections per client address; 0 = no limit."
     )
-    max_image_bytes: _Positive = Field(default=32 * _MIB, description="One compressed image.")
+    max_image_bytes: _Positive = Field(default=32 * _MIB, description="Bytes of one image file.")
     max_image_pixels: Annotated[int, Field(gt=0, le=_PILLOWS_PIXELS)] = Field(
         default=40_000_000,
-        description="One image, read from its header before any pixel is decoded.",
+        description="Pixels of one image, checked in its header before any is decoded.",
     )
     max_outbox_bytes: _Positive = Field(
-        default=4 * _MIB, description="Replies that may wait for a slow reader before it is closed."
+        default=4 * _MIB,
+        description="Bytes of replies that may wait for a slow reader before it is closed.",
     )
     max_waiting_clicks: _Positive = Field(
-        default=16, description="Clicks of one session that may wait."
+        default=16, description="Clicks of one session that may wait at once."
     )
     kept_logits: _Positive = Field(
-        default=32, description="Low-resolution logits a session keeps as priors."
+        default=32, description="Masks whose low-resolution logits a session keeps as priors."
     )
 
     # Time.
-    hello_timeout_s: _Seconds = Field(default=5.0, description="For `hello` to come.")
-    idle_timeout_s: _Seconds = Field(default=300.0, description="Without a valid message.")
+    hello_timeout_s: _Seconds = Field(default=5.0, description="Seconds for `hello` to arrive.")
+    idle_timeout_s: _Seconds = Field(
+        default=300.0, description="Seconds without a valid message before a session is closed."
+    )
     spare_after_s: _Seconds = Field(
         default=30.0,
-        description="A session idle this long may be closed early when its place is needed.",
+        description="Seconds idle until a session may be closed for its place or memory.",
     )
     upload_timeout_s: _Seconds = Field(
-        default=30.0, description="Between two `data` frames of an upload."
+        default=30.0, description="Seconds between two `data` frames of an upload."
     )
     min_upload_bytes_per_s: _Positive = Field(
-        default=4096, description="Slower uploads are ended, however fast they began."
+        default=4096, description="Bytes a second; a slower upload is ended, however fast it began."
     )
-    request_timeout_s: _Seconds = Field(default=20.0, description="For a mask.")
-    open_timeout_s: _Seconds = Field(default=120.0, description="For an image to be encoded.")
+    request_timeout_s: _Seconds = Field(default=20.0, description="Seconds for a mask.")
+    open_timeout_s: _Seconds = Field(
+        default=120.0, description="Seconds for an image to be encoded, after its upload."
+    )
     device_timeout_s: _Seconds = Field(
         default=30.0,
-        description="One piece of work, on the device or beside it; then the server is not ready.",
+        description="Seconds for one piece of work; beyond it the server is not ready.",
     )
     send_timeout_s: _Seconds = Field(
-        default=10.0, description="For one frame to leave to a slow reader."
+        default=10.0, description="Seconds for one frame to be sent to a slow reader."
     )
-    drain_timeout_s: _Seconds = Field(default=10.0, description="For work under way when stopping.")
+    drain_timeout_s: _Seconds = Field(
+        default=10.0, description="Seconds to finish work when stopping."
+    )
 
-    # Rates, a session.
-    segments_per_s: _Seconds = Field(default=200.0, description="`segment` messages.")
-    segment_burst: _Positive = Field(default=400, description="`segment` messages in a burst.")
+    # Rates, per session.
+    segments_per_s: _Seconds = Field(default=200.0, description="`segment` messages a second.")
+    segment_burst: _Positive = Field(default=400, description="`segment` messages in one burst.")
     messages_per_s: _Positive = Field(
-        default=2000, description="Messages of any kind; more is abuse."
+        default=2000, description="Messages of any kind a second; more is abuse."
     )
     max_errors_per_min: _Positive = Field(
-        default=600, description="Frames, clicks and opens in error; more is abuse."
+        default=600, description="Failed frames, clicks and opens a minute; more is abuse."
     )
 
     @field_validator("port", mode="before")

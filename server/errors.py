@@ -1,7 +1,7 @@
-"""Every error a client can meet: its code, whose fault, and its close code if it ends all.
+"""Every error a client can meet: its code, whose fault, its close code if it closes the connection.
 
-The table is the whole truth. Only a `WireError`'s own text leaves the process; any other exception
-becomes `internal`, its details going to the log. Close codes tell a client what to do next: 40xx,
+The table is complete. Only a `WireError`'s own text leaves the process; any other exception
+becomes `internal`, with its details in the log. Close codes tell a client what to do next: 40xx,
 1002, 1003, 1009 stop and say so; 41xx, 1011, 1012, 1013 reconnect with back-off; 42xx reconnect
 when the user next acts.
 """
@@ -32,7 +32,7 @@ ERRORS: dict[str, ErrorSpec] = {
     "unknown_field": ErrorSpec("client", None, "A field the message does not have."),
     "bad_field": ErrorSpec("client", None, "A field is missing, of a wrong type or out of range."),
     "bad_id": ErrorSpec("client", None, "`id` did not grow; it is never reused."),
-    # Not ours to send, for this server has every feature; a client must know it for those without.
+    # This server has every feature and never sends it; one that lacks a feature would.
     "unsupported": ErrorSpec("client", None, "A feature that `welcome.features` does not list."),
     # The connection itself.
     "version": ErrorSpec("client", 1002, "No common protocol version."),
@@ -46,7 +46,11 @@ ERRORS: dict[str, ErrorSpec] = {
     "idle": ErrorSpec(
         "client", 4204, "No valid message for `idle_timeout_s`, or the place was needed."
     ),
-    "full": ErrorSpec("overload", 1013, "Every place is taken by a session in use."),
+    "full": ErrorSpec(
+        "overload",
+        1013,
+        "No free place, in all or for this address, or the model is not ready.",
+    ),
     "restarting": ErrorSpec("server", 1012, "The server is going away; reconnect."),
     # Images.
     "not_open": ErrorSpec("client", None, "No image is open."),
@@ -57,7 +61,9 @@ ERRORS: dict[str, ErrorSpec] = {
     "bad_image": ErrorSpec("client", None, "Not a readable image of an accepted format."),
     "sha256_mismatch": ErrorSpec("client", None, "The bytes do not have the `sha256` announced."),
     "bad_data": ErrorSpec("client", None, "`data` nobody waits for, or more of it than `size`."),
-    "upload_stalled": ErrorSpec("client", None, "No `data` for `upload_timeout_s`."),
+    "upload_stalled": ErrorSpec(
+        "client", None, "No `data` for `upload_timeout_s`, or under `min_upload_bytes_per_s`."
+    ),
     # Prompts.
     "no_positive_prompt": ErrorSpec("client", None, "No include point, no box and no prior."),
     "prior_gone": ErrorSpec("client", None, "The logits named by `prior` are no longer kept."),
@@ -70,7 +76,11 @@ ERRORS: dict[str, ErrorSpec] = {
     ),
     "rate_limited": ErrorSpec("overload", None, "Over `segments_per_s`; slow down."),
     "overload": ErrorSpec("overload", None, "No memory or no time for this now; try again."),
-    "timeout": ErrorSpec("server", None, "No answer within `request_timeout_s`."),
+    "timeout": ErrorSpec(
+        "server",
+        None,
+        "No mask within `request_timeout_s`, or image not encoded within `open_timeout_s`.",
+    ),
     "internal": ErrorSpec("server", None, "A fault of the server; its log says more."),
 }
 
