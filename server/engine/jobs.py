@@ -106,6 +106,10 @@ class Waiter:
     outcome: asyncio.Future[OpenImage]
     listener: ProgressListener
 
+    def tell(self, stage: str, fraction: float, ahead: int | None = None) -> None:
+        """Let it know how far its encode is."""
+        _tell(self.listener, stage, fraction, ahead)
+
 
 @dataclass(slots=True, eq=False)
 class EncodeJob:
@@ -129,7 +133,7 @@ class EncodeJob:
     def tell(self, stage: str, fraction: float, ahead: int | None = None) -> None:
         """Let every waiter know how far it is."""
         for waiter in list(self.waiters):
-            _tell(waiter.listener, stage, fraction, ahead)
+            waiter.tell(stage, fraction, ahead)
 
 
 def _tell(listener: Callable[_P, None], *args: _P.args, **kwargs: _P.kwargs) -> None:

@@ -163,7 +163,7 @@ class Opens:
         waiter = Waiter(asyncio.get_running_loop().create_future(), listener)
         job.waiters.append(waiter)
         job.ahead = self._queue.encodes_ahead(job)
-        listener("waiting", 0.0, job.ahead)
+        waiter.tell("waiting", 0.0, job.ahead)
         self._read_next()
         try:
             return await waiter.outcome
