@@ -50,8 +50,8 @@ from server.engine import images
 from server.engine.fake import FakeModel
 from server.engine.models.base import Decoded, Embedding, Model
 from server.engine.models.catalog import load_model
-from server.engine.models.packed import PackedLinear, pack_linears
 from server.engine.models.sam import SamModel
+from server.engine.models.vit.packed import PackedLinear, pack_linears
 from server.engine.types import DecodeRequest, Prompt
 from tests.support.engines import SeeingModel
 from tests.support.pictures import jpeg, scene

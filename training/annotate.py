@@ -24,10 +24,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from server.engine.closeup import MEAN, STD
 from server.engine.models.device import choose_device
-from server.engine.models.painting import INCLUDE
+from server.engine.models.tiny.painting import INCLUDE
 from server.engine.models.upstream import Sam
+from server.engine.second_look.closeup import MEAN, STD
 from server.geometry import Frame
 from training.cache import Cache, Picture, decode_rle, encode_rle, read_index, write_index
 from training.learner import Learner, autocast, load_weights

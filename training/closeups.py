@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from server.engine.closeup import BOX_PLANE
-from server.engine.models.closeup import CONTEXT_CELLS
-from server.engine.models.tiny import EMBED_DIM
+from server.engine.models.tiny.closeup import CONTEXT_CELLS
+from server.engine.models.tiny.networks import EMBED_DIM
+from server.engine.second_look.closeup import BOX_PLANE
 from training.learner import Learner, autocast
 from training.losses import mask_iou, mask_loss
 from training.prompting import (

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from server.engine.models.tiny import ContextBlock
+from server.engine.models.tiny.networks import ContextBlock
 
 __all__ = ["LAST_SHARE", "leave_out_at_random"]
 

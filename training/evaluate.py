@@ -21,9 +21,9 @@ import numpy as np
 import torch
 
 from server.engine.models.device import choose_dtype
-from server.engine.models.layers import fold_norms
-from server.engine.models.tiny import Tiny, load_tiny
-from server.engine.models.tiny_model import TinyModel
+from server.engine.models.tiny.layers import fold_norms
+from server.engine.models.tiny.model import TinyModel
+from server.engine.models.tiny.networks import Tiny, load_tiny
 from training.baselines import box_baselines, click_baseline
 from training.drawn import drawn_scenes
 from training.figures import Rows, side_by_side, summarise, table

@@ -16,7 +16,7 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from server.engine.models.compact import narrowed
+from server.engine.models.tiny.compact import narrowed
 from training.learner import load_checkpoint, load_weights
 
 __all__ = ["export", "main", "midway"]

@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from server.engine.models.closeup import CloseUp
-from server.engine.models.compact import widened
 from server.engine.models.device import choose_dtype
-from server.engine.models.tiny import build_tiny
+from server.engine.models.tiny.closeup import CloseUp
+from server.engine.models.tiny.compact import widened
+from server.engine.models.tiny.networks import build_tiny
 from server.engine.models.upstream import Attention, MaskDecoder, Sam
 from training.depth import leave_out_at_random
 from training.grouping import GroupingHead

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from server.engine.models.fine import FineMaskDecoder, Widths
-from server.engine.models.painting import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT
+from server.engine.models.decoder.fine import FineMaskDecoder, Widths
+from server.engine.models.tiny.painting import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT
 from server.engine.models.upstream import PromptEncoder, Sam
 from training.clicks import choose_targets, click_in, depth_of, extents
 from training.learner import autocast

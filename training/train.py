@@ -24,9 +24,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from server.engine.closeup import MEAN, STD
 from server.engine.models.device import choose_device
-from server.engine.models.tiny import EMBED_DIM
+from server.engine.models.tiny.networks import EMBED_DIM
+from server.engine.second_look.closeup import MEAN, STD
 from training.closeups import closeup_loss
 from training.grouping import draw_clicks, grouping_loss
 from training.learner import (

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from server.engine import closeup, colours
-from server.engine.models import painting
-from server.engine.models.painting import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT
+from server.engine.models.tiny import painting
+from server.engine.models.tiny.painting import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT
+from server.engine.second_look import closeup, colours
 
 __all__ = [
     "boxes_of",

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from server.engine.models.painting import INCLUDE
+from server.engine.models.tiny.painting import INCLUDE
 from server.engine.models.upstream import Sam
 from training.learner import Learner, autocast
 from training.losses import mask_loss

@@ -21,7 +21,7 @@ from server.bench.figures import Figure, Laps, Samples, figure, time_ms
 from server.bench.pictures import KINDS, Picture
 from server.engine import images, masks
 from server.engine.models.base import Embedding, Model
-from server.engine.models.prompts import stack_prompts
+from server.engine.models.decoder.prompts import stack_prompts
 from server.engine.queue import Queue
 from server.engine.types import (
     DecodeRequest,

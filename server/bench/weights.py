@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from server.engine.models.closeup import CloseUp
-from server.engine.models.compact import narrowed
-from server.engine.models.tiny import EMBED_DIM, Tiny, build_tiny
+from server.engine.models.tiny.closeup import CloseUp
+from server.engine.models.tiny.compact import narrowed
+from server.engine.models.tiny.networks import EMBED_DIM, Tiny, build_tiny
 from server.engine.models.upstream import (
     ImageEncoderViT,
     MaskDecoder,

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server import rle
-from server.engine.honour import honour
 from server.engine.models.base import CloseUpLogits, Decoded
+from server.engine.second_look.honour import honour
 from server.engine.types import Logits, Mask
 from server.errors import WireError
 from server.geometry import Frame

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from server.engine.closeup import MEAN
+from server.engine.second_look.closeup import MEAN
 from server.geometry import Frame
 from training import annotate as module
 from training.annotate import (

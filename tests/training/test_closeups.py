@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from server.engine.closeup import MEAN, SHARPEN, STD
 from server.engine.models.base import run_steps
-from server.engine.models.layers import fold_norms
-from server.engine.models.painting import BOTTOM_RIGHT, TOP_LEFT
-from server.engine.models.tiny import Tiny
-from server.engine.models.tiny_model import TinyModel
+from server.engine.models.tiny.layers import fold_norms
+from server.engine.models.tiny.model import TinyModel
+from server.engine.models.tiny.networks import Tiny
+from server.engine.models.tiny.painting import BOTTOM_RIGHT, TOP_LEFT
+from server.engine.second_look.closeup import MEAN, SHARPEN, STD
 from server.engine.types import DecodeRequest, Prompt
 from training import closeups, prompting
 from training.closeups import (

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from server.engine.models.tiny import ContextBlock
+from server.engine.models.tiny.networks import ContextBlock
 from training.depth import LAST_SHARE, leave_out_at_random
 
 SAMPLES = 2000

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from server.engine.models.tiny import load_tiny
+from server.engine.models.tiny.networks import load_tiny
 from training.export import main, midway
 from training.learner import Learner, load_weights, save_checkpoint
 

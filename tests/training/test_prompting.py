@@ -2,9 +2,15 @@ import numpy as np
 import pytest
 import torch
 
-from server.engine.models.fine import Widths
-from server.engine.models.painting import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT, paint_prompt
-from server.engine.models.tiny import EMBED_STRIDE, build_tiny
+from server.engine.models.decoder.fine import Widths
+from server.engine.models.tiny.networks import EMBED_STRIDE, build_tiny
+from server.engine.models.tiny.painting import (
+    BOTTOM_RIGHT,
+    EXCLUDE,
+    INCLUDE,
+    TOP_LEFT,
+    paint_prompt,
+)
 from server.engine.models.upstream import Sam
 from training.prompting import (
     PAD,

@@ -4,9 +4,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.engine.models.closeup import CloseUp
-from server.engine.models.tiny import EMBED_DIM, Tiny, build_tiny
-from server.engine.models.tiny_model import TinyModel
+from server.engine.models.tiny.closeup import CloseUp
+from server.engine.models.tiny.model import TinyModel
+from server.engine.models.tiny.networks import EMBED_DIM, Tiny, build_tiny
 from training.robot import Photo, annotate_boxes, annotate_clicks, iou, next_click, tight_box
 
 

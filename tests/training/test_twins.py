@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from server.engine import closeup
-from server.engine.colours import ColourCube
-from server.engine.models import painting
-from server.engine.models.painting import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT, Token
+from server.engine.models.tiny import painting
+from server.engine.models.tiny.painting import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT, Token
+from server.engine.second_look import closeup
+from server.engine.second_look.colours import ColourCube
 from training import twins
 
 SIDE = 96

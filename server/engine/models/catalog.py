@@ -17,8 +17,8 @@ from torch import Tensor
 from server.engine.models.device import choose_device, choose_dtype
 from server.engine.models.download import Progress, RemoteFile, digest, fetch
 from server.engine.models.sam import SamModel
-from server.engine.models.tiny import Tiny, load_tiny
-from server.engine.models.tiny_model import TinyModel
+from server.engine.models.tiny.model import TinyModel
+from server.engine.models.tiny.networks import Tiny, load_tiny
 from server.engine.models.upstream import Sam, sam_model_registry
 
 __all__ = ["MODELS", "OFFICIAL", "CheckpointError", "load_model"]

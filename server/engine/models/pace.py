@@ -1,8 +1,8 @@
 """How much of an encode makes a step: as much as takes about `STEP_S`, by the speeds seen so far.
 
-What is counted is the encoder's affair: on a CPU operations of rows and of heads (`encoder`), on a
-GPU whole blocks (`whole_vit`). Work of each kind has a speed of its own, for none follows from
-another: a processor that multiplies ten times as fast takes as long for a softmax.
+What is counted is the encoder's affair: on a CPU operations of rows and heads (`vit.stepped`), on a
+GPU whole blocks (`vit.whole_blocks`). Work of each kind has a speed of its own, for none follows
+from another: a processor that multiplies ten times as fast takes as long for a softmax.
 """
 
 import time

@@ -20,19 +20,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from server.engine.models.base import Decoded, Embedding, OutOfMemoryError
-from server.engine.models.decoder import FoldedDecoder
+from server.engine.models.decoder.batched import FoldedDecoder
+from server.engine.models.decoder.fine import Widths
+from server.engine.models.decoder.graphed import capture_cuda
+from server.engine.models.decoder.prompts import LENGTHS, OUTPUT_TOKENS
+from server.engine.models.decoder.simple import Row, Stored
 from server.engine.models.device import translating
-from server.engine.models.encoder import SteppedViT
-from server.engine.models.fine import Widths
-from server.engine.models.graphs import capture_cuda
-from server.engine.models.layers import channels_last
 from server.engine.models.pace import STEP_S
-from server.engine.models.prompts import LENGTHS, OUTPUT_TOKENS
-from server.engine.models.resample import resample, resamples
-from server.engine.models.simple import Row, Stored
-from server.engine.models.tiny import TinyEncoder
+from server.engine.models.resizing.resample import resample, resamples
+from server.engine.models.tiny.layers import channels_last
+from server.engine.models.tiny.networks import TinyEncoder
 from server.engine.models.upstream import ImageEncoderViT, Sam
-from server.engine.models.whole_vit import WholeViT
+from server.engine.models.vit.stepped import SteppedViT
+from server.engine.models.vit.whole_blocks import WholeViT
 from server.engine.types import DecodeRequest, Logits, Prompt, RgbImage, Size, Want
 from server.geometry import Frame
 

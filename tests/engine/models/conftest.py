@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from server.engine.models.tiny import build_tiny
+from server.engine.models.tiny.networks import build_tiny
 from server.engine.models.upstream import (
     ImageEncoderViT,
     MaskDecoder,

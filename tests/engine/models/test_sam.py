@@ -12,12 +12,12 @@ from torch import Tensor
 
 from server.engine.models.base import Embedding, OutOfMemoryError, run_steps
 from server.engine.models.catalog import TINY_WEIGHTS, load_model
-from server.engine.models.compiled import CompiledCore
-from server.engine.models.fine import Widths
-from server.engine.models.prompts import LENGTHS
+from server.engine.models.decoder.compiled import CompiledCore
+from server.engine.models.decoder.fine import Widths
+from server.engine.models.decoder.prompts import LENGTHS
+from server.engine.models.decoder.simple import Stored
+from server.engine.models.decoder.traced import TracedCore
 from server.engine.models.sam import SamModel, resize_beside
-from server.engine.models.simple import Stored
-from server.engine.models.traced import TracedCore
 from server.engine.models.upstream import ResizeLongestSide, Sam, SamPredictor
 from server.engine.types import DecodeRequest, Prompt, RgbImage, Want
 from server.geometry import Frame

@@ -1,0 +1,1 @@
+"""Networks recorded once and run without Python in between."""

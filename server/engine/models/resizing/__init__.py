@@ -1,0 +1,1 @@
+"""Images brought to the model's size, as SamPredictor brings them there."""

@@ -1,0 +1,1 @@
+"""The bundled model: its networks, and how it is served."""

@@ -1,0 +1,1 @@
+"""A mask looked at again, as far as that needs no torch."""
