@@ -23,7 +23,7 @@ from server import __version__, origins
 from server.config import Settings
 from server.engine.engine import Engine, EngineSettings
 from server.engine.models.base import Model
-from server.errors import ERRORS
+from server.errors import ERRORS, close_reason
 from server.metrics import Metrics
 from server.protocol import (
     FEATURES,
@@ -203,7 +203,10 @@ class App:
         await self._serve_session(socket, session)
 
     def _seat(self, session: Session, now: float) -> bool:
-        return self._make_room(self._registry.seat(session, now))
+        seated = self._make_room(self._registry.seat(session, now))
+        if seated:
+            self.metrics.session_admitted()
+        return seated
 
     def _make_room(self, admission: Admission[Session]) -> bool:
         """Close whoever was taken out; whether the newcomer is in."""
@@ -222,7 +225,6 @@ class App:
             send_timeout_s=self.settings.send_timeout_s,
         )
         self._connections[session.id] = connection
-        self.metrics.session_admitted()
         try:
             await connection.run()
         finally:
@@ -256,7 +258,7 @@ class App:
         """Accepted first: a browser cannot read a refused handshake, but it can a close code."""
         self.metrics.refused(code)
         _log.info("x refused code=%s %s", code, reason)
-        await socket.close(ERRORS[code].close_code or 1011, f"{code}: {reason}"[:120])
+        await socket.close(ERRORS[code].close_code or 1011, close_reason(code, reason))
 
     def _rules(self) -> SessionRules:
         settings, model = self.settings, self.engine.model

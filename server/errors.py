@@ -9,7 +9,7 @@ when the user next acts.
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["CLOSE_CODES", "ERRORS", "ErrorSpec", "Fault", "WireError"]
+__all__ = ["CLOSE_CODES", "ERRORS", "ErrorSpec", "Fault", "WireError", "close_reason"]
 
 Fault = Literal["client", "server", "overload"]
 
@@ -98,6 +98,14 @@ CLOSE_CODES: dict[int, str] = {
     4102: "Slow reader. Reconnect with back-off.",
     4204: "Idle. Reconnect when the user next acts.",
 }
+
+
+_REASON_BYTES = 123  # what a close frame has room for
+
+
+def close_reason(code: str, sentence: str) -> str:
+    """What a close frame says, cut to what it holds."""
+    return f"{code}: {sentence}".encode()[:_REASON_BYTES].decode(errors="ignore")
 
 
 class WireError(Exception):

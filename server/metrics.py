@@ -45,12 +45,12 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
-        self._sessions = self._counter("sessions", "Sessions admitted.")
+        self._sessions = self._counter("sessions", "Sessions that said hello and got a place.")
         self._messages = self._counter("messages", "Valid messages received, by type.", "type")
         self._replies = self._counter("replies", "Messages sent, by type.", "type")
         self._refusals = self._counter("refusals", "Errors and closes told to clients.", "code")
         self._sent_bytes = self._counter("sent_bytes", "Bytes of frames sent.")
-        self._received_bytes = self._counter("received_bytes", "Bytes of frames received.")
+        self._received_bytes = self._counter("received_bytes", "Bytes of valid messages received.")
         self._queue_wait = self._histogram("queue_wait_seconds", "A decode's wait.", _FAST)
         self._decode = self._histogram("decode_seconds", "One batch on the device.", _FAST)
         self._batch = self._histogram("batch_size", "Prompts that shared a decode.", _BATCHES)
@@ -68,7 +68,7 @@ class Metrics:
         self.registry.register(_CountedElsewhere(f"samwire_{name}", meaning, value))
 
     def session_admitted(self) -> None:
-        """A connection became a session."""
+        """A connection said hello and became a session."""
         self._sessions.inc()
 
     def received(self, message_type: str, nbytes: int) -> None:

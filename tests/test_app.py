@@ -33,6 +33,14 @@ def test_the_engine_reads_jpegs_as_the_operator_chose(*, reduced: bool) -> None:
     assert _engine_settings(Settings(reduced_jpeg=reduced)).reduced_jpeg == reduced
 
 
+async def test_a_session_is_counted_once_it_has_said_hello() -> None:
+    async with ready(GatedModel()) as (app, _client):
+        silent = Loopback(app._serve, SCOPE)
+        await until(lambda: len(app._registry) == 2)
+        assert app.metrics.registry.get_sample_value("samwire_sessions_total") == 1
+        silent.leave()
+
+
 async def test_a_drain_answers_the_click_that_is_owed() -> None:
     model = GatedModel()
     async with ready(model) as (app, client):

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from server.errors import CLOSE_CODES, ERRORS, WireError
+from server.errors import CLOSE_CODES, ERRORS, WireError, close_reason
 
 
 @pytest.mark.parametrize("code", ERRORS)
@@ -67,3 +67,11 @@ def test_an_error_reads_as_a_sentence() -> None:
 def test_an_error_outside_the_table_is_a_mistake_of_ours() -> None:
     with pytest.raises(KeyError):
         WireError("nonsense", "")
+
+
+@pytest.mark.parametrize("sentence", ["short", "x" * 500, "\N{PARTY POPPER}" * 50])
+def test_a_close_reason_fits_its_frame_and_stays_text(sentence: str) -> None:
+    reason = close_reason("full", sentence)
+    assert len(reason.encode()) <= 123
+    assert f"full: {sentence}".startswith(reason)
+    assert reason.startswith("full: ")

@@ -21,7 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from server.engine.engine import Engine
 from server.engine.jobs import DecodeJob, OpenImage, ProgressListener
 from server.engine.types import Logits, MaskResult
-from server.errors import ERRORS, WireError
+from server.errors import ERRORS, WireError, close_reason
 from server.metrics import Metrics
 from server.protocol import (
     Error,
@@ -183,7 +183,7 @@ class Connection:
         if hangup is None or self._socket.application_state is not WebSocketState.CONNECTED:
             return
         code = ERRORS[hangup.error].close_code
-        reason = f"{hangup.error}: {hangup.reason}".encode()[:120].decode(errors="ignore")
+        reason = close_reason(hangup.error, hangup.reason)
         try:
             async with asyncio.timeout(_CLOSE_TIMEOUT_S):
                 await self._socket.close(code or 1011, reason)

@@ -336,15 +336,18 @@ class Objects:
             waits = earliest.get(settled.object, settled.id) < settled.id
             (held_back if waits else ready).append(settled)
         self._settled = held_back
-        return [Reply(s.reply, s.is_hover) for s in ready if self._is_news(s)]
+        return [Reply(s.reply, s.is_hover) for s in self._without_old_news(ready)]
 
-    def _is_news(self, settled: _Settled) -> bool:
-        """Whether no newer hover's reply has settled this already."""
-        if not settled.is_hover:
-            return True
-        is_newest = settled.id > self._hovers_settled_to
-        self._hovers_settled_to = max(settled.id, self._hovers_settled_to)
-        return is_newest
+    def _without_old_news(self, ready: list[_Settled]) -> list[_Settled]:
+        """Without hovers that a newer hover's reply has settled; those kept settle others."""
+        news: list[_Settled] = []
+        for settled in ready:
+            if settled.is_hover:
+                if settled.id <= self._hovers_settled_to:
+                    continue
+                self._hovers_settled_to = settled.id
+            news.append(settled)
+        return news
 
     def _discard(self, ask: _Ask) -> None:
         """Remove the ask from wherever it waits or runs."""
