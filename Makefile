@@ -14,7 +14,7 @@ PAGE := server/static/index.html
 CHROMIUM ?= /usr/bin/chromium
 # npm goes on with a Node that is too old, and what it runs fails without saying why.
 NODE_FITS := command -v npm >/dev/null && node --version 2>/dev/null | awk -F '[v.]' \
-  '$$2 > 20 || ($$2 == 20 && $$3 >= 19) { fits = 1 } END { exit !fits }'
+  '$$2 > 22 || ($$2 == 20 && $$3 >= 19) || ($$2 == 22 && $$3 >= 12) { fits = 1 } END { exit !fits }'
 WEB_SOURCES := $(shell find $(WEB) -path '*/node_modules' -prune -o -type f -print 2>/dev/null)
 
 .PHONY: help run page setup browser test lint types laws test-python test-web test-browser format clean
@@ -24,7 +24,7 @@ help:
 
 run: $(VENV)/.server
 	@if ! { $(NODE_FITS); }; then \
-	  echo 'samwire: there is no Node.js 20.19 or newer (with npm), so the page is not built; the socket,' \
+	  echo 'samwire: there is no Node.js 20.19, 22.12 or newer (with npm), so the page is not built; the socket,' \
 	       'the Python client and the command line work. Install one for the page.'; \
 	elif ! $(MAKE) --no-print-directory page; then \
 	  echo 'samwire: the page could not be built, for the reason above; the socket, the Python client' \
@@ -77,7 +77,7 @@ $(PAGE): $(WEB_SOURCES) $(WEB)/node_modules/.installed
 	@npm --prefix $(WEB) run --silent build
 
 $(WEB)/node_modules/.installed: $(WEB)/package-lock.json
-	@$(NODE_FITS) || { echo 'samwire: there is no Node.js 20.19 or newer (with npm); install one.' >&2; exit 1; }
+	@$(NODE_FITS) || { echo 'samwire: there is no Node.js 20.19, 22.12 or newer (with npm); install one.' >&2; exit 1; }
 	@echo 'samwire: installing the page'"'"'s packages'
 	@npm --prefix $(WEB) ci --no-audit --no-fund --loglevel=error $(NPM_ARGS)
 	@touch $@

@@ -62,12 +62,14 @@ def test_run_builds_the_page_and_serves(machine: Machine) -> None:
     assert said.endswith("samwire serve\n")
 
 
-@pytest.mark.parametrize("version", ["v18.20.4", "v20.18.3", "v4.0.0", "v9.11.2"])
+@pytest.mark.parametrize(
+    "version", ["v18.20.4", "v20.18.3", "v4.0.0", "v9.11.2", "v21.7.3", "v22.11.0"]
+)
 def test_an_old_node_is_as_good_as_none(machine: Machine, version: str) -> None:
     machine.has("node", f"echo {version}")
     made = machine.make("run")
     assert made.returncode == 0
-    assert "no Node.js 20.19 or newer" in made.stdout
+    assert "no Node.js 20.19, 22.12 or newer" in made.stdout
     assert "npm" not in made.stdout.replace("(with npm)", "")
     assert made.stdout.endswith("samwire serve\n")
     assert machine.make("setup").returncode != 0
