@@ -1,6 +1,6 @@
 /** Pictures for tests: flat shapes on a soft ground, as PNG files. */
 import { crc32 } from "node:zlib";
-import { encodePng } from "../../src/app/export/png.ts";
+import { indexedPng } from "../../src/app/export/png.ts";
 
 export interface TestPicture {
   readonly name: string;
@@ -27,7 +27,7 @@ export function shapesPicture(name = "shapes.png", shift = 0): TestPicture {
   for (let y = 0; y < HEIGHT; y++) {
     for (let x = 0; x < WIDTH; x++) rows[y * WIDTH + x] = colorAt(x - shift, y);
   }
-  const buffer = Buffer.from(encodePng({ width: WIDTH, height: HEIGHT }, rows, PALETTE));
+  const buffer = Buffer.from(indexedPng({ width: WIDTH, height: HEIGHT }, rows, PALETTE));
   return { name, mimeType: "image/png", buffer };
 }
 
@@ -39,7 +39,9 @@ function colorAt(x: number, y: number): number {
 
 /** A header that promises more pixels than any server takes, and little after it. */
 export function hugePicture(): TestPicture {
-  const buffer = Buffer.from(encodePng({ width: 30_000, height: 1 }, new Uint8Array(30_000)));
+  const buffer = Buffer.from(
+    indexedPng({ width: 30_000, height: 1 }, new Uint8Array(30_000), PALETTE),
+  );
   buffer.writeUInt32BE(30_000, 20);
   buffer.writeUInt32BE(crc32(buffer.subarray(12, 29)), 29);
   return { name: "huge.png", mimeType: "image/png", buffer };

@@ -1,11 +1,11 @@
 /** Every kind of export, as files; several travel in one zip. Slow for large pictures: run in a worker. */
 import { type ZippableFile, zipSync } from "fflate";
 import { paintRows } from "../../client/rle/raster.ts";
-import { fromRle } from "../../client/rle/runs.ts";
+import { columnSpans, fromRle } from "../../client/rle/runs.ts";
 import { freeName } from "../state/names.ts";
 import { toCoco } from "./coco.ts";
 import { toGeoJson } from "./geojson.ts";
-import { encodePng, type Rgb } from "./png.ts";
+import { indexedPng, maskPng, type Rgb } from "./png.ts";
 import {
   ExportError,
   type ExportObject,
@@ -79,9 +79,7 @@ function fileName(subject: Subject, object: ExportObject, suffix = ""): string {
 
 function maskFiles(subject: Subject, { done }: ExportContext): OutFile[] {
   return subject.objects.map((object) => {
-    const rows = new Uint8Array(subject.width * subject.height);
-    paintRows(fromRle(object.rle), rows, 255);
-    const bytes = encodePng(subject, rows);
+    const bytes = maskPng(fromRle(object.rle));
     done(1);
     return { name: fileName(subject, object), bytes, type: PNG };
   });
@@ -104,7 +102,7 @@ function indexedFile(subject: Subject, { done }: ExportContext): OutFile {
   const rows = new Uint8Array(subject.width * subject.height);
   for (const [index, { rle }] of objects.entries()) paintRows(fromRle(rle), rows, index + 1);
   const palette: Rgb[] = [[0, 0, 0], ...objects.map(({ color }) => rgb(color))];
-  const bytes = encodePng(subject, rows, palette);
+  const bytes = indexedPng(subject, rows, palette);
   done(objects.length);
   return { name: `${stem(subject.name)}.index.png`, bytes, type: PNG };
 }
@@ -136,11 +134,11 @@ async function cutout(
   const context = canvas.getContext("2d")!;
   context.drawImage(picture, -x, -y, subject.width, subject.height);
   const pixels = context.getImageData(0, 0, width, height);
-  const rows = new Uint8Array(subject.width * subject.height);
-  paintRows(fromRle(object.rle), rows, 255);
-  for (let row = 0; row < height; row++) {
-    for (let column = 0; column < width; column++) {
-      pixels.data[(row * width + column) * 4 + 3] = rows[(y + row) * subject.width + x + column]!;
+  const { data } = pixels;
+  for (let alpha = 3; alpha < data.length; alpha += 4) data[alpha] = 0;
+  for (const [column, y0, y1] of columnSpans(fromRle(object.rle))) {
+    for (let row = y0; row < y1; row++) {
+      data[((row - y) * width + column - x) * 4 + 3] = 255;
     }
   }
   context.putImageData(pixels, 0, 0);

@@ -1,15 +1,48 @@
 /** PNG files of masks: eight bits a pixel, a palette where colours mean something. */
 import { zlibSync } from "fflate";
+import { columnSpans, type Runs } from "../../client/rle/runs.ts";
 import type { Extent } from "../geometry/points.ts";
+import { type Speck, zlibOfSpecks } from "./sparse.ts";
 
 export type Rgb = readonly [number, number, number];
 
 const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
 const GRAYSCALE = 0;
 const INDEXED = 3;
+/** Filter of a row: each byte as its difference to the one above. */
+const UP = 2;
 
-/** `rows`: one byte a pixel, a shade of grey or, with a palette, an index into it. */
-export function encodePng({ width, height }: Extent, rows: Uint8Array, palette?: readonly Rgb[]) {
+/** `rows`: one byte a pixel, an index into the palette. */
+export function indexedPng({ width, height }: Extent, rows: Uint8Array, palette: readonly Rgb[]) {
+  return png({ width, height }, zlibSync(unfiltered(width, height, rows)), palette);
+}
+
+/** White on black. Against the row above, only the ends of a column's spans are anything. */
+export function maskPng(runs: Runs) {
+  return png(runs, zlibOfSpecks((runs.width + 1) * runs.height, edges(runs)));
+}
+
+/** Of every row that is not black its filter; of every span the byte it begins with, and the next. */
+function* edges(runs: Runs): Generator<Speck> {
+  const { width, height } = runs;
+  const rows: Speck[][] = Array.from({ length: height }, () => []);
+  for (const [x, y0, y1] of columnSpans(runs)) {
+    // One that goes on where the last one ended: neither is an edge.
+    if (rows[y0]!.at(-1)?.[0] === x) rows[y0]!.pop();
+    else rows[y0]!.push([x, 255]);
+    rows[y1]?.push([x, 1]);
+  }
+  let white = 0;
+  for (const [y, row] of rows.entries()) {
+    if (white === 0 && row.length === 0) continue;
+    const start = y * (width + 1);
+    yield [start, UP];
+    for (const [, value] of row) white += value === 255 ? 1 : -1;
+    for (const [x, value] of row) yield [start + 1 + x, value];
+  }
+}
+
+function png({ width, height }: Extent, pixels: Uint8Array, palette?: readonly Rgb[]) {
   const header = new DataView(new ArrayBuffer(13));
   header.setUint32(0, width);
   header.setUint32(4, height);
@@ -19,7 +52,7 @@ export function encodePng({ width, height }: Extent, rows: Uint8Array, palette?:
     Uint8Array.from(SIGNATURE),
     chunk("IHDR", new Uint8Array(header.buffer)),
     ...(palette ? [chunk("PLTE", Uint8Array.from(palette.flat()))] : []),
-    chunk("IDAT", zlibSync(unfiltered(width, height, rows))),
+    chunk("IDAT", pixels),
     chunk("IEND", new Uint8Array()),
   ];
   return concatenate(chunks);

@@ -1,10 +1,11 @@
 import { inflateSync } from "node:zlib";
+import fc from "fast-check";
 import { unzipSync } from "fflate";
 import { describe, expect, test, vi } from "vitest";
 import { CocoError, fromCoco, toCoco } from "../../../src/app/export/coco.ts";
 import { bundle, EXPORTERS } from "../../../src/app/export/files.ts";
 import { toGeoJson } from "../../../src/app/export/geojson.ts";
-import { encodePng } from "../../../src/app/export/png.ts";
+import { maskPng } from "../../../src/app/export/png.ts";
 import {
   ExportError,
   type ExportObject,
@@ -13,7 +14,8 @@ import {
   stem,
 } from "../../../src/app/export/subject.ts";
 import { jobs } from "../../../src/client/rle/jobs.ts";
-import { bbox, fromRle } from "../../../src/client/rle/runs.ts";
+import { paintRows } from "../../../src/client/rle/raster.ts";
+import { bbox, fromRle, type Runs } from "../../../src/client/rle/runs.ts";
 
 const SIZE = { width: 8, height: 6 };
 
@@ -161,10 +163,37 @@ describe("files", () => {
   });
 });
 
-test("a PNG has the checksums and the size it should", () => {
-  const png = encodePng({ width: 2, height: 1 }, Uint8Array.of(0, 255));
-  expect([...png.subarray(0, 8)]).toEqual([137, 80, 78, 71, 13, 10, 26, 10]);
-  expect(pixelsOf(png, { width: 2, height: 1 })).toEqual(Uint8Array.of(0, 255));
+describe("a mask as PNG", () => {
+  const white = (runs: Runs) => {
+    const rows = new Uint8Array(runs.width * runs.height);
+    paintRows(runs, rows, 255);
+    return rows;
+  };
+
+  test("is a mask to the pixel, whatever its size and its runs", () => {
+    const sizes = fc.record({ width: fc.integer({ min: 1, max: 700 }), height: fc.constant(9) });
+    const cases = sizes.chain((size) => {
+      const at = fc.nat(size.width * size.height);
+      return fc.tuple(fc.constant(size), fc.array(at, { maxLength: 40 }));
+    });
+    fc.assert(
+      fc.property(cases, ([{ width, height }, cuts]) => {
+        // Cut anywhere, twice at one place too: a run of nothing is a run.
+        const ends = [...cuts.sort((a, b) => a - b), width * height];
+        const lengths = Uint32Array.from(ends, (end, at) => end - (ends[at - 1] ?? 0));
+        const runs = { width, height, lengths };
+        expect(Buffer.compare(pixelsOf(maskPng(runs), runs), white(runs))).toBe(0);
+      }),
+    );
+  });
+
+  test("of twelve megapixels is a small file", () => {
+    const size = { width: 4000, height: 3000 };
+    const disc = jobs.stroke(size, null, [2000, 1500], 500, "union");
+    const png = maskPng(disc);
+    expect(Buffer.compare(pixelsOf(png, size), white(disc))).toBe(0);
+    expect(png.length).toBeLessThan(20_000);
+  });
 });
 
 /** What cut-outs ask of a canvas, and Node has not. */
@@ -179,14 +208,19 @@ class FakeCanvas {
   convertToBlob = async () => new Blob();
 }
 
-/** What an unfiltered eight-bit PNG holds. */
+/** What an eight-bit PNG holds whose rows are plain, or differences to the one above. */
 function pixelsOf(png: Uint8Array, { width, height }: typeof SIZE): Uint8Array {
   const buffer = Buffer.from(png);
   const at = buffer.indexOf("IDAT");
   const lines = inflateSync(buffer.subarray(at + 4, at + 4 + buffer.readUInt32BE(at - 4)));
+  expect(lines).toHaveLength((width + 1) * height);
   const rows = new Uint8Array(width * height);
   for (let y = 0; y < height; y++) {
-    rows.set(lines.subarray(y * (width + 1) + 1, (y + 1) * (width + 1)), y * width);
+    const line = lines.subarray(y * (width + 1), (y + 1) * (width + 1));
+    for (let x = 0; x < width; x++) {
+      const above = line[0] === 2 && y > 0 ? rows[(y - 1) * width + x]! : 0;
+      rows[y * width + x] = line[x + 1]! + above;
+    }
   }
   return rows;
 }
