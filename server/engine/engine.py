@@ -16,7 +16,7 @@ from server.engine.cache import Cache
 from server.engine.jobs import CacheKey, DecodeJob, EncodeJob, OpenImage, ProgressListener
 from server.engine.models.base import Model
 from server.engine.observer import Observer, SilentObserver
-from server.engine.opens import Opens
+from server.engine.opens import Opens, stopping
 from server.engine.queue import DecodeKind, Queue
 from server.engine.threads import Threads
 from server.engine.types import DecodeRequest, Logits, MaskResult, Prompt, Want
@@ -192,7 +192,7 @@ class Engine:
         job = DecodeJob(session, kind, image, request, on_started, on_done, now, self._live)
         self._live.add(job)
         if self._stopped:
-            asyncio.get_running_loop().call_soon(job.end, _stopping())
+            asyncio.get_running_loop().call_soon(job.end, stopping())
         elif isinstance(prior, dict):
             self._spawn(self._push_with_mask(job, prior))
         else:
@@ -214,7 +214,7 @@ class Engine:
             await self._running.opens.stop()
             await self._running.worker.stop()
         for job in list(self._live):
-            job.end(_stopping())
+            job.end(stopping())
 
     @property
     def _parts(self) -> "_Running":
@@ -299,7 +299,3 @@ class _Running:
     worker: Worker
     opens: Opens
     wake: asyncio.Event
-
-
-def _stopping() -> WireError:
-    return WireError("restarting", "the server is stopping")

@@ -22,7 +22,7 @@ from server.engine.threads import Threads
 from server.engine.types import ReadImage
 from server.errors import WireError
 
-__all__ = ["Opens"]
+__all__ = ["Opens", "stopping"]
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -139,7 +139,7 @@ class Opens:
         """Fail what is under way and let the threads end."""
         self._stopped = True
         for job in list(self._jobs.values()):
-            self._fail(job, _stopping())
+            self._fail(job, stopping())
         self._threads.shutdown()
         for task in self._readers:
             task.cancel()
@@ -147,7 +147,7 @@ class Opens:
 
     def _check_running(self) -> None:
         if self._stopped:
-            raise _stopping()
+            raise stopping()
 
     def _check_room(self, size: int) -> None:
         """A session's own budget ends with the session; an encode that another joined goes on."""
@@ -256,5 +256,6 @@ class Opens:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
-def _stopping() -> WireError:
+def stopping() -> WireError:
+    """What is told to whoever is still owed something, or comes too late."""
     return WireError("restarting", "the server is stopping")
