@@ -206,7 +206,7 @@ class Rest:
         upload = Upload(1, self._max_image_bytes, None, False, self._uploads, self._rules(), now)
         upload.start(now)
         try:
-            await collect(request, form, upload)
+            await link.stay_for(collect(request, form, upload))
             # One at a time: from here on its session counts the bytes, and for a moment they are
             # in memory twice.
             async with self._handing_over:

@@ -8,7 +8,15 @@ import pytest
 from starlette.websockets import WebSocket
 
 from server.loopback import Loopback, ToldError
-from server.protocol import Error, ServerMessage, Superseded, pack
+from server.protocol import (
+    ClientMessage,
+    Error,
+    ServerMessage,
+    Superseded,
+    pack,
+    unpack_client,
+)
+from tests.support.annotators import rules
 
 SCOPE: dict[str, Any] = {
     "type": "http",
@@ -91,6 +99,50 @@ async def test_the_end_is_told_to_who_asks_after_it() -> None:
     told = asyncio.Event()
     loopback.when_gone(told.set)
     await told.wait()
+
+
+class Host:
+    """Welcomes who comes, and turns them out once they have said something so often."""
+
+    def __init__(self, *, idle_timeout_s: float, bears: int) -> None:
+        self.heard: list[ClientMessage] = []
+        self.bore_it = asyncio.Event()
+        self._rules = rules(idle_timeout_s=idle_timeout_s)
+        self._bears = bears
+
+    async def serve(self, socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.receive()
+        await socket.send_bytes(pack(self._rules.welcome("a")))
+        while len(self.heard) < self._bears:
+            self.heard.append(unpack_client((await socket.receive())["bytes"]))
+        self.bore_it.set()
+        await socket.close(1013, "full: the place was needed")
+
+
+async def test_who_is_at_work_says_so_before_it_counts_as_idle() -> None:
+    host = Host(idle_timeout_s=0.01, bears=3)
+    loopback = Loopback(host.serve, SCOPE)
+    await loopback.greet(None)
+    assert await loopback.stay_for(host.bore_it.wait())
+    assert {message.type for message in host.heard} == {"cancel"}
+
+
+async def test_work_for_a_session_ends_with_it() -> None:
+    loopback = Loopback(Host(idle_timeout_s=300, bears=1).serve, SCOPE)
+    await loopback.greet(None)
+    given_up = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            given_up.set()
+
+    with pytest.raises(ToldError) as told:
+        await loopback.stay_for(work())
+    assert told.value.code == "full"
+    assert given_up.is_set()
 
 
 async def test_a_fault_of_who_serves_is_logged_and_ends_it(

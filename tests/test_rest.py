@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -326,17 +327,25 @@ async def test_who_gets_no_answer_in_time_is_told_and_may_ask_again(
         )
 
 
-async def test_who_leaves_while_the_image_is_opened_leaves_nothing_behind() -> None:
-    said: list[Message] = []
-    hears: list[Message] = [{"type": "http.request", "body": PHOTO}, {"type": "http.disconnect"}]
+async def upload(app: App, body: AsyncIterator[bytes], *, stays: bool = True) -> bytes:
+    """What is answered to a body of these pieces; who does not stay has left behind it."""
+    said: list[bytes] = []
 
     async def receive() -> Message:
-        return hears.pop(0)
+        piece = await anext(body, None)
+        if piece is not None:
+            return {"type": "http.request", "body": piece, "more_body": True}
+        if not whole.is_set():
+            whole.set()
+            return {"type": "http.request", "body": b""}
+        if stays:
+            await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
-        said.append(message)
+        said.append(message.get("body", b""))
 
-    app = App(Settings(model="fake"), FakeModel)
+    whole = asyncio.Event()
     scope = {
         "type": "http",
         "method": "POST",
@@ -345,12 +354,57 @@ async def test_who_leaves_while_the_image_is_opened_leaves_nothing_behind() -> N
         "query_string": b"",
         "headers": [(b"host", b"localhost"), (b"content-type", b"image/jpeg")],
     }
+    await app.starlette(scope, receive, send)
+    return b"".join(said)
+
+
+async def at_once() -> AsyncIterator[bytes]:
+    yield PHOTO
+
+
+async def test_who_leaves_while_the_image_is_opened_leaves_nothing_behind() -> None:
+    app = App(Settings(model="fake"), FakeModel)
     async with app.starlette.router.lifespan_context(app.starlette):
         await until(lambda: app.engine.ready)
-        await app.starlette(scope, receive, send)
+        said = await upload(app, at_once(), stays=False)
         await until(lambda: not app._connections)
         assert (app._uploads.used, app.engine.cache.nbytes) == (0, 0)
-    assert b"session_id" not in b"".join(message.get("body", b"") for message in said)
+    assert b"session_id" not in said
+
+
+async def test_an_upload_may_take_longer_than_a_session_may_be_idle() -> None:
+    app = App(
+        Settings(model="fake", idle_timeout_s=0.2, spare_after_s=0.2, max_sessions=1), FakeModel
+    )
+
+    async def in_its_own_time() -> AsyncIterator[bytes]:
+        yield PHOTO[:1000]
+        begun_at = time.monotonic()
+        while time.monotonic() < begun_at + 0.5:
+            await asyncio.to_thread(lambda: None)
+            for connection in app._connections.values():
+                connection.tick()
+        yield PHOTO[1000:]
+
+    async with app.starlette.router.lifespan_context(app.starlette):
+        await until(lambda: app.engine.ready)
+        said = await upload(app, in_its_own_time())
+        assert b"session_id" in said
+
+
+async def test_an_upload_ends_with_its_session() -> None:
+    app = App(Settings(model="fake"), FakeModel)
+
+    async def never_whole() -> AsyncIterator[bytes]:
+        yield PHOTO[:1000]
+        app._hang_up_all("the server is stopping")
+        await asyncio.Event().wait()
+
+    async with app.starlette.router.lifespan_context(app.starlette):
+        await until(lambda: app.engine.ready)
+        said = await upload(app, never_whole())
+        assert b"restarting" in said
+        assert app._uploads.used == 0
 
 
 async def test_a_fault_of_ours_is_told_without_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
