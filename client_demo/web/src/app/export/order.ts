@@ -28,11 +28,12 @@ export type News =
   | { readonly refused: string }
   | { readonly failed: string };
 
-/** `onProgress` hears the share of the objects that are in the file. */
+/** `onProgress` hears the share of the objects that are in the file; null once `signal` ended it. */
 export async function fileOf(
   order: Order,
   onProgress: (fraction: number) => void,
-): Promise<Delivery> {
+  signal: AbortSignal,
+): Promise<Delivery | null> {
   const worker = new ExportWorker();
   const total = order.subjects.reduce((sum, { objects }) => sum + objects.length, 0);
   try {
@@ -43,6 +44,7 @@ export async function fileOf(
         else if ("refused" in data) reject(new ExportError(data.refused));
         else reject(new Error(data.failed));
       };
+      signal.addEventListener("abort", () => resolve(null));
       worker.onerror = ({ message }) => reject(message ? new Error(message) : notStarted());
       worker.postMessage(order);
     });

@@ -6,7 +6,7 @@ import { currentPicture } from "../state/pictures.ts";
 import { SAMPLES, sampleUrl } from "../work/intake.ts";
 import { counted } from "../work/notices.ts";
 import { useDesk } from "./desk.ts";
-import { Icon, IconButton } from "./icons.tsx";
+import { Icon, IconButton, leaveFocus } from "./icons.tsx";
 import { useRemoval } from "./removal.tsx";
 import { useStore } from "./use-store.ts";
 
@@ -125,12 +125,16 @@ function Opening({ status }: { status: OpeningStatus }): JSX.Element {
 }
 
 export function ExportProgress(): JSX.Element | null {
-  const fraction = useStore(useDesk().exchange.progress);
+  const { exchange } = useDesk();
+  const fraction = useStore(exchange.progress);
   if (fraction === null) return null;
   return (
     <div class="progress exporting" role="status">
       <span>Making the files</span>
       <progress value={fraction} max={1} aria-label="Making the files" />
+      <button type="button" class="link" onMouseDown={leaveFocus} onClick={() => exchange.cancel()}>
+        Cancel
+      </button>
     </div>
   );
 }

@@ -31,6 +31,7 @@ export class Exchange {
   /** How much of a slow export is done; null while there is none. */
   readonly progress = new Store<number | null>(null);
   #exports: Promise<void> = Promise.resolve();
+  #running = new AbortController();
 
   constructor(
     private readonly context: Context,
@@ -55,6 +56,11 @@ export class Exchange {
     return this.#exports;
   }
 
+  /** End the export that is being made; one that waits for it comes next. */
+  cancel(): void {
+    this.#running.abort();
+  }
+
   /** How many objects have no mask yet, or one that is about to change. */
   #waiting(): number {
     const { book, state } = this.context;
@@ -65,14 +71,18 @@ export class Exchange {
   async #save(kind: ExportKind, subjects: readonly Subject[], waiting: number): Promise<void> {
     let done = 0;
     const patience = setTimeout(() => this.progress.set(done), SLOW_MS);
+    this.#running = new AbortController();
     try {
       const { classes } = this.context.state.get();
-      const { file, skipped } = await fileOf({ kind, subjects, classes }, (fraction) => {
+      const onProgress = (fraction: number) => {
         done = fraction;
         this.progress.update((shown) => (shown === null ? null : fraction));
-      });
-      download(file);
-      this.#saved(file, [unshown(skipped), stillWaiting(waiting)]);
+      };
+      const { signal } = this.#running;
+      const delivery = await fileOf({ kind, subjects, classes }, onProgress, signal);
+      if (!delivery) return;
+      download(delivery.file);
+      this.#saved(delivery.file, [unshown(delivery.skipped), stillWaiting(waiting)]);
     } catch (error) {
       const words = "The export failed. Try another format, or fewer pictures at once.";
       this.context.notices.problem(error instanceof ExportError ? error.message : words);

@@ -291,6 +291,20 @@ test("a slow export says how far it is", async () => {
   expect(exchange.progress.get()).toBeNull();
 });
 
+test("a slow export can be cancelled: its thread ends, and nothing is saved or said", async () => {
+  const saving = exchange.save("cutouts");
+  const next = exchange.save("masks");
+  await vi.advanceTimersByTimeAsync(2000);
+  exchange.cancel();
+  await saving;
+  expect([downloaded, said(), Thread.all[0]!.ended]).toEqual([[], [], true]);
+  expect(exchange.progress.get()).toBeNull();
+  await vi.advanceTimersByTimeAsync(10);
+  Thread.all[1]!.says({ file, skipped: [] });
+  await next;
+  expect(downloaded).toEqual(["a.png"]);
+});
+
 test("the next export waits for the one before it, even if that fails", async () => {
   const saving = [exchange.save("masks"), exchange.save("indexed")];
   await vi.advanceTimersByTimeAsync(10);
