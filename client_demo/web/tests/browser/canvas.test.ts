@@ -78,6 +78,21 @@ describe.skipIf(skipped)("the canvas", () => {
     await expect.poll(() => canvas.page.locator(".notice").textContent()).toMatch(/first/);
   });
 
+  test("a notice lets clicks through, and goes by its own button", async () => {
+    const canvas = await session.open();
+    await canvas.pick(shapesPicture());
+    await canvas.page.keyboard.press("5"); // there is no such name
+    const notice = canvas.page.locator(".notice");
+    const box = (await notice.locator("p").boundingBox())!;
+    const beneath = await canvas.page.evaluate(
+      ([x, y]) => document.elementFromPoint(x!, y!)?.closest(".stage, .notice")?.className,
+      [box.x + box.width / 2, box.y + box.height / 2],
+    );
+    expect(beneath).toBe("stage");
+    await notice.getByRole("button", { name: "Dismiss" }).click();
+    await expect.poll(() => notice.count()).toBe(0);
+  });
+
   test("a dragged box asks by box, and its corner can be dragged", async () => {
     const canvas = await session.open();
     await canvas.pick(shapesPicture());
