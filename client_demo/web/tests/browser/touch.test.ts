@@ -66,6 +66,16 @@ describe.skipIf(skipped)("by touch", () => {
     expect(await size).toBe("16px"); // less, and an iPhone zooms the page in
   });
 
+  test("on a phone Help is of fingers, and keys are there for who has some", async () => {
+    const canvas = await session.open(PHONE);
+    await canvas.page.getByRole("button", { name: "Help" }).tap();
+    const { page } = canvas;
+    await page.getByText("Take away what is under the finger").waitFor();
+    expect(await page.locator("kbd").first().isVisible()).toBe(false);
+    await page.getByText("With a keyboard").tap();
+    await expect.poll(() => page.locator("kbd").first().isVisible()).toBe(true);
+  });
+
   test.each([
     ["a small phone", 360, 640],
     ["a small phone on its side", 568, 320],

@@ -52,28 +52,70 @@ function Sheet({ title, onClose, children }: SheetProps): JSX.Element {
 }
 
 function HelpSheet({ onClose }: Closable): JSX.Element {
+  const byTouch = matchMedia("(hover: none)").matches;
   return (
     <Sheet title="Help" onClose={onClose}>
-      <div class="gestures">
-        <p class="for-fingers">
-          <b>Tap</b> what belongs to the object, <b>hold</b> a finger on what does not. <b>Drag</b>{" "}
-          a box around it. <b>Two fingers</b> move and zoom. Points and corners can be dragged; hold
-          one to remove it.
-        </p>
-        <p class="for-mice">
-          <b>Click</b> what belongs to the object, <b>right-click</b> or Alt-click what does not;
-          hold a pen on it. <b>Drag</b> a box around it. Points and corners can be dragged; Delete
-          or a right-click removes them.
-        </p>
-        <p class="for-mice">
-          <b>Wheel</b> or <b>pinch</b> zooms; <b>Space-drag</b>, the right button or two fingers
-          move the picture. 1 to 9 give the nth name.
-        </p>
-        <p class="for-mice">
-          <b>Arrow keys</b> move a crosshair (Shift: faster). From then on Tab goes to the next
-          button, and C shows the next candidate.
-        </p>
-      </div>
+      {byTouch ? <Fingers /> : <Mouse />}
+      {byTouch ? (
+        <details class="keys">
+          <summary>With a keyboard</summary>
+          <Keys />
+        </details>
+      ) : (
+        <Keys />
+      )}
+    </Sheet>
+  );
+}
+
+function Mouse(): JSX.Element {
+  return (
+    <div class="gestures">
+      <p>
+        <b>Click</b> what belongs to the object, <b>right-click</b> or Alt-click what does not; hold
+        a pen on it. <b>Drag</b> a box around it. Points and corners can be dragged; Delete or a
+        right-click removes them.
+      </p>
+      <p>
+        <b>Wheel</b> or <b>pinch</b> zooms; <b>Space-drag</b>, the right button or two fingers move
+        the picture. 1 to 9 give the nth name.
+      </p>
+      <p>
+        <b>Arrow keys</b> move a crosshair (Shift: faster). From then on Tab goes to the next
+        button, and C shows the next candidate.
+      </p>
+    </div>
+  );
+}
+
+const TOUCHES: readonly (readonly [string, string])[] = [
+  ["Tap", "Add what is under the finger"],
+  ["Hold", "Take away what is under the finger"],
+  ["−", "The next taps take away, until + or Keep"],
+  ["Drag", "Draw a box around the object"],
+  ["‹ ›", "Another candidate for the same taps"],
+  ["Keep", "Done; the next tap begins another object"],
+  ["Drag a point", "Move it"],
+  ["Hold a point", "Remove it"],
+  ["Two fingers", "Zoom and move the picture"],
+];
+
+function Fingers(): JSX.Element {
+  return (
+    <dl class="touches">
+      {TOUCHES.map(([touch, meaning]) => (
+        <div key={touch}>
+          <dt>{touch}</dt>
+          <dd>{meaning}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+function Keys(): JSX.Element {
+  return (
+    <>
       <Digits />
       <div class="shortcut-groups">
         {SHORTCUTS.map(({ title, shortcuts }) => (
@@ -94,7 +136,7 @@ function HelpSheet({ onClose }: Closable): JSX.Element {
           </section>
         ))}
       </div>
-    </Sheet>
+    </>
   );
 }
 
