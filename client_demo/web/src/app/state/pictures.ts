@@ -81,7 +81,8 @@ export function renameClass(state: State, from: string, to: string): State {
   }
   // Every class keeps its number, so only the last one can go.
   if (at < state.classes.length - 1) return state;
-  return { ...state, classes: state.classes.slice(0, -1), dropped: [...state.dropped, from] };
+  const dropped = [...new Set([...state.dropped, from])];
+  return { ...state, classes: state.classes.slice(0, -1), dropped };
 }
 
 /** A step back or forth of the current picture; names that come back have their places again. */
@@ -91,15 +92,18 @@ export function travel(state: State, direction: (history: History) => History): 
   const history = direction(picture.history);
   const before = new Map(picture.history.present.objects.map(({ id, label }) => [id, label]));
   return history.present.objects
-    .filter(({ id, label }) => before.get(id) !== label && !state.classes.includes(label))
+    .filter(({ id, label }) => before.get(id) !== label)
     .reduce<State>((now, { id, label }) => regainClass(now, before.get(id) ?? "", label), {
       ...changePicture(state, picture.key, { history }),
       mark: null,
     });
 }
 
-/** What left its place to none takes none when it comes back. */
+/** What left its place to none takes none when it comes back, and goes again when that is redone. */
 function regainClass(state: State, from: string, to: string): State {
+  if (state.classes.includes(to)) {
+    return state.dropped.includes(from) ? renameClass(state, from, to) : state;
+  }
   return state.dropped.includes(to) ? learnClass(state, to) : renameClass(state, from, to);
 }
 

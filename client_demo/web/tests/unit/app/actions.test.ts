@@ -158,6 +158,10 @@ describe("naming", () => {
     expect(context.state.get().classes).toEqual(["cat"]);
     actions.undo();
     expect([labels(), context.state.get().classes]).toEqual([["dog"], ["cat", "dog"]]);
+    actions.redo();
+    expect([labels(), context.state.get().classes]).toEqual([["cat"], ["cat"]]);
+    actions.undo();
+    expect([labels(), context.state.get().classes]).toEqual([["dog"], ["cat", "dog"]]);
   });
 
   test("the same name again is no step: one Undo takes it back", () => {
