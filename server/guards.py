@@ -3,17 +3,18 @@
 uvicorn waits for ever for a request that does not come and for an answer that is not read, and
 answers WebSocket pings and collects fragments as fast as they arrive, of which the application
 never hears. So here a connection has a few seconds to ask for something and some more to take the
-answer, those that dawdle make room for newer ones, and frames that are no messages are counted.
-Whoever goes beyond is cut off without a word.
+answer, those that dawdle make room for newer ones, first of all where one address has many, and
+frames that are no messages are counted. Whoever goes beyond is cut off without a word.
 
 Headers are bounded by h11 (64 KiB for a request's); uvicorn's other parser, httptools, bounds none.
 """
 
 import asyncio
 import dataclasses
+import enum
 import time
-from collections.abc import Iterator
-from operator import itemgetter
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import h11
@@ -28,10 +29,9 @@ __all__ = ["GuardedHttp", "GuardedWebSocket"]
 REQUEST_WITHIN_S = 10.0
 """From the connection, or the last answer, to a whole request."""
 ANSWER_WITHIN_S = 30.0
-"""From a whole request to the end of its answer."""
+"""From a request's headers to the end of its answer."""
 MAX_ALIKE = 256
-"""Connections that have asked for nothing yet, and as many that take an answer; a newer one takes
-the place of the oldest of its kind."""
+"""Connections at one stage: with one more, one of them makes room."""
 
 MAX_HEAD_BYTES = 64 << 10
 """Of a request's line and headers."""
@@ -69,13 +69,29 @@ def _is_chunked(request: h11.Request) -> bool:
     return any(name == b"transfer-encoding" for name, _ in request.headers)
 
 
+class Stage(enum.Enum):
+    """What a connection is at. No stage takes room from another.
+
+    So who floods with bodies that do not come pushes out nobody who waits for our answer.
+    """
+
+    ASKING = enum.auto()
+    SENDING = enum.auto()
+    WAITING = enum.auto()
+    TAKING = enum.auto()
+
+
 class GuardedHttp(H11Protocol):
     """HTTP/1.1 that does not wait for ever."""
 
     deadline: asyncio.TimerHandle | None = None
     """Of what is waited for."""
     within_s = 0.0
-    """How long that may take, which also says what it is."""
+    """How long that may take."""
+    heard_at = 0.0
+    """When it last came forward: by a connection, a request, a piece of a body, an answer taken."""
+    seen_at = Stage.ASKING
+    """The stage when it was last looked at."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
@@ -89,12 +105,17 @@ class GuardedHttp(H11Protocol):
         super().connection_lost(exc)
 
     def handle_events(self) -> None:
-        """Once a request is whole, it is waited for the end of its answer."""
+        """Once there is a request, it is waited for the end of its answer."""
         super().handle_events()
-        is_answered = self.cycle is None or self.cycle.response_complete
+        if self.stage is Stage.ASKING or self.deadline is None:
+            return
         # Not each time that bytes come: they would buy their sender more time.
-        if not is_answered and self.within_s == REQUEST_WITHIN_S:
+        if self.within_s == REQUEST_WITHIN_S:
             self._expect(ANSWER_WITHIN_S)
+        elif self.seen_at is Stage.SENDING:
+            self.heard_at = self.loop.time()
+            if self.stage is not Stage.SENDING:
+                self._look()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """A WebSocket has its own rules."""
@@ -106,21 +127,27 @@ class GuardedHttp(H11Protocol):
         self._expect(REQUEST_WITHIN_S)
         super().on_response_complete()
 
+    @property
+    def stage(self) -> Stage:
+        """What it is at now."""
+        if self.cycle is None or self.cycle.response_complete:
+            return Stage.ASKING
+        if self.cycle.response_started:
+            return Stage.TAKING
+        return Stage.SENDING if self.cycle.more_body else Stage.WAITING
+
     def _expect(self, within_s: float) -> None:
         self._expect_nothing()
         self.within_s = within_s
         self.deadline = self.loop.call_later(within_s, self.cut_off)
-        # By deadline, of which many may be the same: uvloop's clock stands still within a turn.
-        alike = [
-            (other.deadline.when(), other)
-            for other in self.connections
-            if isinstance(other, GuardedHttp)
-            and other.deadline is not None
-            and other.within_s == within_s
-        ]
-        if len(alike) > MAX_ALIKE:
-            _, oldest = min(alike, key=itemgetter(0))
-            oldest.cut_off()
+        self.heard_at = self.loop.time()
+        self._look()
+
+    def _look(self) -> None:
+        self.seen_at = self.stage
+        # At every stage: that an answer begins to be taken is noticed at somebody's next step.
+        if len(self.connections) > MAX_ALIKE:
+            _make_room([c for c in self.connections if isinstance(c, GuardedHttp) and c.deadline])
 
     def _expect_nothing(self) -> None:
         if self.deadline is not None:
@@ -131,6 +158,28 @@ class GuardedHttp(H11Protocol):
         """End it, whatever it was about to say."""
         self._expect_nothing()
         self.transport.abort()
+
+
+def _make_room(connections: Sequence[GuardedHttp]) -> None:
+    """At each stage no more than there may be."""
+    stages: dict[Stage, list[GuardedHttp]] = defaultdict(list)
+    for connection in connections:
+        stages[connection.stage].append(connection)
+    for alike in stages.values():
+        while len(alike) > MAX_ALIKE:
+            victim = _dispensable(alike)
+            alike.remove(victim)
+            victim.cut_off()
+
+
+def _dispensable(alike: Sequence[GuardedHttp]) -> GuardedHttp:
+    """Of the address that has most, who has not come forward for longest."""
+    addresses = [connection.client and connection.client[0] for connection in alike]
+    held = Counter(addresses)
+    _, victim = max(
+        zip(addresses, alike, strict=True), key=lambda one: (held[one[0]], -one[1].heard_at)
+    )
+    return victim
 
 
 class GuardedWebSocket(WebSocketsSansIOProtocol):

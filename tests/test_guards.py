@@ -13,6 +13,8 @@ from server.guards import ANSWER_WITHIN_S, LEAVE_WITHIN_S, REQUEST_WITHIN_S, Gua
 from server.guards import GuardedWebSocket as WebSocket
 
 ASK = b"GET /livez HTTP/1.1\r\nHost: here\r\n\r\n"
+UPLOAD = b"POST /v1/sessions HTTP/1.1\r\nHost: here\r\nContent-Length: 9\r\n\r\n"
+BODY = b"an image."
 UPGRADE = (
     b"GET /v1/ws HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -46,6 +48,9 @@ class Loop:
         self.now = 0.0
         self.timers: list[Timer] = []
 
+    def time(self) -> float:
+        return self.now
+
     def call_later(self, seconds: float, ring: Callable[[], None]) -> Timer:
         self.timers.append(Timer(self.now + seconds, ring))
         return self.timers[-1]
@@ -65,8 +70,9 @@ class Loop:
 class Transport:
     """What a connection writes to, of which nobody reads; ends only when it is aborted."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "here") -> None:
         self.aborted = self.closed = False
+        self._address = address
 
     def write(self, _data: bytes) -> None:
         """It stays here."""
@@ -89,8 +95,8 @@ class Transport:
     def set_protocol(self, _protocol: object) -> None:
         """The test asks the new one itself."""
 
-    def get_extra_info(self, _name: str) -> None:
-        return None
+    def get_extra_info(self, name: str) -> tuple[str, int] | None:
+        return (self._address, 1) if name == "peername" else None
 
 
 async def silent(_scope: object, _receive: object, _send: object) -> None:
@@ -107,9 +113,9 @@ class World:
         self._config.load()
         self._state = ServerState()
 
-    def connect(self) -> tuple[GuardedHttp, Transport]:
+    def connect(self, address: str = "here") -> tuple[GuardedHttp, Transport]:
         http = GuardedHttp(self._config, self._state, {}, cast("Any", self.loop))
-        transport = Transport()
+        transport = Transport(address)
         http.connection_made(cast("Any", transport))
         return http, transport
 
@@ -219,10 +225,64 @@ def test_of_too_many_that_are_answered_the_oldest_makes_room_and_none_that_waits
     assert not waiting.aborted
 
 
-def _ask_later(world: World) -> Transport:
+def test_bodies_that_do_not_come_push_out_nobody_who_waits_for_an_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guards, "MAX_ALIKE", 2)
+    waiting = _ask_later(world, UPLOAD + BODY)
+    first, second, third = [_ask_later(world, UPLOAD) for _ in range(3)]
+    assert (first.aborted, second.aborted, third.aborted) == (True, False, False)
+    assert not waiting.aborted
+
+
+def test_a_body_that_comes_outlives_those_that_do_not(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guards, "MAX_ALIKE", 2)
+    http, transport = world.connect()
+    http.data_received(UPLOAD)
+    for piece in (BODY[:3], BODY[3:6], BODY[6:]):
+        _ask_later(world, UPLOAD)
+        http.data_received(piece)
+    _ask_later(world, UPLOAD)
+    assert not transport.aborted
+
+
+def test_answers_that_are_not_taken_push_out_nobody_who_waits_for_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guards, "MAX_ALIKE", 2)
+    waiting = _ask_later(world)
+    takers = [_take_later(world) for _ in range(3)]
+    world.connect()
+    assert [taker.aborted for taker in takers] == [True, False, False]
+    assert not waiting.aborted
+
+
+def test_the_address_that_has_most_makes_room_for_all(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guards, "MAX_ALIKE", 3)
+    honest = _connect_later(world, "10.0.0.1")
+    flood = [_connect_later(world, "10.0.0.2") for _ in range(9)]
+    other = _connect_later(world, "10.0.0.3")
+    assert not honest.aborted
+    assert not other.aborted
+    assert [transport.aborted for transport in flood] == [True] * 8 + [False]
+
+
+def _ask_later(world: World, request: bytes = ASK) -> Transport:
+    world.loop.now += 1.0
+    http, transport = world.connect()
+    http.data_received(request)
+    return transport
+
+
+def _take_later(world: World) -> Transport:
     world.loop.now += 1.0
     http, transport = world.connect()
     http.data_received(ASK)
+    asyncio.run(http.cycle.send({"type": "http.response.start", "status": 200}))
     return transport
 
 
@@ -267,6 +327,6 @@ def test_text_is_told_of_at_its_beginning_and_never_read(world: World, flags: by
     assert socket.queue.empty()
 
 
-def _connect_later(world: World) -> Transport:
+def _connect_later(world: World, address: str = "here") -> Transport:
     world.loop.now += 1.0
-    return world.connect()[1]
+    return world.connect(address)[1]
