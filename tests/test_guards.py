@@ -243,6 +243,7 @@ def test_a_body_that_comes_outlives_those_that_do_not(
     http.data_received(UPLOAD)
     for piece in (BODY[:3], BODY[3:6], BODY[6:]):
         _ask_later(world, UPLOAD)
+        world.loop.now += 0.5
         http.data_received(piece)
     _ask_later(world, UPLOAD)
     assert not transport.aborted
