@@ -5,9 +5,9 @@
         mask = await sam.segment(points=[(320, 240)])
         pixels = mask.mask()
 
-It hides that connections end: it comes back by the close-code rules, reopens the image by digest
-(no upload if the server still has it), and sends along the mask that the server would have refined.
-A request that was under way raises `ConnectionLost`, and may simply be made again.
+It hides lost connections: it reconnects by the close-code rules, reopens the image by digest (no
+upload if the server still has it), and sends along the mask that the server would have refined. A
+request that was under way raises `ConnectionLost`; just make it again.
 """
 
 import asyncio
@@ -70,9 +70,9 @@ def connect(
 
     Args:
         url: of the server's socket; `http://host:8000` will do.
-        token: if the server wants one.
-        name: what the server's log calls us.
-        patience_s: how long to ask again, at first, when the server is full or still starting.
+        token: if the server requires one.
+        name: for the server's log.
+        patience_s: seconds to retry the first connection while the server is full or starting.
     """
     return Client(url, Hello(token=token, client=name), patience_s)
 
@@ -133,7 +133,7 @@ class Client:
             raise
 
     async def prefetch(self, source: Source) -> None:
-        """Have the server encode an image before it is opened; nothing where it cannot."""
+        """Have the server encode an image before it is opened; a no-op without that feature."""
         await self._link.online()
         if "prefetch" not in self.welcome.features:
             return

@@ -1,7 +1,4 @@
-"""What the demo and `samwire segment` share: prompts as they are typed, files as they are wanted.
-
-Both name their options alike.
-"""
+"""What the demo and `samwire segment` share: typed prompts, output files, names of options."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

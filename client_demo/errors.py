@@ -1,4 +1,4 @@
-"""What can go wrong, as exceptions: one base class, told apart by `code`."""
+"""The client's exceptions: one base class, told apart by `code`."""
 
 from server.errors import ERRORS
 from server.protocol import Error

@@ -1,7 +1,7 @@
-"""One WebSocket after another: connects, says hello, and comes back by the close-code rules.
+"""One WebSocket after another: connects, says hello, and reconnects by the close-code rules.
 
-It knows nothing of images or masks, and queues nothing: what is sent while there is no connection
-is refused, so that a stale frame can never arrive ahead of the next `hello`.
+It knows nothing of images or masks, and queues nothing: sending without a connection fails, so that
+a stale frame can never arrive ahead of the next `hello`.
 """
 
 import asyncio

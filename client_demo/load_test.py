@@ -1,4 +1,4 @@
-"""How many annotators does a server carry, and how long does each of them wait?
+"""How many annotators can a server carry, and how long does each of them wait?
 
     python -m client_demo.load_test                                  # clicks, then hovers
     python -m client_demo.load_test --sweep --peer lock --plot load.svg
@@ -6,8 +6,8 @@
     python -m client_demo.load_test --soak 10000 --model fake        # does its memory grow?
 
 Open loop: latency counts from when an annotator would have clicked, not from when the last reply
-made it possible to send. Without --server it starts the servers it measures. Exits with 1 when a
-threshold is missed, or anything goes wrong in a plain run.
+allowed it. Without --server it starts the servers it measures. Exits with 1 when a threshold is
+missed, or when anything goes wrong in a run without thresholds.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""A mask as people like to see it: tinted, crisply outlined, with the prompts that made it.
+"""A mask drawn on its photo: tinted, crisply outlined, with the prompts that made it.
 
-Also how a mask is told in one line, as JSON, and as a PNG. Points and boxes are in image pixels,
-(0, 0) being the corner of the first pixel; OpenCV draws with (0, 0) at that pixel's centre.
+Also a mask in one line of text, as JSON, and as a PNG. Points and boxes are in image pixels, (0, 0)
+being the corner of the first pixel; OpenCV draws with (0, 0) at that pixel's centre.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Images on their way to the server: a path, bytes of a file, or an array, as bytes and digest."""
+"""Images to be sent: a path, a file's bytes or an array, made into bytes and a digest."""
 
 import hashlib
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
-"""From what a caller gives to what the wire takes: points, boxes, priors, and which mask to refine.
+"""A caller's points, boxes and priors made into the wire's, and which mask to refine.
 
-The server keeps the logits of answered clicks, but only as long as the connection lives. So the
-client keeps the last masks of each object: after a reconnect the one that the server would have
-refined is sent along as RLE.
+The server keeps the logits of answered clicks, but only while the connection lasts. So the client
+keeps the last masks of each object: after a reconnect it sends along, as RLE, the one that the
+server would have refined.
 """
 
 from collections import deque

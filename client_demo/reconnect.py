@@ -1,4 +1,4 @@
-"""What the end of a connection asks of a client, and how long to wait. Pure."""
+"""What a client does when a connection ends, and how long it waits. Pure."""
 
 from collections.abc import Callable
 from typing import Literal

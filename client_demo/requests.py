@@ -1,6 +1,6 @@
-"""What was asked and not answered yet. A terminal reply settles its request.
+"""Unanswered requests. A terminal reply settles its request.
 
-A reply to a hover settles every earlier hover with None: a newer one took their place.
+A reply to a hover also settles every earlier hover, with None: a newer one took their place.
 """
 
 import asyncio

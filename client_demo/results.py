@@ -1,4 +1,4 @@
-"""What the client hands out: masks, with what they were made from."""
+"""What the client returns: masks, with the prompts they were made from."""
 
 from dataclasses import dataclass
 

@@ -1,1 +1,1 @@
-"""How the bundled model is made and measured; see README.md beside this file. Not in the wheel."""
+"""How the bundled model is made and measured; see training/README.md. Not in the wheel."""

@@ -1,7 +1,7 @@
 """The prepared data on disk: raw pixels in one file, everything else in a JSON index.
 
-`prepare` writes it once, `annotate` adds the model's own masks to the index; every process of the
-training maps it read-only, so that photos are shared between processes and cost no decoding.
+`prepare` writes it once, `annotate` adds the model's own masks to the index. Every training process
+maps it read-only, so photos are shared between processes and need no decoding.
 """
 
 import json

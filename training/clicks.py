@@ -1,6 +1,6 @@
-"""What an annotator means and where the click goes: in its middle, or anywhere in it. In torch.
+"""Which region an annotator means, and where the click goes: its middle, or anywhere. In torch.
 
-A region is brought to a grid of its own extent, so that a small one costs as much as a large one,
+A region is resampled to a grid of its own extent, so that a small one costs as much as a large one,
 and is worn away from outside, a cell at a time: what stays longest is its middle.
 """
 

@@ -1,4 +1,4 @@
-"""A photo as a sample: the whole or a crop, mirrored, turned, stretched, its masks with it."""
+"""A photo, or a crop of it, as a sample: mirrored, turned and stretched together with its masks."""
 
 import cv2
 import numpy as np

@@ -1,7 +1,7 @@
 """Stochastic depth: in training, halves of attention blocks are left out at random.
 
-A network that cannot count on any one block learns less by heart. Later blocks are left out more
-often, and what is kept is added that much more strongly, so that nothing changes on the mean.
+A network that cannot rely on any one block overfits less. Later blocks are left out more often, and
+what is kept is scaled up to match, so that the mean does not change.
 Source: Huang et al., "Deep networks with stochastic depth" (ECCV 2016).
 """
 

@@ -1,7 +1,7 @@
 """Generated scenes to measure on: nothing in them comes from any photo.
 
 Smooth, grained grounds with bodies of smooth outline laid over each other, each of its own colour,
-shading, stripes and grain; a mask is what can be seen of a body.
+shading, stripes and grain; a mask is the visible part of a body.
 """
 
 from collections.abc import Iterator

@@ -1,10 +1,10 @@
-"""Step 5: measure a checkpoint, or shipped weights, on annotated photos the training never saw.
+"""Measures a checkpoint, or shipped weights, on annotated photos the training never saw.
 
 python -m training.evaluate --shard dev-coco128_val.tar --weights FILE [--out JSON]
 python -m training.evaluate --drawn 40 --weights FILE --against EARLIER --sheets FOLDER
 
-A robot annotator clicks and draws boxes, and gets what the server would answer. The filled box and
-GrabCut stand beside the model, and on request other weights on the same masks.
+A robot annotator clicks and draws boxes, and gets what the server would answer. The model is
+compared with the filled box, GrabCut and, on request, other weights on the same masks.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""Step 3: the averaged weights of a checkpoint become the file that ships.
+"""The averaged weights of a checkpoint become the file that ships.
 
 python -m training.export --run RUN/last.pt --out server/engine/models/weights/tiny.safetensors
 
 Half precision, and eight bits for large matrices (`compact`), cost nothing measurable; the model
-computes in the dtype its caller chooses. After a run that went on from weights (`--init`) the
-middle between them and where it ended is often better than either: `--midway` (Wortsman et al.,
+computes in the dtype its caller chooses. After a run that began from weights (`--init`) the
+mean of those and its own is often better than either: `--midway` (Wortsman et al.,
 "Robust fine-tuning of zero-shot models", CVPR 2022).
 """
 

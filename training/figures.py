@@ -1,7 +1,7 @@
-"""What was measured of every mask -> the figures that people compare.
+"""Measurements of every mask -> the figures that people compare.
 
-Means come with bootstrap intervals over photos, because the masks of one photo are no independent
-sample. Pure arithmetic over columns.
+Means come with bootstrap intervals over photos, because masks of one photo are not independent
+samples. Pure arithmetic over columns.
 """
 
 from typing import Any

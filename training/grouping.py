@@ -1,9 +1,9 @@
-"""Beside the prompts, a loss of the encoder alone: which pixels belong together.
+"""Beside the prompts, a loss for the encoder alone: which pixels belong together.
 
-Of each clicked pixel the loss asks which other pixels of the embedding are of its mask: logit =
+For each clicked pixel the loss asks which other pixels of the embedding are in its mask: logit =
 bias - scale x squared distance to the clicked pixel's feature. It needs no decoder, and a dozen
-clicks an image cost next to nothing: the cheapest supervision there is. Three projections, the best
-of which counts, because a click on a button means the button, the shirt or the person.
+clicks per image cost next to nothing: the cheapest supervision there is. Of three projections the
+best counts, because a click on a button means the button, the shirt or the person.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """What is minimised: cross-entropy and dice on masks, squared error on the predicted IoU.
 
-The field's focal loss sat at empty masks from scratch; plain cross-entropy beside dice does not.
+From scratch, the usual focal loss got stuck at empty masks; plain cross-entropy with dice does not.
 """
 
 import torch

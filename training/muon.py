@@ -1,8 +1,8 @@
 """Muon: momentum whose matrices are made orthogonal before they move the weights.
 
-A gradient's few strong directions drown its many weak ones; here each direction moves by about as
-much. A step costs some matrix products more than AdamW's and is worth several of them where, as
-here, a step is dear. Source: Jordan et al., "Muon: An optimizer for hidden layers in neural
+A gradient's few strong directions drown its many weak ones; here all directions move by about the
+same. A step costs a few matrix products more than AdamW's and is worth several of AdamW's where, as
+here, steps are expensive. Source: Jordan et al., "Muon: An optimizer for hidden layers in neural
 networks" (2024); the scale that suits AdamW's learning rates: Liu et al., arXiv:2502.16982.
 torch has one too, which multiplies in bfloat16 (slow where the processor has none) and takes no
 convolutions.

@@ -1,6 +1,6 @@
-"""Cut-outs on a picture: scaled, turned, shadowed; the masks below lose what is covered.
+"""Cut-outs pasted on a picture: scaled, turned, shadowed; the masks below lose what is covered.
 
-A cut-out is drawn art with its alpha, or an object of a photo along its drawn mask.
+A cut-out is drawn art with its alpha, or an object cut from a photo along its drawn mask.
 """
 
 import cv2

@@ -1,10 +1,10 @@
 """A pool of ready samples on the training device, replaced a part at a time by worker processes.
 
-Making a sample costs a core more than looking at it costs the device; so each is seen a few
-times, with other prompts, mirrors and colours. Where the trainer itself computes on the processor,
-a worker beside it would slow both: it stops, a part of the pool is replaced, and it goes on from
-memory. A GPU leaves the processor idle: there the workers keep a few parts ready, which come in
-without a wait.
+Making a sample takes a core longer than training on it takes the device, so each is seen a few
+times, with other prompts, mirroring and colours. Where the trainer itself runs on the CPU, workers
+beside it would slow both: training stops, part of the pool is replaced, and training goes on from
+memory. A GPU leaves the CPU idle: there the workers keep a few parts ready, which come in without a
+wait.
 """
 
 import multiprocessing

@@ -1,9 +1,9 @@
-"""Step 1: the packed shards (tar) become one cache folder of raw pixels.
+"""The packed shards (tar) become one cache folder of raw pixels.
 
 python -m training.prepare --data SHARDS --out CACHE
 
-Photos are brought to at most 640 pixels, what most of them have; cut-outs stay as they
-are. Shards named `dev-*` are never read here.
+Photos are scaled down to at most 640 pixels, the size of most; cut-outs stay as they are. Shards
+named `dev-*` are never read here.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Single-threaded processes that train as one, by averaging their gradients each step.
 
-Threads of one process meet at a barrier after every operation, some thousand times a step; on cores
-that others use too, each meeting costs a scheduler's slice and a step takes five times as long.
-Processes meet once a step.
+Threads of one process meet at a barrier after every operation, about a thousand times a step. On
+cores that others use too, each barrier costs a scheduler's slice and a step takes five times as
+long. Processes meet once a step.
 """
 
 import multiprocessing

@@ -1,11 +1,11 @@
-r"""The whole way in one command: raw shards to the file that ships, by the stages that made it.
+r"""From raw shards to the file that ships in one command, by the stages that made it.
 
 python -m training.recipe --data SHARDS --out RUN
 python -m training.recipe --data SHARDS --out OTHER --seed 2 --share 0.1
 
-Each step is a command of this package, printed and run in a process of its own. Stopped, the same
-command goes on where it was: finished steps are passed over, a stage goes on from its checkpoint.
-`STAGES` is the recipe; its minutes are a GPU's.
+Each step is a command of this package, printed and run in its own process. After a stop the same
+command goes on: finished steps are skipped, a stage continues from its checkpoint. `STAGES` is the
+recipe; its minutes are a GPU's.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""A picture under another light: what it shows stays."""
+"""A picture in other light and colours, its content unchanged."""
 
 import cv2
 import numpy as np

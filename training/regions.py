@@ -1,7 +1,7 @@
-"""Regions that a photo's colours alone suggest, as extra targets where nobody drew any.
+"""Regions suggested by a photo's colours alone, as extra targets where nobody drew any.
 
 Watershed basins of the colour gradient, merged pair by pair while two neighbours look alike and
-little contrast lies between them. Crude beside hand-drawn masks, but free, and in any photo.
+have little contrast between them. Crude compared with drawn masks, but free and in any photo.
 """
 
 import cv2

@@ -1,8 +1,8 @@
-"""The robot annotator the field measures with: it clicks the middle of the largest error.
+"""The usual robot annotator: it clicks the middle of the largest error.
 
-It asks what the canvas asks, of the code that answers on the server: a lone click for candidates,
-of which it takes the first, anything else for the single mask, each with the logits of its last
-answer as prior. So what is measured is what is served there.
+It makes the canvas's requests to the server's own code: candidates for a lone click, of which it
+takes the first, the single mask for anything else, each time with the logits of its last answer as
+prior. So what is measured is what the canvas gets.
 """
 
 from collections.abc import Sequence

@@ -5,7 +5,7 @@ masks; cut-outs pasted on an annotated photo, whose masks lose what is covered; 
 annotated photos, where things are smaller and have other neighbours; collages of photo textures,
 and photos split by colour alone, which teach that a region is what looks alike. Masks come at half
 the picture's size, twice as fine as the decoder's logits, or, for the second look, at its own.
-Kinds that cannot be made of the sources there are, are left out.
+Kinds that the available sources cannot make are left out.
 
 Source of the mosaics: Bochkovskiy et al., "YOLOv4" (2020).
 """

@@ -1,7 +1,7 @@
 """Contact sheets: the best, the median and the worst masks, to be looked at.
 
-A tile shows one object with some surroundings; what is right is outlined green, what the model
-drew red. They show photos of the shard that was measured: not for publication.
+A tile shows one object with some surroundings, the true mask outlined in green, the model's in red.
+They show photos of the measured shard: not for publication.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Photos made as hard to read as new ones: the first look knows those of its training by heart."""
+"""Photos made as hard to read as new ones: the first look has overfitted those of its training."""
 
 import torch
 from torch import Tensor
