@@ -1,6 +1,7 @@
 /** COCO instance annotations, masks as compressed RLE, which keeps holes and every pixel. */
 import type { Rle } from "../../client/index.ts";
 import { encodeCounts } from "../../client/rle/codec.ts";
+import type { Category } from "../state/numbers.ts";
 import { type Subject, UNNAMED } from "./subject.ts";
 
 export interface CocoAnnotation {
@@ -22,18 +23,17 @@ export type CocoSegmentation =
 
 export interface Coco {
   readonly images: readonly { id: number; file_name: string; width: number; height: number }[];
-  readonly categories: readonly { id: number; name: string; supercategory?: string }[];
+  readonly categories: readonly (Category & { supercategory?: string })[];
   readonly annotations: readonly CocoAnnotation[];
 }
 
-export function toCoco(subjects: readonly Subject[], classes: readonly string[]): Coco {
-  const used = subjects.flatMap(({ objects }) => objects.map(({ label }) => label || UNNAMED));
-  // Used or not: a class keeps its number from one export to the next.
-  const names = [...new Set([...classes, ...used])];
+/** `categories`: one of every name that is borne, and unnamed objects bear one, too. */
+export function toCoco(subjects: readonly Subject[], categories: readonly Category[]): Coco {
+  const numbers = new Map(categories.map(({ id, name }) => [name, id]));
   const annotations = subjects.flatMap(({ objects }, image) =>
     objects.map((object) => ({
       image_id: image + 1,
-      category_id: names.indexOf(object.label || UNNAMED) + 1,
+      category_id: numbers.get(object.label || UNNAMED)!,
       segmentation: { size: object.rle.size, counts: text(object.rle.counts) },
       area: object.area,
       bbox: object.bbox,
@@ -45,7 +45,7 @@ export function toCoco(subjects: readonly Subject[], classes: readonly string[])
     images: subjects.map(({ name, width, height }, index) => ({
       ...{ id: index + 1, file_name: name, width, height },
     })),
-    categories: names.map((name, index) => ({ id: index + 1, name, supercategory: "" })),
+    categories: categories.map((category) => ({ ...category, supercategory: "" })),
     annotations: annotations.map((annotation, index) => ({ id: index + 1, ...annotation })),
   };
 }
@@ -64,21 +64,30 @@ export interface ImportedImage {
 
 export class CocoError extends Error {}
 
-/** The objects of each image in a COCO file. */
-export function fromCoco(source: string): ImportedImage[] {
+export interface Imported {
+  readonly images: readonly ImportedImage[];
+  /** Those that a number can be taken over from. */
+  readonly categories: readonly Category[];
+}
+
+/** The objects of each image in a COCO file, and its names by number. */
+export function fromCoco(source: string): Imported {
   const { images, annotations, categories = [] } = parse(source);
   const names = new Map(categories.map(({ id, name }) => [id, name]));
-  return images.map(({ id, file_name: name, width, height }) => ({
-    name,
-    width,
-    height,
-    objects: annotations
-      .filter(({ image_id }) => image_id === id)
-      .map(({ category_id, segmentation }) => ({
-        label: names.get(category_id) ?? "",
-        shape: shapeOf(segmentation),
-      })),
-  }));
+  return {
+    images: images.map(({ id, file_name: name, width, height }) => ({
+      name,
+      width,
+      height,
+      objects: annotations
+        .filter(({ image_id }) => image_id === id)
+        .map(({ category_id, segmentation }) => ({
+          label: names.get(category_id) ?? "",
+          shape: shapeOf(segmentation),
+        })),
+    })),
+    categories: categories.filter(({ id, name }) => name && Number.isSafeInteger(id) && id >= 0),
+  };
 }
 
 function parse(source: string): Coco {

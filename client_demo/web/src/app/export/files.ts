@@ -3,6 +3,7 @@ import { type ZippableFile, zipSync } from "fflate";
 import { paintRows } from "../../client/rle/raster.ts";
 import { columnSpans, fromRle } from "../../client/rle/runs.ts";
 import { freeName } from "../state/names.ts";
+import type { Category } from "../state/numbers.ts";
 import { toCoco } from "./coco.ts";
 import { toGeoJson } from "./geojson.ts";
 import { indexedPng, maskPng, type Rgb } from "./png.ts";
@@ -20,7 +21,8 @@ import {
 export type ExportKind = "coco" | "masks" | "indexed" | "cutouts" | "polygons";
 
 export interface ExportContext {
-  readonly classes: readonly string[];
+  /** For COCO: every name and its number. */
+  readonly categories: readonly Category[];
   /** That many more objects are in their files. */
   readonly done: (count: number) => void;
   /** Nothing can be made of the picture of this name. */
@@ -34,10 +36,10 @@ const PNG = "image/png";
 const MAX_INDEX = 255;
 
 export const EXPORTERS: Record<ExportKind, Exporter> = {
-  coco: async (subjects, { classes }) => [
+  coco: async (subjects, { categories }) => [
     jsonFile(
       `${subjects.length === 1 ? stem(subjects[0]!.name) : "samwire"}.coco.json`,
-      toCoco(subjects, classes),
+      toCoco(subjects, categories),
     ),
   ],
   masks: async (subjects, context) => subjects.flatMap((one) => maskFiles(one, context)),

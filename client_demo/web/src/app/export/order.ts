@@ -5,6 +5,7 @@
  * and the pictures that were unpacked are given back with the thread. Its script comes with the
  * page: work can be taken out of it when the server is gone.
  */
+import type { Category } from "../state/numbers.ts";
 import type { ExportKind } from "./files.ts";
 import { ExportError, type OutFile, type Subject } from "./subject.ts";
 import ExportWorker from "./worker.ts?worker&inline";
@@ -12,7 +13,8 @@ import ExportWorker from "./worker.ts?worker&inline";
 export interface Order {
   readonly kind: ExportKind;
   readonly subjects: readonly Subject[];
-  readonly classes: readonly string[];
+  /** For COCO: every name and its number. */
+  readonly categories: readonly Category[];
 }
 
 /** The file ordered, and the pictures of which nothing could be made. */

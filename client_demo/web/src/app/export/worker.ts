@@ -9,14 +9,14 @@ addEventListener("message", (event: MessageEvent<Order>) => {
   });
 });
 
-async function make({ kind, subjects, classes }: Order): Promise<void> {
+async function make({ kind, subjects, categories }: Order): Promise<void> {
   let made = 0;
   const done = (count: number) => {
     made += count;
     tell({ made });
   };
   const skipped: string[] = [];
-  const context = { classes, done, skipped: (name: string) => void skipped.push(name) };
+  const context = { categories, done, skipped: (name: string) => void skipped.push(name) };
   const file = bundle(await EXPORTERS[kind](subjects, context), kind);
   tell({ file, skipped }, [file.bytes.buffer]);
 }

@@ -134,7 +134,7 @@ export class Autosave {
 
   async #write(): Promise<void> {
     const { workspace } = this;
-    const { pictures, current, classes, imported, brushRadius, opacity, look } =
+    const { pictures, current, classes, imported, numbers, brushRadius, opacity, look } =
       this.context.state.get();
     const present = new Set(pictures.map(({ key }) => key));
     const gone = [...this.#saved.keys()].filter((key) => !present.has(key));
@@ -143,7 +143,7 @@ export class Autosave {
       .filter(({ picture, stamp }) => this.#isStale(picture.key, stamp));
     try {
       await save(this.database, {
-        settings: { workspace, current, classes, imported, brushRadius, opacity, look },
+        settings: { workspace, current, classes, imported, numbers, brushRadius, opacity, look },
         pictures: changed.map(({ picture, order }) => this.#storedPicture(picture, order)),
         gone,
       });

@@ -26,7 +26,7 @@ export interface StoredPicture {
 
 export type StoredSettings = Pick<
   State,
-  "current" | "classes" | "imported" | "brushRadius" | "opacity" | "look"
+  "current" | "classes" | "imported" | "numbers" | "brushRadius" | "opacity" | "look"
 > & { readonly workspace: string };
 
 interface Schema extends DBSchema {

@@ -1,5 +1,6 @@
 /** What the page knows. All of it is plain, frozen by type, and replaced rather than changed. */
 import type { Box, Extent } from "../geometry/points.ts";
+import type { Numbers } from "./numbers.ts";
 
 /** x, y, label: 1 includes, 0 excludes. */
 export type PromptPoint = readonly [number, number, 0 | 1];
@@ -75,6 +76,7 @@ export interface State {
   readonly imported: readonly string[];
   /** Class names that went from the end of the list and left their place to none. */
   readonly dropped: readonly string[];
+  readonly numbers: Numbers;
   readonly tool: Tool;
   readonly brushRadius: number;
   readonly opacity: number;
@@ -94,6 +96,7 @@ export const INITIAL: State = {
   classes: [],
   imported: [],
   dropped: [],
+  numbers: new Map(),
   tool: "segment",
   brushRadius: 12,
   opacity: 0.45,

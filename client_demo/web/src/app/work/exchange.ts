@@ -3,11 +3,12 @@ import { bytesOf, SamwireError } from "../../client/index.ts";
 import { CocoError, fromCoco, type ImportedImage, type ImportedObject } from "../export/coco.ts";
 import type { ExportKind } from "../export/files.ts";
 import { fileOf } from "../export/order.ts";
-import { ExportError, type OutFile, type Subject, stem } from "../export/subject.ts";
+import { ExportError, type OutFile, type Subject, stem, UNNAMED } from "../export/subject.ts";
 import type { Extent } from "../geometry/points.ts";
 import { commit } from "../state/history.ts";
 import type { Shape } from "../state/masks.ts";
 import type { Picture } from "../state/model.ts";
+import { type Category, withCategories, withNames } from "../state/numbers.ts";
 import { changePicture, importClasses } from "../state/pictures.ts";
 import { changeObject } from "../state/scene.ts";
 import { Store } from "../state/store.ts";
@@ -73,13 +74,13 @@ export class Exchange {
     const patience = setTimeout(() => this.progress.set(done), SLOW_MS);
     this.#running = new AbortController();
     try {
-      const { classes } = this.context.state.get();
+      const categories = kind === "coco" ? this.#categories(subjects) : [];
       const onProgress = (fraction: number) => {
         done = fraction;
         this.progress.update((shown) => (shown === null ? null : fraction));
       };
       const { signal } = this.#running;
-      const delivery = await fileOf({ kind, subjects, classes }, onProgress, signal);
+      const delivery = await fileOf({ kind, subjects, categories }, onProgress, signal);
       if (!delivery) return;
       download(delivery.file);
       this.#saved(delivery.file, [unshown(delivery.skipped), stillWaiting(waiting)]);
@@ -92,6 +93,17 @@ export class Exchange {
     }
   }
 
+  /** The list, used or not, and whatever else is borne: from now on the numbers are theirs. */
+  #categories(subjects: readonly Subject[]): Category[] {
+    const { state } = this.context;
+    const labels = subjects.flatMap(({ objects }) => objects.map(({ label }) => label || UNNAMED));
+    const names = new Set([...state.get().classes, ...labels]);
+    const numbers = withNames(state.get().numbers, names);
+    state.update((now) => ({ ...now, numbers }));
+    const categories = [...names].map((name) => ({ id: numbers.get(name)!, name }));
+    return categories.sort((a, b) => a.id - b.id);
+  }
+
   /** What is not in the file is a problem, lest it be missed. */
   #saved({ name }: OutFile, lacks: readonly (string | null)[]): void {
     const words = [`Saved ${name}.`, ...lacks.filter((one) => one !== null)];
@@ -101,12 +113,13 @@ export class Exchange {
   /** Add a COCO file's objects to the pictures of the same names. */
   async load(file: File): Promise<void> {
     try {
-      const images = fromCoco(new TextDecoder().decode(await bytesOf(file)));
+      const { images, categories } = fromCoco(new TextDecoder().decode(await bytesOf(file)));
       const matches = await this.#matches(images);
       for (const { key, fresh, renamed } of matches) {
         this.#rename(key, renamed);
         this.actions.adopt(key, fresh);
       }
+      if (matches.length > 0) this.#number(categories);
       this.#imported(images, matches);
     } catch (error) {
       this.context.notices.problem(whyNot(error, file));
@@ -127,6 +140,12 @@ export class Exchange {
     state.update((now) =>
       importClasses(changePicture(now, key, { history: commit(history, scene) }), labels),
     );
+  }
+
+  #number(categories: readonly Category[]): void {
+    this.context.state.update((now) => {
+      return { ...now, numbers: withCategories(now.numbers, categories) };
+    });
   }
 
   #imported(images: readonly ImportedImage[], matches: readonly Match[]): void {

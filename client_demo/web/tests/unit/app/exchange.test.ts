@@ -43,6 +43,7 @@ class Thread {
 }
 
 let exchange: Exchange;
+let actions: Actions;
 let context: Context;
 let notices: Notices;
 let downloaded: string[];
@@ -74,7 +75,8 @@ beforeEach(() => {
     const scene = addObject(first, { revision: context.book.next(entry) });
     return changePicture(shown, "a", { size: SIZE, history: commit(history, scene) });
   });
-  exchange = new Exchange(context, new Actions(context, new Segmenter(context)));
+  actions = new Actions(context, new Segmenter(context));
+  exchange = new Exchange(context, actions);
 });
 
 afterEach(() => {
@@ -264,6 +266,51 @@ describe("what an export lacks is said:", () => {
     Thread.all[0]!.onerror({});
     await saving;
     expect(said()).toEqual([expect.stringMatching(/^This browser could not start the export\./)]);
+  });
+});
+
+describe("a category's number", () => {
+  /** The numbers in a COCO file made now. */
+  async function numbers(): Promise<Record<string, number>> {
+    const saving = exchange.save("coco");
+    await vi.advanceTimersByTimeAsync(10);
+    const thread = Thread.all.at(-1)!;
+    thread.says({ file, skipped: [] });
+    await saving;
+    return Object.fromEntries(thread.order!.categories.map(({ id, name }) => [name, id]));
+  }
+  const name = (id: number, label: string) => actions.name(id, label);
+
+  test("is its own from the first file on, whatever is named, renamed or dropped later", async () => {
+    name(1, "cat");
+    expect(await numbers()).toEqual({ cat: 1, object: 2 });
+    name(2, "dog");
+    expect(await numbers()).toEqual({ cat: 1, dog: 3 });
+    name(2, "cat");
+    name(1, "cow");
+    expect(await numbers()).toEqual({ cat: 1, cow: 4 });
+    name(2, "dog");
+    expect(await numbers()).toMatchObject({ dog: 3, cow: 4 });
+  });
+
+  test("is not used up by a name that was in no file", async () => {
+    for (const slip of ["c", "ca", "cat"]) name(1, slip);
+    expect(await numbers()).toMatchObject({ cat: 1 });
+  });
+
+  test("is that of the file it came in, unless that means something else here", async () => {
+    vi.stubGlobal("createImageBitmap", async () => ({ ...SIZE, close: () => {} }));
+    const from = async (id: number, label: string) => {
+      const content = JSON.parse(await coco(["a.png"]).text());
+      content.categories = [{ id, name: label }];
+      content.annotations[0].category_id = id;
+      await exchange.load(new File([JSON.stringify(content)], "coco.json"));
+    };
+    name(1, "dog");
+    await from(17, "cat");
+    expect(await numbers()).toEqual({ dog: 18, object: 19, cat: 17 });
+    await from(18, "cow");
+    expect(await numbers()).toMatchObject({ dog: 18, cow: 20 });
   });
 });
 

@@ -33,18 +33,21 @@ const subject: Subject = {
   blob: new Blob(),
   objects: [object(1, "ring", [[ring, hole], [island]]), object(4, "", [[island]])],
 };
-const context = { classes: ["cat", "ring"], done: () => {}, skipped: () => {} };
+const categories = ["cat", "ring", "object"].map((name, at) => ({ id: at + 5, name }));
+const context = { categories, done: () => {}, skipped: () => {} };
 
 describe("COCO", () => {
-  const coco = toCoco([subject], ["cat", "ring"]);
+  const coco = toCoco([subject], categories);
 
-  test("holds every class in its order, unnamed objects under a name of their own", () => {
-    expect(coco.categories.map(({ name }) => name)).toEqual(["cat", "ring", "object"]);
-    expect(coco.annotations.map(({ category_id }) => category_id)).toEqual([2, 3]);
+  test("holds every category, unnamed objects under a name of their own", () => {
+    expect(coco.categories).toMatchObject(categories);
+    expect(coco.annotations.map(({ category_id }) => category_id)).toEqual([6, 7]);
   });
 
   test("comes back in as it went out", () => {
-    const [image] = fromCoco(JSON.stringify(coco));
+    const { images, categories: names } = fromCoco(JSON.stringify(coco));
+    const [image] = images;
+    expect(names).toMatchObject(categories);
     expect(image).toMatchObject({ name: "my photo.jpg", ...SIZE });
     const shapes = image!.objects.map(({ shape }) => ("rle" in shape ? shape.rle : null));
     expect(shapes).toEqual(subject.objects.map(({ rle }) => rle));
@@ -56,7 +59,7 @@ describe("COCO", () => {
       { image_id: 1, category_id: 9, segmentation: { size: [6, 8], counts: [36, 12] } },
     ];
     const images = [{ id: 1, file_name: "a.jpg", ...SIZE }];
-    const [image] = fromCoco(JSON.stringify({ images, annotations }));
+    const [image] = fromCoco(JSON.stringify({ images, annotations })).images;
     expect(image!.objects[0]!.shape).toEqual({ polygons: [island] });
     const { shape } = image!.objects[1]!;
     expect("rle" in shape && bbox(fromRle(shape.rle))).toEqual([6, 0, 2, 6]);

@@ -110,14 +110,19 @@ describe("autosave", () => {
     const before = page();
     draw(before, "a");
     draw(before, "b");
-    before.context.state.update((state) => ({ ...state, classes: ["cat"], opacity: 0.8 }));
+    before.context.state.update((state) => ({
+      ...state,
+      classes: ["cat"],
+      numbers: new Map([["cat", 17]]),
+      opacity: 0.8,
+    }));
     await before.autosave.flush();
 
     const after = page();
     await after.autosave.restore(after.segmenter);
-    const { pictures, classes, opacity } = after.context.state.get();
+    const { pictures, classes, numbers, opacity } = after.context.state.get();
     expect(pictures.map(({ name }) => name)).toEqual(["a.png", "b.png"]);
-    expect([classes, opacity]).toEqual([["cat"], 0.8]);
+    expect([classes, numbers, opacity]).toEqual([["cat"], new Map([["cat", 17]]), 0.8]);
     const [object] = pictures[1]!.history.present.objects;
     expect(object).toMatchObject({ label: "cat", id: 1 });
     const shape = after.context.book.shown(object!);
