@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from server.engine.models.device import choose_device
-from server.engine.models.tiny.painting import INCLUDE
 from server.engine.models.upstream import Sam
-from server.engine.second_look.closeup import MEAN, STD
+from server.engine.second_look.planes import PIXEL_MEAN, PIXEL_STD
+from server.engine.tokens import INCLUDE
 from server.geometry import Frame
 from training.cache import Cache, Picture, decode_rle, encode_rle, read_index, write_index
 from training.learner import Learner, autocast, load_weights
@@ -118,7 +118,7 @@ def inside_of(photos: list[Photo], side: int, device: torch.device) -> Tensor:
 def normalised(photos: list[Photo], device: torch.device) -> Tensor:
     """Bx3xSxS, zero in the padding, as the model is served."""
     pixels = torch.from_numpy(np.stack([photo.pixels for photo in photos])).to(device)
-    mean, std = (torch.from_numpy(values).to(device) for values in (MEAN, STD))
+    mean, std = (torch.from_numpy(values).to(device) for values in (PIXEL_MEAN, PIXEL_STD))
     shown = ((pixels - mean) / std).permute(0, 3, 1, 2)
     return shown * inside_of(photos, pixels.shape[1], device)[:, None]
 

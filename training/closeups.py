@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from server.engine.models.tiny.closeup import CONTEXT_CELLS
 from server.engine.models.tiny.networks import EMBED_DIM
-from server.engine.second_look.closeup import BOX_PLANE
+from server.engine.second_look.planes import BOX_PLANE
 from training.learner import Learner, autocast
 from training.losses import mask_iou, mask_loss
 from training.prompting import (
@@ -29,15 +29,15 @@ from training.prompting import (
     mean_ious,
 )
 from training.twins import (
+    box_coverages,
     boxes_of,
-    cut,
+    clamp_to_box,
+    closeup_planes,
+    crop,
     enlarge,
     fit_to_box,
     halved,
-    hold,
-    look,
     resampling,
-    shares_of_boxes,
     windows_around,
 )
 from training.veil import veiled
@@ -85,14 +85,14 @@ def closeup_loss(
     for turn in range(rounds):
         views = _views(first, prompts, priors, known, turn, pixels.shape[-1])
         priors, windows = views.priors, views.windows
-        seen = cut(pictures, windows)
-        seen = look(seen, windows, _doubted(priors), prompts.points, prompts.labels)
+        seen = crop(pictures, windows)
+        seen = closeup_planes(seen, windows, _doubted(priors), prompts.points, prompts.labels)
         with autocast(pixels.device):
             answer, judged = learner.closeup(seen, first.context(windows), views.scores)
-        # As in serving, answers to boxes are cut at their edges.
-        held = hold(answer.float(), seen[:, BOX_PLANE])
+        # As in serving, answers to boxes are clamped to them.
+        held = clamp_to_box(answer.float(), seen[:, BOX_PLANE])
         answer = torch.where(boxed[:, None, None], held, answer.float())
-        targets = cut(wanted, windows)[:, 0].float()
+        targets = crop(wanted, windows)[:, 0].float()
         learnt = (mask_loss(answer, targets) * ~views.astray).mean()
         whole = _whole_ious(answer, targets, windows, prompts.targets)
         total = total + learnt + F.mse_loss(judged.float(), whole)
@@ -234,6 +234,8 @@ def _back(answers: Tensor, windows: Tensor, boxes: Tensor) -> Tensor:
     )[:, 0]
     inside = ((places > 0) & (places < 1)).all(-1)
     held = torch.where(
-        boxes[:, :1, None].isnan(), large, hold(large, shares_of_boxes(boxes, CORRECTION_SIDE))
+        boxes[:, :1, None].isnan(),
+        large,
+        clamp_to_box(large, box_coverages(boxes, CORRECTION_SIDE)),
     )
     return (held > 0) & inside

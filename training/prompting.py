@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from server.engine.models.decoder.fine import FineMaskDecoder, Widths
-from server.engine.models.tiny.painting import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT
 from server.engine.models.upstream import PromptEncoder, Sam
+from server.engine.tokens import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT
 from training.clicks import choose_targets, click_in, depth_of, extents
 from training.learner import autocast
 from training.losses import mask_iou, mask_loss, min_over_candidates
-from training.twins import boxes_of, hold, paint, shares_of_boxes
+from training.twins import box_coverages, boxes_of, clamp_to_box, paint
 
 __all__ = [
     "FORGET_SHARE",
@@ -209,7 +209,7 @@ def prompt_loss(
     count, side = len(prompts.targets), 4 * embedding.shape[-1]
     aims = F.adaptive_avg_pool2d(prompts.targets.float()[:, None], side)
     boxed = prompts.boxed
-    share = shares_of_boxes(boxes_of(prompts.points, prompts.labels), side)[:, None]
+    share = box_coverages(boxes_of(prompts.points, prompts.labels), side)[:, None]
     total = torch.zeros((), device=embedding.device)
     stats: dict[str, Tensor] = {}
     priors = embedding.new_zeros((count, side, side), dtype=torch.float32)
@@ -219,7 +219,7 @@ def prompt_loss(
         if turn:
             logits, scores = logits[:, :1], scores[:, :1]
         # As in serving, answers end at their box.
-        logits = torch.where(boxed[:, None, None, None], hold(logits, share), logits)
+        logits = torch.where(boxed[:, None, None, None], clamp_to_box(logits, share), logits)
         wanted = aims.expand_as(logits)
         losses, ious = mask_loss(logits, wanted), mask_iou(logits, wanted)
         total = total + _weigh(losses, boxed) + F.mse_loss(scores, ious)

@@ -26,7 +26,8 @@ from torch import Tensor
 
 from server.engine.models.device import choose_device
 from server.engine.models.tiny.networks import EMBED_DIM
-from server.engine.second_look.closeup import MEAN, STD
+from server.engine.second_look.planes import PIXEL_MEAN, PIXEL_STD
+from server.engine.second_look.window import PICTURE_SIDE
 from training.closeups import closeup_loss
 from training.grouping import draw_clicks, grouping_loss
 from training.learner import (
@@ -62,9 +63,6 @@ DECAY = 0.2
 """Of weights: a step takes off the rate times so much of them."""
 LEAST_WIDTH = 16
 """A layer with at least so many inputs and outputs is Muon's."""
-
-PICTURE = 640
-"""Side of the pictures that are looked at closely: that of most photos."""
 
 Loss = Callable[[Learner, Tensor, Tensor, int], tuple[Tensor, dict[str, Tensor]]]
 """Of normalised Bx3xSxS pixels and BxKxgxg masks, and so many rounds: a loss, and what to log."""
@@ -144,7 +142,7 @@ def choose_optimisers(learner: Learner, rate: float) -> list[torch.optim.Optimiz
 def normalise(pixels: Tensor) -> Tensor:
     """B x S x S x 3 bytes to Bx3xSxS floats, with a little more colour jitter."""
     gain = torch.empty((len(pixels), 1, 1, 3), device=pixels.device).uniform_(-0.15, 0.15).exp()
-    mean, std = (torch.from_numpy(values).to(gain) for values in (MEAN, STD))
+    mean, std = (torch.from_numpy(values).to(gain) for values in (PIXEL_MEAN, PIXEL_STD))
     return ((pixels * gain - mean) / std).permute(0, 3, 1, 2)
 
 
@@ -328,7 +326,7 @@ def work(args: argparse.Namespace, rank: int) -> None:
     close = args.stage == "closeups"
     # No stage, size or continuation sees the samples of another.
     seed = (args.seed, rank, int(close), args.size, run.step)
-    scale = Scale(PICTURE, PICTURE) if close else Scale(args.size, args.size // 2)
+    scale = Scale(PICTURE_SIDE, PICTURE_SIDE) if close else Scale(args.size, args.size // 2)
     workers = Workers(
         args.data,
         scale,

@@ -12,22 +12,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from server.engine import tokens
 from server.engine.models.tiny import painting
-from server.engine.models.tiny.painting import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT
-from server.engine.second_look import closeup, colours
+from server.engine.second_look import colours, planes, window
+from server.engine.tokens import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT
 
 __all__ = [
+    "box_coverages",
     "boxes_of",
-    "cut",
+    "clamp_to_box",
+    "closeup_planes",
+    "crop",
     "enlarge",
     "evidence",
     "fit_to_box",
     "halved",
-    "hold",
-    "look",
     "paint",
     "resampling",
-    "shares_of_boxes",
     "windows_around",
 ]
 
@@ -42,29 +43,29 @@ def boxes_of(points: Tensor, labels: Tensor) -> Tensor:
     return torch.cat(corners, dim=1)
 
 
-def shares_of_boxes(boxes: Tensor, side: int) -> Tensor:
-    """M x side x side: how much of each cell lies in the box (`share_of_box`); 0 without one."""
+def box_coverages(boxes: Tensor, side: int) -> Tensor:
+    """M x side x side: how much of each cell lies in the box (`box_coverage`); 0 without one."""
     left = torch.arange(side, device=boxes.device, dtype=boxes.dtype)
     low, high = boxes[:, :2, None] * side, boxes[:, 2:, None] * side
     covered = (torch.minimum(left + 1, high) - torch.maximum(left, low)).clamp(0, 1)
     return (covered[:, 1, :, None] * covered[:, 0, None, :]).nan_to_num(0.0)
 
 
-def hold(logits: Tensor, share: Tensor) -> Tensor:
-    """`painting.hold`, for any leading shape."""
-    return torch.minimum(logits, painting.EDGE_LOGIT * (2 * share - 1))
+def clamp_to_box(logits: Tensor, share: Tensor) -> Tensor:
+    """`tokens.clamp_to_box`, for any leading shape."""
+    return torch.minimum(logits, tokens.EDGE_LOGIT * (2 * share - 1))
 
 
 def fit_to_box(logits: Tensor, points: Tensor, labels: Tensor) -> Tensor:
     """`painting.fit_to_box` of M planes."""
     boxes = boxes_of(points, labels)
     alone = ~((labels == INCLUDE) | (labels == EXCLUDE)).any(1)
-    share = shares_of_boxes(boxes, logits.shape[-1])
+    share = box_coverages(boxes, logits.shape[-1])
     smallness = 1 - (share.mean((1, 2)) / painting.SMALL_SHARE).sqrt()
     lift = painting.LIFT + painting.SMALL_LIFT * smallness.clamp(min=0)
     lifted = logits + torch.where(alone, lift, 0.0)[:, None, None]
     boxed = ~boxes[:, :1, None].isnan()
-    return torch.where(boxed, hold(lifted, share), logits)
+    return torch.where(boxed, clamp_to_box(lifted, share), logits)
 
 
 def _near(points: Tensor, chosen: Tensor, side: int, reach: float) -> Tensor:
@@ -79,7 +80,7 @@ def paint(points: Tensor, labels: Tensor, priors: Tensor, known: Tensor, side: i
     """`painting.paint_prompt`: M x side x side; of `priors` only the `known` are looked at."""
     limit, reach = painting.PRIOR_LIMIT, painting.CLICK_RADIUS
     boxes = boxes_of(points, labels)
-    share = shares_of_boxes(boxes, side)
+    share = box_coverages(boxes, side)
     drawn = painting.OUTSIDE_BOX + (painting.INSIDE_BOX - painting.OUTSIDE_BOX) * share
     drawn = torch.where(boxes[:, :1, None].isnan(), 0.0, drawn)
     canvas = torch.where(known[:, None, None], priors.clamp(-limit, limit), drawn)
@@ -96,7 +97,7 @@ def paint(points: Tensor, labels: Tensor, priors: Tensor, known: Tensor, side: i
 
 
 def windows_around(logits: Tensor, points: Tensor, labels: Tensor, pixels: int) -> Tensor:
-    """`closeup.window_around` of M planes: M x 3."""
+    """`window.window_around` of M planes: M x 3."""
     low, high = _extents(logits)
     included = (labels == INCLUDE)[..., None]
     low = torch.minimum(low, torch.where(included, points, torch.inf).amin(1))
@@ -106,8 +107,8 @@ def windows_around(logits: Tensor, points: Tensor, labels: Tensor, pixels: int) 
     low, high = torch.where(boxed, boxes[:, :2], low), torch.where(boxed, boxes[:, 2:], high)
     nothing = low.isinf()
     low, high = low.masked_fill(nothing, 0.0), high.masked_fill(nothing, 1.0)
-    margin = torch.where(boxed[:, 0], closeup.BOX_MARGIN, closeup.MASK_MARGIN)
-    side = ((high - low).amax(1) * margin).clamp(closeup.LEAST_SHARE, 1.0)
+    margin = torch.where(boxed[:, 0], window.BOX_MARGIN, window.MASK_MARGIN)
+    side = ((high - low).amax(1) * margin).clamp(window.LEAST_SHARE, 1.0)
     whole = _halvable((side * pixels).round().clamp(min=1))
     corner = ((low + high) / 2 * pixels - whole[:, None] / 2).round()
     return torch.cat([corner, whole[:, None]], dim=1) / pixels
@@ -116,7 +117,7 @@ def windows_around(logits: Tensor, points: Tensor, labels: Tensor, pixels: int) 
 def _halvable(side: Tensor) -> Tensor:
     step = torch.ones_like(side)
     for _ in range(16):
-        step = torch.where(side >= 2 * closeup.CELLS * step, 2 * step, step)
+        step = torch.where(side >= 2 * window.CELLS * step, 2 * step, step)
     return (side / step).ceil() * step
 
 
@@ -127,7 +128,7 @@ def _extents(logits: Tensor) -> tuple[Tensor, Tensor]:
     for axis in (1, 2):
         spread = mask.sum(axis).cumsum(1)
         whole = spread[:, -1:]
-        stray = closeup.STRAY_SHARE
+        stray = window.STRAY_SHARE
         inside = (spread > stray * whole) & (spread <= (1 - stray) * whole)
         count = spread.shape[1]
         first = inside.float().argmax(1)
@@ -153,18 +154,18 @@ def place(points: Tensor, windows: Tensor) -> Tensor:
 def halved(pictures: Tensor) -> list[Tensor]:
     """BxCxSxS pictures and their halves, down to those that a window of all of it is cut from."""
     levels = [pictures]
-    while levels[-1].shape[-1] >= 2 * closeup.CELLS:
+    while levels[-1].shape[-1] >= 2 * window.CELLS:
         levels.append(F.avg_pool2d(levels[-1], 2))
     return levels
 
 
-def cut(levels: list[Tensor], windows: Tensor) -> Tensor:
-    """`closeup.cut` of M windows: M x C x CELLS x CELLS; 0 where there is no picture.
+def crop(levels: list[Tensor], windows: Tensor) -> Tensor:
+    """`window.crop` of M windows: M x C x CELLS x CELLS; 0 where there is no picture.
 
     The halves lie on the picture's grid here, not on the window's, and areas are averaged over
     four samples: the same but for a fraction of a cell.
     """
-    cells, size = closeup.CELLS, levels[0].shape[-1]
+    cells, size = window.CELLS, levels[0].shape[-1]
     count, each = len(levels[0]), len(windows) // len(levels[0])
     steps = (torch.arange(2 * cells, device=windows.device) + 0.5) / (2 * cells)
     across, down = (windows[:, i, None] + windows[:, 2:] * steps for i in (0, 1))
@@ -189,8 +190,8 @@ def cut(levels: list[Tensor], windows: Tensor) -> Tensor:
 
 
 def enlarge(logits: Tensor, windows: Tensor) -> Tensor:
-    """`closeup.enlarge` of M planes."""
-    cells, size = closeup.CELLS, logits.shape[-1]
+    """`window.enlarge` of M planes."""
+    cells, size = window.CELLS, logits.shape[-1]
     down, across = (
         _weights(windows[:, i], windows[:, 2], size, cells, torch.ones_like(windows[:, 2]))
         for i in (1, 0)
@@ -199,7 +200,7 @@ def enlarge(logits: Tensor, windows: Tensor) -> Tensor:
 
 
 def resampling(start: Tensor, side: Tensor, size: int, cells: int) -> Tensor:
-    """`closeup.resampling` of M stretches: M x cells x size."""
+    """`window.resampling` of M stretches: M x cells x size."""
     weights = _weights(start, side, size, cells, (side * size / cells).clamp(min=1))
     return weights / weights.sum(-1, keepdim=True)
 
@@ -212,15 +213,17 @@ def _weights(start: Tensor, side: Tensor, size: int, cells: int, reach: Tensor) 
     return (1 - distance.abs() / reach[:, None, None]).clamp(min=0)
 
 
-def look(pixels: Tensor, windows: Tensor, logits: Tensor, points: Tensor, labels: Tensor) -> Tensor:
-    """`closeup.look` of M windows: M x PLANES x CELLS x CELLS; `pixels` are normalised."""
-    cells = closeup.CELLS
-    first = enlarge(logits.clamp(-closeup.LOGIT_LIMIT, closeup.LOGIT_LIMIT), windows)
+def closeup_planes(
+    pixels: Tensor, windows: Tensor, logits: Tensor, points: Tensor, labels: Tensor
+) -> Tensor:
+    """`planes.closeup_planes` of M windows: M x PLANES x CELLS x CELLS; `pixels` are normalised."""
+    cells = window.CELLS
+    first = enlarge(logits.clamp(-planes.LOGIT_LIMIT, planes.LOGIT_LIMIT), windows)
     placed = place(points, windows)
     boxes = boxes_of(placed, labels)
     boxed = ~boxes[:, :1, None].isnan()
-    share = shares_of_boxes(boxes, cells)
-    reach = closeup.CLICK_CELLS / cells
+    share = box_coverages(boxes, cells)
+    reach = planes.SHOWN_CLICK_CELLS / cells
     clicks = [2.0 * _near(placed, labels == kind, cells, reach) for kind in (INCLUDE, EXCLUDE)]
     around = _near(placed, labels == INCLUDE, cells, 2 * reach).float()
     chance = first.sigmoid()
@@ -228,13 +231,13 @@ def look(pixels: Tensor, windows: Tensor, logits: Tensor, points: Tensor, labels
         pixels,
         [torch.where(boxed, chance * share, chance), torch.where(boxed, share, around)],
     )
-    planes = [first / 2, share, *clicks, *told]
-    return torch.cat([pixels, torch.stack(planes, dim=1)], dim=1)
+    drawn = [first / 2, share, *clicks, *told]
+    return torch.cat([pixels, torch.stack(drawn, dim=1)], dim=1)
 
 
 def evidence(pixels: Tensor, insides: list[Tensor]) -> list[Tensor]:
     """`colours.ColourCube.evidence` of M x 3 x cells x cells normalised pixels, of each inside."""
-    std = torch.from_numpy(closeup.STD).to(pixels)
+    std = torch.from_numpy(planes.PIXEL_STD).to(pixels)
     flat = pixels.float().flatten(2) * std[:, None]
     flat = flat - flat.mean(2, keepdim=True)
     spread, axes = torch.linalg.eigh(flat @ flat.transpose(1, 2) / flat.shape[2])

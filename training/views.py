@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from server.engine.models.tiny.painting import INCLUDE
 from server.engine.models.upstream import Sam
+from server.engine.tokens import INCLUDE
 from training.learner import Learner, autocast
 from training.losses import mask_loss
 from training.prompting import (

@@ -12,7 +12,7 @@ from torch.nn import functional
 from server import rle
 from server.engine import masks
 from server.engine.models.base import CloseUpLogits, Decoded
-from server.engine.second_look.closeup import Window
+from server.engine.second_look.window import Window
 from server.engine.types import Logits, Mask
 from server.errors import WireError
 from server.geometry import Frame

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from server.engine.second_look.closeup import MEAN
+from server.engine.second_look.planes import PIXEL_MEAN
 from server.geometry import Frame
 from training import annotate as module
 from training.annotate import (
@@ -99,7 +99,7 @@ def test_a_photo_and_its_drawn_masks_lie_at_the_top_left_of_the_input(tmp_path: 
 
 
 def test_padding_is_what_the_mean_colour_is() -> None:
-    mean = np.broadcast_to(np.round(MEAN).astype(np.uint8), (SIZE, SIZE, 3))
+    mean = np.broadcast_to(np.round(PIXEL_MEAN).astype(np.uint8), (SIZE, SIZE, 3))
     grey, black = normalised([photo(np.array(mean)), photo(plain(0))], CPU)
     assert grey.abs().max() < 0.02
     assert (black[:, SIZE // 2 :] == 0).all()

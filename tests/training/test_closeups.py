@@ -10,8 +10,9 @@ from server.engine.models.base import run_steps
 from server.engine.models.tiny.layers import fold_norms
 from server.engine.models.tiny.model import TinyModel
 from server.engine.models.tiny.networks import Tiny
-from server.engine.models.tiny.painting import BOTTOM_RIGHT, TOP_LEFT
-from server.engine.second_look.closeup import MEAN, SHARPEN, STD
+from server.engine.second_look.blending import SHARPEN
+from server.engine.second_look.planes import PIXEL_MEAN, PIXEL_STD
+from server.engine.tokens import BOTTOM_RIGHT, TOP_LEFT
 from server.engine.types import DecodeRequest, Prompt
 from training import closeups, prompting
 from training.closeups import (
@@ -24,7 +25,7 @@ from training.closeups import (
 )
 from training.learner import Learner
 from training.prompting import Prompts
-from training.twins import boxes_of, cut, halved, look, windows_around
+from training.twins import boxes_of, closeup_planes, crop, halved, windows_around
 from training.veil import veiled
 
 SIZE = 64
@@ -132,13 +133,15 @@ def test_the_first_look_and_the_view_of_it_are_those_that_serve(learner: Learner
     box = (10.0, 14.0, 50.0, 40.0)
     points = torch.tensor([[box[:2], box[2:]]]) / SIZE
     prompts = Prompts(points, torch.tensor([[TOP_LEFT, BOTTOM_RIGHT]]), torch.ones(1, 32, 32) > 0)
-    normal = torch.from_numpy(((photo - MEAN) / STD).astype(np.float32)).permute(2, 0, 1)[None]
+    normal = torch.from_numpy(((photo - PIXEL_MEAN) / PIXEL_STD).astype(np.float32)).permute(
+        2, 0, 1
+    )[None]
 
     first = _FirstLook(learner, normal)
     none = torch.tensor([False])
     plane, score = first.logits(prompts, None, none, single=none, astray=none)
     windows = windows_around(plane, points, prompts.labels, SIZE)
-    seen = look(cut(halved(normal), windows), windows, plane, points, prompts.labels)
+    seen = closeup_planes(crop(halved(normal), windows), windows, plane, points, prompts.labels)
     answer, judged = learner.closeup(seen, first.context(windows), score)
 
     networks = copy.deepcopy(Tiny(learner.sam, learner.closeup))

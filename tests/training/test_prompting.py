@@ -4,14 +4,9 @@ import torch
 
 from server.engine.models.decoder.fine import Widths
 from server.engine.models.tiny.networks import EMBED_STRIDE, build_tiny
-from server.engine.models.tiny.painting import (
-    BOTTOM_RIGHT,
-    EXCLUDE,
-    INCLUDE,
-    TOP_LEFT,
-    paint_prompt,
-)
+from server.engine.models.tiny.painting import paint_prompt
 from server.engine.models.upstream import Sam
+from server.engine.tokens import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT
 from training.prompting import (
     PAD,
     Prompts,

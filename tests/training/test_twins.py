@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from server.engine.models.tiny import painting
-from server.engine.models.tiny.painting import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT, Token
-from server.engine.second_look import closeup
 from server.engine.second_look.colours import ColourCube
+from server.engine.second_look.planes import PIXEL_MEAN, PIXEL_STD, PLANES, closeup_planes
+from server.engine.second_look.window import CELLS, Window, crop, enlarge, resampling, window_around
+from server.engine.tokens import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT, Token
 from training import twins
 
 SIDE = 96
@@ -81,10 +82,10 @@ def test_windows_lie_alike(many: list[list[Token]], pixels: int) -> None:
     planes, logits = fields(len(many))
     got = twins.windows_around(logits, *stacked(many), pixels)
     for row, tokens, plane in zip(got, many, planes, strict=True):
-        expected = closeup.window_around(plane, tokens, pixels)
+        expected = window_around(plane, tokens, pixels)
         # Half a pixel is rounded to even by both, unless single precision misses it.
         wanted = [expected.x, expected.y, expected.side]
-        step = max(1, pixels // closeup.CELLS)  # sides are whole numbers of it
+        step = max(1, pixels // CELLS)  # sides are whole numbers of it
         np.testing.assert_allclose(row, wanted, atol=1.01 * step / pixels)
 
 
@@ -95,25 +96,25 @@ def test_windows_around_nothing_are_the_whole_and_around_a_line_a_little() -> No
     tokens: list[list[Token]] = [[(0.3, 0.3, EXCLUDE)], [(0.5, 0.5, INCLUDE)]]
     got = twins.windows_around(torch.from_numpy(np.stack([empty, line])), *stacked(tokens), 640)
     for row, plane, one in zip(got, (empty, line), tokens, strict=True):
-        expected = closeup.window_around(plane, one, 640)
+        expected = window_around(plane, one, 640)
         np.testing.assert_allclose(row, [expected.x, expected.y, expected.side], atol=1e-6)
 
 
 @given(many=st.lists(prompts(), min_size=1, max_size=4))
 def test_logits_are_enlarged_alike(many: list[list[Token]]) -> None:
     planes, logits = fields(len(many))
-    windows = [closeup.window_around(p, t, 640) for p, t in zip(planes, many, strict=True)]
+    windows = [window_around(p, t, 640) for p, t in zip(planes, many, strict=True)]
     rows = torch.tensor([[w.x, w.y, w.side] for w in windows])
     got = twins.enlarge(logits, rows)
     for row, plane, window in zip(got, planes, windows, strict=True):
         # cv2 counts places in thirty-seconds of a cell.
-        np.testing.assert_allclose(row, closeup.enlarge(plane, window), atol=0.2)
+        np.testing.assert_allclose(row, enlarge(plane, window), atol=0.2)
 
 
 @given(start=st.floats(-0.5, 0.9), side=st.floats(0.05, 1), size=st.integers(4, 48))
 def test_axes_are_resampled_alike(start: float, side: float, size: int) -> None:
     got = twins.resampling(torch.tensor([start]), torch.tensor([side]), size, 12)
-    np.testing.assert_allclose(got[0], closeup.resampling(start, side, size, 12), atol=1e-3)
+    np.testing.assert_allclose(got[0], resampling(start, side, size, 12), atol=1e-3)
 
 
 def photo(size: int) -> NDArray[np.uint8]:
@@ -126,14 +127,14 @@ def photo(size: int) -> NDArray[np.uint8]:
 def test_windows_of_several_pictures_are_cut_alike(side: int) -> None:
     size = 640
     pictures = [photo(size), photo(size)[::-1].copy()]
-    windows = [closeup.Window(x / size, y / size, side / size) for x, y in ((130, -20), (400, 300))]
-    normal = [((one - closeup.MEAN) / closeup.STD).astype(np.float32) for one in pictures]
+    windows = [Window(x / size, y / size, side / size) for x, y in ((130, -20), (400, 300))]
+    normal = [((one - PIXEL_MEAN) / PIXEL_STD).astype(np.float32) for one in pictures]
     levels = twins.halved(torch.from_numpy(np.stack(normal)).permute(0, 3, 1, 2))
     rows = torch.tensor([[one.x, one.y, one.side] for one in windows]).repeat(2, 1)
-    got = twins.cut(levels, rows).permute(0, 2, 3, 1).numpy()
+    got = twins.crop(levels, rows).permute(0, 2, 3, 1).numpy()
     for at, seen in enumerate(got):
-        whole = closeup.cut(pictures[at // 2], windows[at % 2])
-        differences = np.abs(seen - (whole - closeup.MEAN) / closeup.STD)
+        whole = crop(pictures[at // 2], windows[at % 2])
+        differences = np.abs(seen - (whole - PIXEL_MEAN) / PIXEL_STD)
         assert np.median(differences) < 0.01
         assert differences.mean() < 0.03
 
@@ -141,13 +142,13 @@ def test_windows_of_several_pictures_are_cut_alike(side: int) -> None:
 @settings(max_examples=15)
 @given(tokens=prompts())
 def test_a_close_up_is_seen_alike(tokens: list[Token]) -> None:
-    plane, pixels = field(3), photo(closeup.CELLS)
-    window = closeup.window_around(plane, tokens, 640)
-    expected = closeup.look(pixels, window, plane, tokens)
+    plane, pixels = field(3), photo(CELLS)
+    window = window_around(plane, tokens, 640)
+    expected = closeup_planes(pixels, window, plane, tokens)
     normal = torch.from_numpy(expected[:3])[None]
     rows = torch.tensor([[window.x, window.y, window.side]])
-    got = twins.look(normal, rows, torch.from_numpy(plane)[None], *stacked([tokens]))[0]
-    for at in range(closeup.PLANES):
+    got = twins.closeup_planes(normal, rows, torch.from_numpy(plane)[None], *stacked([tokens]))[0]
+    for at in range(PLANES):
         differences = np.abs(got[at].numpy() - expected[at])
         assert differences.mean() < 0.05, at
         if at in CLICK_PLANES:
@@ -155,12 +156,12 @@ def test_a_close_up_is_seen_alike(tokens: list[Token]) -> None:
 
 
 def test_colours_speak_alike() -> None:
-    pixels = photo(closeup.CELLS)
-    inside = 1 / (1 + np.exp(-field(5, closeup.CELLS)))
+    pixels = photo(CELLS)
+    inside = 1 / (1 + np.exp(-field(5, CELLS)))
     expected = ColourCube(pixels.transpose(2, 0, 1).astype(np.float32)).evidence(
         inside.astype(np.float32)
     )
-    normal = torch.from_numpy(((pixels - closeup.MEAN) / closeup.STD).astype(np.float32))
+    normal = torch.from_numpy(((pixels - PIXEL_MEAN) / PIXEL_STD).astype(np.float32))
     got = twins.evidence(normal.permute(2, 0, 1)[None], [torch.from_numpy(inside)[None]])[0][0]
     differences = np.abs(got.numpy() - expected)
     # A colour on the edge of a cell of the cube may fall to either side.

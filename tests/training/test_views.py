@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from server.engine.models.tiny.painting import BOTTOM_RIGHT, INCLUDE, TOP_LEFT
+from server.engine.tokens import BOTTOM_RIGHT, INCLUDE, TOP_LEFT
 from training.learner import Learner
 from training.prompting import PAD, Prompts
 from training.views import NOTHING, VIEWS, View, _losses, agreed, matched, views_loss

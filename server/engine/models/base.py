@@ -11,8 +11,8 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from server.engine.models.tiny.painting import Token
-from server.engine.second_look.closeup import Window
+from server.engine.second_look.window import Window
+from server.engine.tokens import Token
 from server.engine.types import DecodeRequest, RgbImage, Size
 
 __all__ = [

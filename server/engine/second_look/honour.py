@@ -12,13 +12,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from server.engine.models.tiny.painting import EXCLUDE, INCLUDE, Token, hold, share_of_box
+from server.engine.tokens import EXCLUDE, INCLUDE, Token, box_coverage, clamp_to_box
 
 __all__ = ["honour"]
 
-CLICK_CELLS = 1
+CERTAIN_CLICK_CELLS = 1
 """Radius around a click in which its label is certain; a wide one hides what the network knows."""
-CERTAIN = 5.0
+CERTAIN_LOGIT = 5.0
 """The logit there."""
 NEAR_SIDE, MOST_ADDED = 0.08, 2.0
 """Of the box's width or height; and logits, that a mask which stays farther away is raised by."""
@@ -29,19 +29,19 @@ Field = NDArray[np.float32]
 
 
 def honour(logits: Field, tokens: Sequence[Token]) -> Field:
-    """A close-up's logits, certain where it was clicked and held to the prompt's box if it has one.
+    """A close-up's logits, certain where it was clicked and clamped to the box, if there is one.
 
     Args:
         logits: cells x cells.
         tokens: the prompt, in shares of the close-up.
     """
     clicks = [token for token in tokens if token[2] in {EXCLUDE, INCLUDE}]
-    share = share_of_box(tokens, len(logits))
+    share = box_coverage(tokens, len(logits))
     if clicks:
         logits = _clicked(logits, clicks)
     elif share is not None:
         logits = logits + _reach(logits, share)
-    return logits if share is None else hold(logits, share)
+    return logits if share is None else clamp_to_box(logits, share)
 
 
 def _clicked(logits: Field, clicks: Sequence[Token]) -> Field:
@@ -49,7 +49,9 @@ def _clicked(logits: Field, clicks: Sequence[Token]) -> Field:
     certain = logits.copy()
     for x, y, label in clicks:
         middle = (floor(x * len(logits)), floor(y * len(logits)))
-        cv2.circle(certain, middle, CLICK_CELLS, CERTAIN if label else -CERTAIN, -1)
+        cv2.circle(
+            certain, middle, CERTAIN_CLICK_CELLS, CERTAIN_LOGIT if label else -CERTAIN_LOGIT, -1
+        )
     return certain
 
 

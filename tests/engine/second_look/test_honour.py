@@ -3,16 +3,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from server.engine.models.tiny.painting import (
+from server.engine.second_look.honour import CERTAIN_CLICK_CELLS, CERTAIN_LOGIT, honour
+from server.engine.tokens import (
     BOTTOM_RIGHT,
     EXCLUDE,
     INCLUDE,
     TOP_LEFT,
     Token,
-    hold,
-    share_of_box,
+    box_coverage,
+    clamp_to_box,
 )
-from server.engine.second_look.honour import CERTAIN, CLICK_CELLS, honour
 
 CELLS = 64
 BOX: list[Token] = [(0.1875, 0.25, TOP_LEFT), (0.8125, 0.75, BOTTOM_RIGHT)]
@@ -49,9 +49,9 @@ def test_where_it_was_clicked_is_certain_and_all_else_as_it_was(
     logits = noise(seed)
     got = honour(logits, [(x, y, label)])
     column, row = int(x * CELLS), int(y * CELLS)
-    assert got[row, column] == (CERTAIN if label else -CERTAIN)
+    assert got[row, column] == (CERTAIN_LOGIT if label else -CERTAIN_LOGIT)
     ys, xs = np.mgrid[:CELLS, :CELLS]
-    far = np.hypot(ys - row, xs - column) > CLICK_CELLS + 1
+    far = np.hypot(ys - row, xs - column) > CERTAIN_CLICK_CELLS + 1
     np.testing.assert_array_equal(got[far], logits[far])
 
 
@@ -80,9 +80,9 @@ def test_a_click_in_a_box_says_more_than_the_box_s_sides() -> None:
 @given(seed=st.integers(0, 1000))
 def test_a_mask_that_reaches_its_sides_is_only_cut_at_them(seed: int) -> None:
     logits = noise(seed, 3.0)
-    share = share_of_box(BOX, CELLS)
+    share = box_coverage(BOX, CELLS)
     assert share is not None
-    np.testing.assert_array_equal(honour(logits, BOX), hold(logits, share))
+    np.testing.assert_array_equal(honour(logits, BOX), clamp_to_box(logits, share))
 
 
 def test_a_box_beyond_the_close_up_leaves_nothing() -> None:

@@ -57,7 +57,7 @@ FOLD_BELOW = 32
 """Tokens from which on folding costs more than it saves: a folded product with N positions takes
 N x C x (heads * T), a projected one N x C x C/2 and then N x T x C/2."""
 
-CACHED_BYTES = 1 << 20
+UPSCALED_BYTES = 1 << 20
 """Of upscaled features made at a time by torch on a CPU: they should not leave its cache."""
 
 Prior = Callable[[Tensor, Tensor], Tensor]
@@ -317,7 +317,7 @@ class _Core(nn.Module):
         if places.is_cuda or torch.onnx.is_in_onnx_export():
             return (places,)
         position = len(places) * self.channels_a_position * places.itemsize
-        return torch.split(places, max(64, CACHED_BYTES // position), dim=1)
+        return torch.split(places, max(64, UPSCALED_BYTES // position), dim=1)
 
 
 class _Upscaling(nn.Module):

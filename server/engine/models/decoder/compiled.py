@@ -28,7 +28,7 @@ EXAMPLE_ROWS = 2
 """A size of one would be taken for a constant."""
 SLOWER = ["SkipLayerNormFusion"]
 """Of the runtime's ways to plan: what it fuses took six times as long as its parts."""
-MOST_THREADS = 8
+MOST_PLAN_THREADS = 8
 """Every plan has threads of its own, and products this small gain nothing from more."""
 WAIT_US = 50
 """How long a thread waits busily for its share of the next product, microseconds; then it sleeps.
@@ -53,7 +53,7 @@ class Compiled:
         network: of tensors to a tensor or a tuple of them, ready for inference.
         example: its inputs by name, in order, of `EXAMPLE_ROWS` rows; those without axes are
             numbers.
-        threads: that a call may use; of many, `MOST_THREADS`.
+        threads: that a call may use; of many, `MOST_PLAN_THREADS`.
         free: of an input, the axis besides the rows whose size may differ from the example's.
     """
 
@@ -65,7 +65,7 @@ class Compiled:
         free: Mapping[str, int] | None = None,
     ) -> None:
         self._free = free or {}
-        self._threads = min(threads, MOST_THREADS)
+        self._threads = min(threads, MOST_PLAN_THREADS)
         self._names = list(example)
         self._recording = _record(network, example, self._axes(example))
         self._plans: dict[tuple[int, ...], onnxruntime.InferenceSession] = {}
@@ -144,7 +144,7 @@ def _record(
 class CompiledCore:
     """Stands in for the decoder's core; rows of `below` tokens and more are still decoded eagerly.
 
-    They are rare, and there the core goes another way, which the recording has not.
+    They are rare, and there the core goes another way, which the recording lacks.
 
     Args:
         core: in float32.

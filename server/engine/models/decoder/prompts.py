@@ -11,13 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from server.engine.tokens import BOTTOM_RIGHT, TOP_LEFT
 from server.engine.types import Prompt
 from server.geometry import Frame
 
 __all__ = ["KINDS", "LENGTHS", "OUTPUT_TOKENS", "PADDING", "PromptTokens", "stack_prompts"]
 
-EXCLUDE, INCLUDE, CORNER_MIN, CORNER_MAX, NOT_A_POINT, PADDING = range(6)
-"""Kinds of tokens; the first two are also the labels of points."""
+NOT_A_POINT, PADDING = 4, 5
+"""Kinds of tokens beside those that have labels (`tokens`): nowhere, and nothing."""
 
 KINDS = 6
 
@@ -66,7 +67,7 @@ def _tokens(frame: Frame, prompt: Prompt) -> tuple[NDArray[np.float64], list[int
     if prompt.box is not None:
         x0, y0, x1, y1 = prompt.box
         places += [(x0, y0), (x1, y1)]
-        kinds += [CORNER_MIN, CORNER_MAX]
+        kinds += [TOP_LEFT, BOTTOM_RIGHT]
     elif kinds:
         places.append((0.0, 0.0))
         kinds.append(NOT_A_POINT)

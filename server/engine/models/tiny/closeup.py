@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from server.engine.models.tiny.layers import ConvNorm, ResidualBlock
-from server.engine.second_look.closeup import CELLS, LOGITS_PLANE, PLANES
+from server.engine.second_look.planes import LOGITS_PLANE, PLANES
+from server.engine.second_look.window import CELLS
 
 __all__ = ["CONTEXT_CELLS", "CloseUp"]
 

@@ -1,10 +1,10 @@
 """The bundled model: a SAM whose prompts are painted, and which looks at every mask twice.
 
-What it adds to `SamModel`: prompts are painted into the prior and boxes held to (`painting`); with
-the embedding a copy of the image is kept, from which a close-up of each candidate is cut
-(`closeup`), and what the second network makes of it replaces the mask's logits there. It also
-judges what it saw: that is the predicted IoU and, where candidates for a lone click are asked for,
-their order.
+What it adds to `SamModel`: prompts are painted into the prior and masks clamped to boxes
+(`painting`); with the embedding a copy of the image is kept, from which a close-up of each
+candidate is cropped (`second_look`), and what the second network makes of it replaces the mask's
+logits there. It also judges what it saw: that is the predicted IoU and, where candidates for a lone
+click are asked for, their order.
 
 On a CPU clicks are float32 whatever images are encoded in: both networks of a click are small, and
 compiled they take half the time that torch needs for them in the fastest numbers there are.
@@ -29,29 +29,25 @@ from server.engine.models.sam import SamModel, beside
 from server.engine.models.tiny.closeup import CONTEXT_CELLS, CloseUp
 from server.engine.models.tiny.layers import channels_last
 from server.engine.models.tiny.networks import EMBED_DIM, Tiny
-from server.engine.models.tiny.painting import Token, fit_to_box, painted, tokens_of
-from server.engine.second_look.closeup import (
+from server.engine.models.tiny.painting import fit_to_box, painted
+from server.engine.second_look.blending import blend, score_factor, second_look_weight
+from server.engine.second_look.planes import PLANES, closeup_planes
+from server.engine.second_look.window import (
     CELLS,
-    PLANES,
+    PICTURE_SIDE,
     Window,
-    blend,
-    cut,
+    crop,
     enlarge,
-    look,
     resampling,
-    trust,
     window_around,
-    worth,
 )
+from server.engine.tokens import Token, tokens_of
 from server.engine.types import DecodeRequest, RgbImage, Size
 from server.geometry import Frame
 
-__all__ = ["PICTURE_SIDE", "TinyModel"]
+__all__ = ["TinyModel"]
 
-PICTURE_SIDE = 640
-"""Longest side of the copy that close-ups are cut from; smaller images are kept as they are."""
-
-MOST_THREADS = 2
+MOST_CLICK_THREADS = 2
 """That the two networks of a click share: their products are too small for more."""
 
 
@@ -80,7 +76,7 @@ class _Look:
     """Of the first look, over the whole input."""
     score: float
     """The IoU that the first look predicts."""
-    trust: float
+    weight: float
     """How much the second look's mask will count, 0..1."""
     compared: bool
     """Whether it is one of a lone click's candidates: then it is judged also where the second
@@ -111,7 +107,7 @@ class TinyModel(SamModel):
 
     def compile(self) -> None:
         """Both networks, for as many threads as they gain from."""
-        threads = min(torch.get_num_threads(), MOST_THREADS)
+        threads = min(torch.get_num_threads(), MOST_CLICK_THREADS)
         self._decoder.compile(threads)
         if compiles(self._device, self.decode_dtype):
             self._closeup = or_eager(lambda: _compiled(self._eager_closeup, threads), self._closeup)
@@ -167,20 +163,22 @@ class TinyModel(SamModel):
         """Of each look the close-up's logits and the IoU that is now predicted."""
         planes = [enlarge(one.logits, one.window) for one in looks]
         scores = np.array([one.score for one in looks], np.float32)
-        taken = [at for at, one in enumerate(looks) if one.trust > 0 or one.compared]
+        taken = [at for at, one in enumerate(looks) if one.weight > 0 or one.compared]
         if taken:
             second, judged = self._second([looks[at] for at in taken])
             scores[taken] = judged
             for at, logits in zip(taken, second, strict=True):
-                planes[at] = blend(planes[at], logits, looks[at].trust)
-        scores *= np.array([worth(one.tokens) for one in looks], np.float32)
+                planes[at] = blend(planes[at], logits, looks[at].weight)
+        scores *= np.array([score_factor(one.tokens) for one in looks], np.float32)
         answered = [one.answered(plane) for one, plane in zip(looks, planes, strict=True)]
         return answered, scores
 
     @torch.inference_mode()
     def _second(self, looks: list[_Look]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The second network's logits, one plane a look, and its predicted IoUs."""
-        seen = np.stack([look(one.pixels, one.window, one.logits, one.tokens) for one in looks])
+        seen = np.stack(
+            [closeup_planes(one.pixels, one.window, one.logits, one.tokens) for one in looks]
+        )
         around = torch.stack([self._context(one) for one in looks])
         shown = torch.from_numpy(seen).to(around.device, around.dtype)
         first = torch.tensor([one.score for one in looks]).to(shown)
@@ -228,8 +226,11 @@ def _look(
     score: float,
 ) -> _Look:
     window = window_around(logits, tokens, max(features.picture.shape[:2]))
-    pixels = cut(features.picture, window)
-    weight, compared = trust(window, tokens), request.want == "all" and len(tokens) == 1
+    pixels = crop(features.picture, window)
+    weight, compared = (
+        second_look_weight(window, tokens),
+        request.want == "all" and len(tokens) == 1,
+    )
     return _Look(features, window, pixels, tokens, logits, score, weight, compared)
 
 

@@ -15,29 +15,19 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from server.engine.types import DecodeRequest, Prompt
+from server.engine.tokens import (
+    EXCLUDE,
+    INCLUDE,
+    Token,
+    box_coverage,
+    clamp_to_box,
+    tokens_of,
+)
+from server.engine.types import DecodeRequest
 from server.geometry import Frame
 
-__all__ = [
-    "BOTTOM_RIGHT",
-    "EDGE_LOGIT",
-    "EXCLUDE",
-    "INCLUDE",
-    "TOP_LEFT",
-    "Token",
-    "fit_to_box",
-    "hold",
-    "paint_prompt",
-    "painted",
-    "share_of_box",
-    "tokens_of",
-]
+__all__ = ["fit_to_box", "paint_prompt", "painted"]
 
-Token = tuple[float, float, int]
-"""x, y, label; x and y are shares of the model's square input."""
-
-EXCLUDE, INCLUDE, TOP_LEFT, BOTTOM_RIGHT = 0, 1, 2, 3
-"""Labels of prompt tokens, the prompt encoder's own; others are not painted."""
 
 PRIOR_LIMIT = 6.0
 """An earlier mask's logits are clipped to it, so that a click stands out."""
@@ -48,8 +38,6 @@ INSIDE_BOX, OUTSIDE_BOX = 1.0, -4.0
 
 LIFT, SMALL_LIFT, SMALL_SHARE = 0.5, 3.0, 0.015
 """Added to the logits of a box without clicks: to all, and to boxes under a share of the input."""
-EDGE_LOGIT = 6.0
-"""A box without and within, so that its edge is where logits cross zero."""
 
 
 def painted(request: DecodeRequest, frame: Frame, side: int) -> DecodeRequest:
@@ -58,33 +46,17 @@ def painted(request: DecodeRequest, frame: Frame, side: int) -> DecodeRequest:
     return replace(request, prior=canvas.astype(np.float16))
 
 
-def tokens_of(prompt: Prompt, frame: Frame) -> list[Token]:
-    """A prompt's clicks and corners as shares of the model's input."""
-    marks = list(prompt.points)
-    if prompt.box is not None:
-        x0, y0, x1, y1 = prompt.box
-        marks += [(x0, y0, TOP_LEFT), (x1, y1, BOTTOM_RIGHT)]
-    places = frame.to_model(np.array([mark[:2] for mark in marks]).reshape(-1, 2))
-    shares = places / frame.input_size
-    return [(x, y, mark[2]) for (x, y), mark in zip(shares.tolist(), marks, strict=True)]
-
-
 def fit_to_box(logits: NDArray[np.float32], tokens: Sequence[Token]) -> NDArray[np.float32]:
     """K x side x side logits, held to the prompt's box if it has one."""
     side = logits.shape[-1]
-    share = share_of_box(tokens, side)
+    share = box_coverage(tokens, side)
     if share is None:
         return logits
     lift = 0.0
     if len(tokens) == 2:
         smallness = 1 - np.sqrt(share.mean() / SMALL_SHARE)
         lift = LIFT + SMALL_LIFT * max(0.0, float(smallness))
-    return hold(logits + np.float32(lift), share)
-
-
-def hold(logits: NDArray[np.float32], share: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Logits cut at the edges of a box that covers `share` of each cell."""
-    return np.asarray(np.minimum(logits, EDGE_LOGIT * (2 * share - 1)), np.float32)
+    return clamp_to_box(logits + np.float32(lift), share)
 
 
 def paint_prompt(
@@ -106,25 +78,7 @@ def paint_prompt(
 
 
 def _box(tokens: Sequence[Token], side: int) -> NDArray[np.float32]:
-    share = share_of_box(tokens, side)
+    share = box_coverage(tokens, side)
     if share is None:
         return np.zeros((side, side), np.float32)
     return (OUTSIDE_BOX + (INSIDE_BOX - OUTSIDE_BOX) * share).astype(np.float32)
-
-
-def share_of_box(tokens: Sequence[Token], side: int) -> NDArray[np.float32] | None:
-    """How much of each cell lies in the box; nothing without one."""
-    corners = {label: (x * side, y * side) for x, y, label in tokens if label >= TOP_LEFT}
-    if not corners:
-        return None
-    (x0, y0), (x1, y1) = corners[TOP_LEFT], corners[BOTTOM_RIGHT]
-    columns, rows = _covered(x0, x1, side), _covered(y0, y1, side)
-    return rows[:, None] * columns
-
-
-def _covered(low: float, high: float, side: int) -> NDArray[np.float32]:
-    """How much of each of `side` cells lies between two edges."""
-    left = np.arange(side, dtype=np.float32)
-    covered = np.minimum(left + 1, high) - np.maximum(left, low)
-    share: NDArray[np.float32] = np.clip(covered, 0, 1).astype(np.float32)
-    return share

@@ -28,9 +28,9 @@ FIRST_GUESS = 2e10
 """Operations a second. Low: what is believed too fast makes a long step."""
 
 USUAL_ROWS = 256
-"""Of a product (`CACHED_BYTES`)."""
+"""Of a product (`PRODUCT_BYTES`)."""
 
-CACHED_BYTES = 5 << 19
+PRODUCT_BYTES = 5 << 19
 """Of what a product answers. More leaves the caches before it is read again, and is mapped anew by
 malloc at every call: a third more time, twice as much in reduced precision."""
 
@@ -142,7 +142,7 @@ class SteppedViT:
     def _bands(self, pace: Pace, *layers: nn.Linear | PackedLinear) -> Iterator[slice]:
         """Rows of the grid to send through the layers at a time."""
         widest = max(layer.out_features for layer in layers)
-        most = CACHED_BYTES // (self._grid * widest * self._dtype.itemsize)
+        most = PRODUCT_BYTES // (self._grid * widest * self._dtype.itemsize)
         cost = self._grid * sum(map(_product_cost, layers))
         return pace.split(self._grid, cost, "products", most=max(1, most))
 

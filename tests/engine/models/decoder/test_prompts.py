@@ -3,15 +3,8 @@
 import numpy as np
 import pytest
 
-from server.engine.models.decoder.prompts import (
-    CORNER_MAX,
-    CORNER_MIN,
-    EXCLUDE,
-    INCLUDE,
-    NOT_A_POINT,
-    PADDING,
-    stack_prompts,
-)
+from server.engine.models.decoder.prompts import NOT_A_POINT, PADDING, stack_prompts
+from server.engine.tokens import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT
 from server.engine.types import Prompt
 from server.geometry import Frame
 
@@ -26,7 +19,7 @@ def test_points_alone_end_in_not_a_point_as_upstream_ends_them() -> None:
 
 def test_a_box_follows_the_points_and_needs_no_end() -> None:
     tokens = stack_prompts([(FRAME, Prompt(points=((10, 20, 1),), box=(2, 4, 6, 8)))])
-    assert tokens.kinds.tolist() == [[INCLUDE, CORNER_MIN, CORNER_MAX]]
+    assert tokens.kinds.tolist() == [[INCLUDE, TOP_LEFT, BOTTOM_RIGHT]]
     np.testing.assert_array_equal(tokens.xy, [[[5, 10], [1, 2], [3, 4]]])
 
 
@@ -38,7 +31,7 @@ def test_shorter_rows_are_padded_to_the_length_the_longest_needs() -> None:
     many = Prompt(points=((1.0, 1.0, 1),) * 4)
     tokens = stack_prompts([(FRAME, Prompt(box=(2, 4, 6, 8))), (Frame(10, 10, 1024), many)])
     assert tokens.kinds.shape == (2, 7)
-    assert tokens.kinds[0].tolist() == [CORNER_MIN, CORNER_MAX] + [PADDING] * 5
+    assert tokens.kinds[0].tolist() == [TOP_LEFT, BOTTOM_RIGHT] + [PADDING] * 5
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@ import torch
 from server.engine.models.tiny.closeup import CONTEXT_CELLS, CloseUp
 from server.engine.models.tiny.layers import fold_norms
 from server.engine.models.tiny.networks import EMBED_DIM
-from server.engine.second_look.closeup import CELLS, LOGITS_PLANE, PLANES
+from server.engine.second_look.planes import LOGITS_PLANE, PLANES
+from server.engine.second_look.window import CELLS
 
 
 def views(count: int = 2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

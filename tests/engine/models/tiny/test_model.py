@@ -13,11 +13,13 @@ from server.engine.models.base import Decoded, Embedding, run_steps
 from server.engine.models.decoder.compiled import Compiled, CompiledCore
 from server.engine.models.tiny import model as tiny_model
 from server.engine.models.tiny.closeup import CloseUp
-from server.engine.models.tiny.model import PICTURE_SIDE, TinyModel
+from server.engine.models.tiny.model import TinyModel
 from server.engine.models.tiny.networks import EMBED_DIM, EMBED_STRIDE, FINE_DIM, MIDDLE_DIM, Tiny
-from server.engine.models.tiny.painting import fit_to_box, painted, tokens_of
+from server.engine.models.tiny.painting import fit_to_box, painted
 from server.engine.models.upstream import Sam
-from server.engine.second_look.closeup import blend, enlarge, trust, window_around, worth
+from server.engine.second_look.blending import blend, score_factor, second_look_weight
+from server.engine.second_look.window import PICTURE_SIDE, enlarge, window_around
+from server.engine.tokens import tokens_of
 from server.engine.types import DecodeRequest, Prompt, RgbImage, Size, Want
 from server.geometry import Frame
 from server.rle import decode
@@ -81,7 +83,7 @@ def test_logits_are_sams_for_the_painted_prompt_held_to_the_box(
     tokens = tokens_of(prompt, frame)
     held = fit_to_box(logits[order], tokens)
     np.testing.assert_allclose(decoded.logits, held, atol=1e-4)
-    np.testing.assert_allclose(decoded.scores, worth(tokens) * scores[order], atol=1e-4)
+    np.testing.assert_allclose(decoded.scores, score_factor(tokens) * scores[order], atol=1e-4)
 
 
 def test_each_candidate_is_looked_at_where_its_own_mask_is(tiny_sam: Sam, photo: RgbImage) -> None:
@@ -91,7 +93,7 @@ def test_each_candidate_is_looked_at_where_its_own_mask_is(tiny_sam: Sam, photo:
         assert one.window == window_around(plane, tokens, 240)
         near = enlarge(plane, one.window)
         limited = np.clip(near, -6, 6)
-        expected = blend(near, limited, trust(one.window, tokens))
+        expected = blend(near, limited, second_look_weight(one.window, tokens))
         clear = np.abs(near) < 5.5  # limited before it is enlarged, not after
         np.testing.assert_allclose(one.logits[clear], expected[clear], atol=0.05)
 
@@ -149,7 +151,9 @@ def test_candidates_for_more_than_a_click_stay_as_the_first_look_ranked_them(
 def test_candidates_for_a_click_are_compared_also_where_their_close_ups_do_not_count(
     tiny_sam: Sam, photo: RgbImage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.engine.models.tiny.model.trust", lambda _window, _tokens: 0.0)
+    monkeypatch.setattr(
+        "server.engine.models.tiny.model.second_look_weight", lambda _window, _tokens: 0.0
+    )
     model, plain = served(tiny_sam), served(tiny_sam, trained=False)
     taken: list[int] = []
     second = model._closeup

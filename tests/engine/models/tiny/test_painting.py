@@ -3,18 +3,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.engine.models.tiny.painting import (
-    BOTTOM_RIGHT,
     CLICK_LOGIT,
-    EXCLUDE,
-    INCLUDE,
     INSIDE_BOX,
     OUTSIDE_BOX,
     PRIOR_LIMIT,
-    TOP_LEFT,
     fit_to_box,
     paint_prompt,
     painted,
 )
+from server.engine.tokens import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT
 from server.engine.types import DecodeRequest, Prompt
 from server.geometry import Frame
 

@@ -31,7 +31,7 @@ from tests.support.vits import build_vit, in_turns, pixels
 @pytest.mark.parametrize("operations_per_s", [1.0, 1e8, 1e15])
 @pytest.mark.parametrize(
     "sizes",
-    [{}, {"BAND": 3, "CACHED_BYTES": 1, "BIAS_BYTES": 1}, {"SHORT_SIDE": 0}],
+    [{}, {"BAND": 3, "PRODUCT_BYTES": 1, "BIAS_BYTES": 1}, {"SHORT_SIDE": 0}],
     ids=["as they are", "a little at a time", "no short sides"],
 )
 def test_steps_of_any_size_give_upstreams_embedding(
@@ -123,7 +123,7 @@ def test_however_fast_products_are_their_answers_stay_in_caches(
 ) -> None:
     vit = build_vit(window=7, everywhere=(1,))
     widest = vit.blocks[0].mlp.lin1.out_features
-    monkeypatch.setattr(encoder_module, "CACHED_BYTES", 2 * 10 * widest * 4)
+    monkeypatch.setattr(encoder_module, "PRODUCT_BYTES", 2 * 10 * widest * 4)
     encoded(vit)
     products = [rows for kind, rows in slices.taken if kind == "products"]
     assert max(products) > min(products) >= 1  # narrower answers may have more rows

@@ -1,12 +1,8 @@
-"""The second look: which square of the image to look at again, and what is seen there.
+"""Which square of the image to look at again, and that square of pictures and of logits.
 
-The model sees the whole image at a few hundred pixels, so a small object is a few cells of its
-logits. A close-up is a square window around the object, cut from a larger copy of the image, with
-the first look's logits and the prompt drawn over it: the same few cells for an object of any size.
-The second network's mask counts for every box and correction. For a lone click or a hover, which
-wants an answer at once, it counts where it sees much more than the first did: in windows of up to
-a third of the image, less and less in larger ones. Its verdict counts wherever it looked.
-Pure: numpy and cv2, no torch. Training looks through twins of these lines (`training.twins`).
+A close-up is a square window around the object, cropped from a larger copy of the image, so that an
+object of any size has as many cells. Pure: numpy and cv2, no torch. Training looks through twins of
+these lines (`training.twins`).
 """
 
 from collections.abc import Sequence
@@ -16,55 +12,23 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from server.engine.models.tiny.painting import EXCLUDE, INCLUDE, TOP_LEFT, Token, share_of_box
-from server.engine.second_look.colours import ColourCube
-from server.engine.types import RgbImage
+from server.engine.tokens import INCLUDE, TOP_LEFT, Token
 
-__all__ = [
-    "BOX_PLANE",
-    "CELLS",
-    "LOGITS_PLANE",
-    "MEAN",
-    "PLANES",
-    "STD",
-    "Window",
-    "blend",
-    "cut",
-    "enlarge",
-    "look",
-    "resampling",
-    "trust",
-    "window_around",
-    "worth",
-]
+__all__ = ["CELLS", "PICTURE_SIDE", "Window", "crop", "enlarge", "resampling", "window_around"]
 
+PICTURE_SIDE = 640
+"""Longest side of the copy of an image that close-ups are cropped from; smaller images are kept as
+they are."""
 CELLS = 64
 """Side of a close-up."""
-PLANES = 9
-"""What is seen: red, green, blue, the earlier logits, the box, included and excluded clicks, and
-what the colours say for the earlier logits and for the prompt alone (`colours`)."""
-
-LOGITS_PLANE, BOX_PLANE, INCLUDE_PLANE, EXCLUDE_PLANE = range(3, 7)
-EVIDENCE_PLANE, PROMPT_EVIDENCE_PLANE = 7, 8
-
 BOX_MARGIN, MASK_MARGIN = 1.3, 1.5
 """Side of the window against the longest side of the box, or of the first look's mask."""
 LEAST_SHARE = 0.04
 """Of the input's side; anything smaller is seen with this much around it."""
 STRAY_SHARE = 0.01
 """Of a mask's pixels beyond each of its four sides: crumbs do not widen the window."""
-CLICK_CELLS = 3.0
-FULL_TRUST, NO_TRUST = 0.35, 0.5
-"""Sides of a lone click's window up to which the second look is believed, and from which not."""
-LONE_WORTH = 0.7
-"""Of a score of a lone click's mask: it says how good a mask of something it is, and what was meant
-may be something else."""
-SHARPEN = 2.5
-"""The second network is right more often than it is sure."""
-LOGIT_LIMIT = 6.0
-MEAN = np.array([123.675, 116.28, 103.53], np.float32)
-STD = np.array([58.395, 57.12, 57.375], np.float32)
-PADDING = (124.0, 116.0, 103.0)
+PADDING_COLOUR = (124.0, 116.0, 103.0)
+"""Where a window reaches beyond the image: about the mean of `planes`."""
 
 Field = NDArray[np.float32]
 
@@ -92,7 +56,7 @@ def window_around(logits: Field, tokens: Sequence[Token], pixels: int) -> Window
     Args:
         logits: side x side, of the first look.
         tokens: the prompt, in shares of the input.
-        pixels: longest side of the picture to cut from; the window has whole pixels of it, as
+        pixels: longest side of the picture to crop; the window has whole pixels of it, as
             many as can be halved until they are about `CELLS`.
     """
     corners = [(x, y) for x, y, label in tokens if label >= TOP_LEFT]
@@ -109,7 +73,7 @@ def window_around(logits: Field, tokens: Sequence[Token], pixels: int) -> Window
 
 
 def _halvable(side: int) -> int:
-    """The next larger side that `cut` can halve, down to less than twice `CELLS`."""
+    """The next larger side that `crop` can halve, down to less than twice `CELLS`."""
     step = 1
     while side >= 2 * CELLS * step:
         step *= 2
@@ -138,47 +102,8 @@ def _peak(spread: NDArray[np.int64]) -> tuple[int, int]:
     return at, at + 1
 
 
-def look(pixels: RgbImage, window: Window, logits: Field, tokens: Sequence[Token]) -> Field:
-    """`PLANES` x `CELLS` x `CELLS`, each about -3..3.
-
-    Args:
-        pixels: what `cut` gave of the window.
-        window: from `window_around`.
-        logits: side x side, of the first look.
-        tokens: the prompt, in shares of the input.
-    """
-    seen = np.zeros((PLANES, CELLS, CELLS), np.float32)
-    colours = pixels.transpose(2, 0, 1).astype(np.float32, order="C")
-    seen[:3] = (colours - MEAN[:, None, None]) / STD[:, None, None]
-    first = enlarge(np.clip(logits, -LOGIT_LIMIT, LOGIT_LIMIT), window)
-    seen[LOGITS_PLANE] = first / 2
-    placed = window.place(tokens)
-    box = share_of_box(placed, CELLS)
-    if box is not None:
-        seen[BOX_PLANE] = box
-    near_clicks = np.zeros((CELLS, CELLS), np.float32)
-    for x, y, label in placed:
-        if label in {EXCLUDE, INCLUDE}:
-            distance = _distance(x, y)
-            plane = INCLUDE_PLANE if label == INCLUDE else EXCLUDE_PLANE
-            seen[plane, distance <= CLICK_CELLS] = 2.0
-            if label == INCLUDE:  # wider: a colour is more than the spot that was hit
-                near_clicks[distance <= 2 * CLICK_CELLS] = 1.0
-    cube = ColourCube(colours)
-    chance = (1 / (1 + np.exp(-first))).astype(np.float32)
-    seen[EVIDENCE_PLANE] = cube.evidence(chance if box is None else chance * box)
-    seen[PROMPT_EVIDENCE_PLANE] = cube.evidence(near_clicks if box is None else box)
-    return seen
-
-
-def _distance(x: float, y: float) -> Field:
-    """Of each cell's middle from a place in the window, in cells."""
-    middles = np.arange(CELLS, dtype=np.float32) + 0.5
-    return np.asarray(np.hypot(middles[:, None] - y * CELLS, middles - x * CELLS), np.float32)
-
-
-def cut(
-    picture: NDArray[np.uint8], window: Window, beyond: tuple[float, ...] = PADDING
+def crop(
+    picture: NDArray[np.uint8], window: Window, beyond: tuple[float, ...] = PADDING_COLOUR
 ) -> NDArray[np.uint8]:
     """`CELLS` x `CELLS` (x channels) of a picture, and `beyond` where there is none.
 
@@ -240,20 +165,3 @@ def resampling(start: float, side: float, size: int, cells: int) -> Field:
     distance = np.abs(np.arange(size) - np.clip(middles, 0, size - 1)[:, None])
     weights = np.maximum(0.0, 1.0 - distance / reach)
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
-
-
-def trust(window: Window, tokens: Sequence[Token]) -> float:
-    """How much the second look's answer counts, 0..1."""
-    if len(tokens) > 1:
-        return 1.0
-    return min(1.0, max(0.0, (NO_TRUST - window.side) / (NO_TRUST - FULL_TRUST)))
-
-
-def worth(tokens: Sequence[Token]) -> float:
-    """What either look's score is to be multiplied by, to be an IoU that can be expected."""
-    return LONE_WORTH if len(tokens) == 1 else 1.0
-
-
-def blend(first: Field, second: Field, weight: float) -> Field:
-    """Both looks' logits in the window's cells, made one; `weight` 0..1 is the second's."""
-    return np.asarray(weight * SHARPEN * second + (1 - weight) * first, np.float32)

@@ -4,21 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.engine.models.tiny.painting import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT, Token
-from server.engine.second_look.closeup import (
+from server.engine.second_look.window import (
     CELLS,
     LEAST_SHARE,
-    PLANES,
-    SHARPEN,
     Window,
-    blend,
-    cut,
-    look,
+    crop,
     resampling,
-    trust,
     window_around,
-    worth,
 )
+from server.engine.tokens import BOTTOM_RIGHT, EXCLUDE, INCLUDE, TOP_LEFT
 
 BOX = [(0.2, 0.3, TOP_LEFT), (0.4, 0.4, BOTTOM_RIGHT)]
 NOTHING = np.full((192, 192), -5.0, np.float32)
@@ -90,7 +84,7 @@ def test_every_window_is_of_whole_pixels_and_holds_the_clicks_or_is_as_wide_as_t
 def test_a_cut_shows_the_picture_where_the_window_is_and_the_filling_beyond() -> None:
     picture = np.zeros((100, 200, 3), np.uint8)
     picture[:, 100:] = (0, 200, 0)
-    seen = cut(picture, Window(0.25, -0.25, 0.5), (9.0, 9.0, 9.0))
+    seen = crop(picture, Window(0.25, -0.25, 0.5), (9.0, 9.0, 9.0))
     assert seen.shape == (CELLS, CELLS, 3)
     assert (seen[: CELLS // 2 - 1] == 9).all()
     assert (seen[CELLS // 2 + 1 :, : CELLS // 2 - 1] == 0).all()
@@ -114,36 +108,8 @@ def test_a_cut_is_the_picture_moved_with_the_filling_around_it(
     part = around[200 + y : 200 + y + side, 200 + x : 200 + x + side]
     method = cv2.INTER_AREA if side > CELLS else cv2.INTER_LINEAR
     expected = cv2.resize(part, (CELLS, CELLS), interpolation=method)
-    seen = cut(picture, Window(x / pixels, y / pixels, side / pixels), (9.0, 9.0, 9.0))
+    seen = crop(picture, Window(x / pixels, y / pixels, side / pixels), (9.0, 9.0, 9.0))
     np.testing.assert_array_equal(seen, expected)
-
-
-def test_a_look_lays_colours_logits_and_prompt_over_each_other() -> None:
-    picture = np.zeros((200, 200, 3), np.uint8)
-    picture[100:, 100:] = 255
-    logits = NOTHING.copy()
-    logits[96:, 96:] = 5.0
-    marks = [(0.75, 0.75, INCLUDE), (0.25, 0.25, EXCLUDE), (0.5, 0.5, TOP_LEFT), (1, 1, 3)]
-    whole = Window(0.0, 0.0, 1.0)
-    seen = look(cut(picture, whole), whole, logits, marks)
-    assert seen.shape == (PLANES, CELLS, CELLS)
-    bright = np.zeros((CELLS, CELLS), np.bool_)
-    bright[CELLS // 2 :, CELLS // 2 :] = True
-    for plane in (0, 1, 2, 3):
-        assert ((seen[plane] > 0) == bright)[::5, ::5].all()
-    np.testing.assert_array_equal(seen[4], bright)
-    for plane, at in ((5, 3 * CELLS // 4), (6, CELLS // 4)):
-        ys, xs = np.nonzero(seen[plane])
-        assert (ys.mean(), xs.mean()) == pytest.approx((at - 0.5, at - 0.5))
-
-
-def test_a_look_at_part_of_the_logits_agrees_with_where_it_lies() -> None:
-    logits = NOTHING.copy()
-    logits[:, 100:] = 5.0
-    seen = look(np.zeros((CELLS, CELLS, 3), np.uint8), Window(0.5, 0.5, 0.125), logits, [])
-    edge = (100 / 192 - 0.5) / 0.125 * CELLS
-    turns = np.flatnonzero((seen[3, 40, 1:] > 0) != (seen[3, 40, :-1] > 0))
-    assert turns == pytest.approx([edge - 1], abs=1)
 
 
 @given(st.floats(-0.5, 1.0), st.floats(0.01, 1.0), st.integers(1, 60), st.integers(1, 24))
@@ -156,42 +122,11 @@ def test_resampling_keeps_what_is_the_same_everywhere(
     assert (weights >= 0).all()
 
 
-def test_a_verdict_on_a_lone_click_s_mask_is_worth_less() -> None:
-    assert worth([(0.5, 0.5, INCLUDE)]) < 1
-    assert worth(BOX) == worth([(0.5, 0.5, INCLUDE), (0.1, 0.1, EXCLUDE)]) == 1
-
-
 def test_resampling_carries_a_slope_over_whether_it_shrinks_or_enlarges() -> None:
     slope = np.arange(48, dtype=np.float32)
     for side in (0.1, 0.5):
         places = (0.25 + (np.arange(12) + 0.5) / 12 * side) * 48 - 0.5
         np.testing.assert_allclose(resampling(0.25, side, 48, 12) @ slope, places, atol=1e-3)
-
-
-A_CLICK: list[Token] = [(0.5, 0.5, INCLUDE)]
-
-
-def test_for_a_lone_click_the_second_look_counts_in_small_windows_and_not_in_wide_ones() -> None:
-    first, second = np.full((4, 4), -1.0, np.float32), np.full((4, 4), 2.0, np.float32)
-    small, between, wide = (Window(0.0, 0.0, side) for side in (0.3, 0.42, 0.6))
-    assert trust(small, A_CLICK) == 1.0
-    assert 0.0 < trust(between, A_CLICK) < 1.0
-    assert trust(wide, A_CLICK) == 0.0
-    np.testing.assert_allclose(blend(first, second, trust(small, A_CLICK)), SHARPEN * second)
-    assert (first < blend(first, second, trust(between, A_CLICK))).all()
-    np.testing.assert_array_equal(blend(first, second, trust(wide, A_CLICK)), first)
-
-
-@pytest.mark.parametrize(
-    "marks",
-    [
-        [(0.1, 0.1, TOP_LEFT), (0.9, 0.9, BOTTOM_RIGHT)],
-        [*A_CLICK, (0.1, 0.1, EXCLUDE)],
-    ],
-    ids=["a box", "a correction"],
-)
-def test_for_boxes_and_corrections_the_second_look_counts_everywhere(marks: list[Token]) -> None:
-    assert trust(Window(0.0, 0.0, 0.9), marks) == 1.0
 
 
 def test_a_prompt_that_includes_nothing_is_looked_at_with_the_whole_image() -> None:
