@@ -14,7 +14,7 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -23,6 +23,7 @@ import numpy as np
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from server import rle
@@ -38,6 +39,7 @@ __all__ = ["ANSWER_WITHIN_S", "STATUSES", "Rest"]
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+_Handler = Callable[[Request], Awaitable[dict[str, object]]]
 
 ANSWER_WITHIN_S = 25.0
 """From a request's headers to its answer: sooner than the connection is cut off (`guards.py`)."""
@@ -50,6 +52,7 @@ STATUSES = {
     "unauthorized": 401,
     "forbidden_origin": 403,
     "not_open": 404,
+    "unknown_type": 404,
     "upload_stalled": 408,
     "image_too_large": 413,
     "too_many_pixels": 413,
@@ -114,6 +117,17 @@ class _Session:
         return mask
 
 
+class _Resource:
+    """What answers at an address, whatever the method: a function would be asked for GET alone."""
+
+    def __init__(self, answer: Callable[[Request], Awaitable[Response]]) -> None:
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._answer(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+
 class Rest:
     """The routes, and the sessions behind them.
 
@@ -146,38 +160,55 @@ class Rest:
         self._painting = asyncio.Semaphore(_MAX_PAINTED)
 
     def routes(self) -> list[Route]:
-        """Where it answers."""
+        """Where it answers; where nothing is, it says so."""
         one = "/v1/sessions/{session_id}"
         return [
-            Route("/v1/sessions", self._answering(self._open), methods=["POST"]),
-            Route(f"{one}/point", self._answering(self._point), methods=["POST"]),
-            Route(one, self._answering(self._close), methods=["DELETE"]),
+            Route("/v1/sessions", self._resource(POST=self._open)),
+            Route(f"{one}/point", self._resource(POST=self._point)),
+            Route(one, self._resource(DELETE=self._close)),
+            Route("/v1/{path:path}", self._resource()),
         ]
 
-    def _answering(
-        self, handle: Callable[[Request], Awaitable[dict[str, object]]]
-    ) -> Callable[[Request], Awaitable[Response]]:
+    def _resource(self, **handlers: _Handler) -> ASGIApp:
         async def answer(request: Request) -> Response:
-            try:
-                async with asyncio.timeout(ANSWER_WITHIN_S):
-                    self._check_origin(request)
-                    return JSONResponse(await handle(request), headers=_HEADERS)
-            except ToldError as told:
-                return _refusal(told)
-            except WireError as refused:
-                error = refused
-            except TimeoutError:
-                error = WireError("timeout", f"no answer within {ANSWER_WITHIN_S:g} s")
-            except ClientDisconnect:
-                return Response()  # which nobody will read
-            # Whatever else fails is ours, and its text stays here.
-            except Exception:  # noqa: BLE001
-                _log.exception("a request failed")
-                error = WireError("internal", "a fault of the server; its log says more")
-            self._metrics.refused(error.code)
-            return _refusal(error)
+            handle = handlers.get(request.method)
+            return await self._answer(request, handle) if handle else self._nothing(handlers)
 
-        return answer
+        return _Resource(answer)
+
+    async def _answer(self, request: Request, handle: _Handler) -> Response:
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                self._check_origin(request)
+                return JSONResponse(await handle(request), headers=_HEADERS)
+        except ToldError as told:
+            return _refusal(told)
+        except WireError as refused:
+            error = refused
+        except TimeoutError:
+            error = WireError("timeout", f"no answer within {ANSWER_WITHIN_S:g} s")
+        except ClientDisconnect:
+            return Response()  # which nobody will read
+        # Whatever else fails is ours, and its text stays here.
+        except Exception:  # noqa: BLE001
+            _log.exception("a request failed")
+            error = WireError("internal", "a fault of the server; its log says more")
+        return self._refuse(error)
+
+    def _nothing(self, methods: Collection[str]) -> Response:
+        """No handler: of this method, or at all."""
+        if not methods:
+            text = "there is nothing at this address; /v1/ws is a WebSocket"
+            return self._refuse(WireError("unknown_type", text))
+        text = f"expected the method {', '.join(methods)}"
+        response = self._refuse(WireError("unknown_type", text))
+        response.status_code = 405
+        response.headers["allow"] = ", ".join(methods)
+        return response
+
+    def _refuse(self, error: WireError) -> Response:
+        self._metrics.refused(error.code)
+        return _refusal(error)
 
     def _check_origin(self, request: Request) -> None:
         if not self._is_allowed(request):
@@ -220,9 +251,9 @@ class Rest:
     async def _point(self, request: Request) -> dict[str, object]:
         session = self._find(request)
         ask = read_point(await json_of(request))
-        return await _while_there(request, self._answer(session, ask))
+        return await _while_there(request, self._mask(session, ask))
 
-    async def _answer(self, session: _Session, ask: PointRequest) -> dict[str, object]:
+    async def _mask(self, session: _Session, ask: PointRequest) -> dict[str, object]:
         async with session.turn():
             mask = await session.point(ask)
             # A thread cannot be stopped: whoever leaves, its place is taken until it is done.

@@ -241,15 +241,33 @@ async def test_what_cannot_be_read_as_an_image_is_said_to_be_none(fake: RunningS
         refused(await http.post("/v1/sessions", files={"image": b"text"}), 422, "bad_image")
 
 
-async def test_other_methods_are_not_allowed(fake: RunningServer) -> None:
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("/v1/sessions", "POST"), ("/v1/sessions/a", "DELETE"), ("/v1/sessions/a/point", "POST")],
+)
+async def test_of_an_address_the_methods_it_has_are_told(
+    fake: RunningServer, path: str, allowed: str
+) -> None:
     async with client(fake) as http:
-        # Where the page is built, what is no route of ours is asked of it.
-        for answer in (
-            await http.get("/v1/sessions"),
-            await http.get("/v1/sessions/a"),
-            await http.delete("/v1/sessions/a/point"),
-        ):
-            assert answer.status_code in {404, 405}
+        for method in {"GET", "POST", "PUT", "DELETE", "OPTIONS", "ODD"} - {allowed}:
+            answer = await http.request(method, path)
+            assert allowed in refused(answer, 405, "unknown_type")
+            assert answer.headers["allow"] == allowed
+        answer = await http.head(path)
+        assert (answer.status_code, answer.headers["allow"], answer.text) == (405, allowed, "")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/ws", "/sessions/", "/sessions/a/", "/sessions/a/b", "/sessions//point", "/%ff"],
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])
+async def test_where_there_is_nothing_it_is_said(
+    fake: RunningServer, method: str, path: str
+) -> None:
+    async with client(fake) as http:
+        answer = await http.request(method, f"/v1{path}")
+        assert "/v1/ws is a WebSocket" in refused(answer, 404, "unknown_type")
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null"])
