@@ -84,7 +84,8 @@ function focusName(): boolean {
 
 async function restore(desk: ReturnType<typeof compose>): Promise<void> {
   try {
-    const autosave = new Autosave(await openDatabase(), await claimWorkspace(), desk.context);
+    const database = await openDatabase();
+    const autosave = new Autosave(database, await claimWorkspace(database), desk.context);
     const key = await autosave.lastShown();
     desk.restoring.set(key !== null);
     await autosave.restore(desk.segmenter);

@@ -171,6 +171,23 @@ describe.skipIf(skipped)("when things go wrong, or merely happen", () => {
     await expect.poll(() => first.objects.count()).toBe(1);
   });
 
+  test("a page opened anew finds the work of tabs that were closed", async () => {
+    const first = await session.open();
+    await first.pick(shapesPicture("first.png"));
+    await first.click(DISC.x, DISC.y);
+    const second = await session.tab();
+    await second.pick(shapesPicture("second.png", 10));
+    await second.click(...MIDDLE_OF_SQUARE);
+    const stored = { "first.png": [""], "second.png": [""] };
+    await expect.poll(() => second.stored()).toEqual(stored);
+    await Promise.all([first.page.close(), second.page.close()]);
+    const third = await session.tab();
+    await third.opened();
+    await expect.poll(() => third.page.locator(".thumbnail").count()).toBe(2);
+    await expect.poll(() => third.page.locator(".file-name").textContent()).toBe("first.png");
+    await expect.poll(() => third.objects.count()).toBe(1);
+  });
+
   test("a refused version stops and says so", async () => {
     const canvas = await session.open(undefined, async (page) => {
       await page.addInitScript(() => {

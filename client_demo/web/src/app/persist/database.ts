@@ -3,6 +3,8 @@ import { type DBSchema, type IDBPDatabase, openDB } from "idb";
 import { bytesOf, type Rle } from "../../client/index.ts";
 import type { Extent } from "../geometry/points.ts";
 import type { Drawn, State } from "../state/model.ts";
+import { freeName } from "../state/names.ts";
+import { withCategories } from "../state/numbers.ts";
 
 /** A shape without what can be computed from it again. */
 export interface StoredShape {
@@ -26,8 +28,10 @@ export interface StoredPicture {
 
 export type StoredSettings = Pick<
   State,
-  "current" | "classes" | "imported" | "numbers" | "brushRadius" | "opacity" | "look"
-> & { readonly workspace: string };
+  "current" | "classes" | "imported" | "brushRadius" | "opacity" | "look"
+> &
+  // Pages of before stored none.
+  Partial<Pick<State, "numbers">> & { readonly workspace: string };
 
 interface Schema extends DBSchema {
   blobs: { key: string; value: { key: string; bytes: ArrayBuffer; type: string } };
@@ -63,6 +67,41 @@ export async function load(database: Database, workspace: string): Promise<Loade
     if (found) pictures.push({ picture, blob: new Blob([found.bytes], { type: found.type }) });
   }
   return { pictures, settings: (await database.get("settings", workspace)) ?? null };
+}
+
+/** The pictures of one workspace to the end of another, in one go; what they are called with them. */
+export async function moveWorkspace(database: Database, from: string, to: string): Promise<void> {
+  const transaction = database.transaction(["settings", "pictures"], "readwrite");
+  const [settings, pictures] = [
+    transaction.objectStore("settings"),
+    transaction.objectStore("pictures"),
+  ];
+  const ofWorkspace = pictures.index("workspace");
+  const [theirs, mine] = [await settings.get(from), await settings.get(to)];
+  const [moved, here] = [await ofWorkspace.getAll(from), await ofWorkspace.getAll(to)];
+  const names = new Set(here.map(({ name }) => name));
+  const last = Math.max(-1, ...here.map(({ order }) => order));
+  for (const picture of moved) {
+    const name = freeName(picture.name, names);
+    names.add(name);
+    await pictures.put({ ...picture, name, workspace: to, order: last + 1 + picture.order });
+  }
+  if (theirs) await settings.put({ ...together(mine, theirs), workspace: to });
+  await settings.delete(from);
+  await transaction.done;
+}
+
+/** Whatever only one of them can have is the first one's. */
+function together(mine: StoredSettings | undefined, theirs: StoredSettings): StoredSettings {
+  if (!mine) return theirs;
+  const numbers = [...(theirs.numbers ?? [])].map(([name, id]) => ({ id, name }));
+  return {
+    ...mine,
+    current: mine.current ?? theirs.current,
+    classes: [...new Set([...mine.classes, ...theirs.classes])],
+    imported: [...new Set([...mine.imported, ...theirs.imported])],
+    numbers: withCategories(mine.numbers ?? new Map(), numbers),
+  };
 }
 
 export interface Changes {
