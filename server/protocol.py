@@ -160,11 +160,18 @@ def _read_map(frame: bytes) -> dict[str, object]:
             max_ext_len=0,
         )
     except (ValueError, msgpack.UnpackException) as unreadable:
-        reason = str(unreadable) or "nested too deep"  # msgpack's StackError has no text
+        reason = str(unreadable) or _UNTEXTED.get(type(unreadable), "unreadable")
         raise _bad_frame(f"expected one msgpack map: {reason}") from None
     if not isinstance(fields, dict) or not all(isinstance(key, str) for key in fields):
         raise _bad_frame("expected one msgpack map with string keys")
     return fields
+
+
+_UNTEXTED = {
+    msgpack.StackError: "nested too deep",
+    msgpack.FormatError: "a byte that begins no value",
+}
+"""msgpack's errors that come without a text."""
 
 
 class _Bounds:

@@ -188,6 +188,18 @@ def test_a_client_ignores_fields_of_a_newer_server(
     assert unpack_server(msgpack.packb(newer)) == message
 
 
+@pytest.mark.parametrize(
+    ("frame", "reason"),
+    [
+        (b"\xc1", "a byte that begins no value"),
+        (b"\x91" * 2_000, "nested too deep"),
+        (b"\x81\xa4type", "incomplete"),
+    ],
+)
+def test_a_frame_that_is_no_msgpack_is_told_why(frame: bytes, reason: str) -> None:
+    assert reason in refusal(frame).message
+
+
 @pytest.mark.parametrize("depth", [10, 400, 600, 5_000, 100_000, 1_000_000])
 @pytest.mark.parametrize("opener", [b"\x91", b"\x81\xa1a"], ids=["lists", "maps"])
 def test_containers_of_any_depth_are_refused(depth: int, opener: bytes) -> None:

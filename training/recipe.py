@@ -72,6 +72,8 @@ class Recipe:
     share: float = 1.0
     """Of the stages' minutes; of less than 1, of the photos to be annotated too."""
     seed: int = 1
+    exclude_nc_nd: bool = False
+    """Without photos whose licence bars commercial use or derivatives."""
 
     @property
     def cache(self) -> Path:
@@ -108,7 +110,8 @@ class Recipe:
             **self._load(stage),
         }
         pairs = [part for pair in options.items() for part in pair]
-        return _module("train", stage.kind, *pairs, *stage.flags, *began)
+        flags = (*stage.flags, *(("--exclude-nc-nd",) if self.exclude_nc_nd else ()))
+        return _module("train", stage.kind, *pairs, *flags, *began)
 
     def _load(self, stage: Stage) -> dict[str, int]:
         """How much at once: what a GPU takes, or two cores."""
@@ -154,9 +157,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write everything to")
     parser.add_argument("--share", type=float, default=1.0, help="of each stage's minutes")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--exclude-nc-nd",
+        action="store_true",
+        help="leave out photos whose licence bars commercial use or derivatives",
+    )
     args = parser.parse_args()
     on_gpu = choose_device("auto").type == "cuda"
-    follow(Recipe(args.data, args.out, on_gpu, args.share, args.seed), _run)
+    recipe = Recipe(args.data, args.out, on_gpu, args.share, args.seed, args.exclude_nc_nd)
+    follow(recipe, _run)
 
 
 if __name__ == "__main__":

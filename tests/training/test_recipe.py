@@ -42,6 +42,13 @@ def test_everything_is_begun_from_what_an_earlier_step_wrote() -> None:
     assert "run/tiny.safetensors" in written
 
 
+@pytest.mark.parametrize("excluded", [False, True])
+def test_no_stage_sees_photos_that_are_to_be_left_out(*, excluded: bool) -> None:
+    given = list(Recipe(SHARDS, Path("run"), on_gpu=True, exclude_nc_nd=excluded).commands())
+    for command in of("train", given):
+        assert ("--exclude-nc-nd" in command) == excluded
+
+
 def test_every_stage_goes_on_from_the_one_before_it() -> None:
     trained = of("train", commands())
     assert [option(command, "--out") for command in trained] == [f"run/{s.name}" for s in STAGES]
