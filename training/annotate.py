@@ -1,15 +1,15 @@
-"""Step 4: the model's own masks, on photos of which little or nothing is drawn.
+"""The model's own masks, on photos with few or no drawn ones.
 
 python -m training.annotate --data CACHE --init WEIGHTS
 
-A lone click is asked at every place of a grid, of four views of a photo (`views`). Of the answers
-those stay that the model is sure of and that hardly change when the threshold of their logits
-does; of several that say the same the best, and none that a person has drawn already. Training
-from then on finds them in the cache; given again, the command replaces them.
+The model gets a lone click at every point of a grid, on four views of a photo (`views`). Kept are
+answers that it is sure of and that hardly change with the threshold of their logits; of several
+alike the best, and none that a person has already drawn. Later training finds them in the cache;
+run again, the command replaces them.
 
-Source: Kirillov et al., "Segment Anything" (2023), its data engine and its automatic masks;
-learning from them is a noisy student's way (Xie et al., CVPR 2020). New here is the mean of views,
-which takes the place of the overlapping crops there.
+Source: Kirillov et al., "Segment Anything" (2023), its data engine and automatic masks; learning
+from them follows the noisy student (Xie et al., CVPR 2020). New here is the mean of views, in place
+of overlapping crops.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""Stage 2: the second look, on what the first look makes of clicks, boxes and corrections.
+"""Training the second look, on what the first look makes of clicks, boxes and corrections.
 
-The first look is finished and only runs; so every sample trains the close-up on the logits that it
-will meet. Corrections are clicked where the close-up's mask is wrong, as annotators will (serving
-makes sure of the spots that were clicked before; here they may be clicked again).
+The first look is not trained here, so every sample trains the close-up on the logits that it will
+meet. Corrections are clicked where the close-up's mask is wrong, as annotators will (in serving,
+clicked spots are certain; here they may be clicked again).
 
-The first look knows its training photos by heart and would be trusted too much: so it sees some of
+The first look has overfitted its training photos and would be trusted too much, so it sees some of
 them through a veil. And some lone clicks go on with any of its three candidates, so that the
-close-up learns to judge which of them is meant.
+close-up learns to judge which is meant.
 """
 
 from dataclasses import dataclass

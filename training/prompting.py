@@ -1,9 +1,9 @@
-"""Stage 1: the first look on clicks and boxes, each followed by corrections.
+"""Training the first look on clicks and boxes, each followed by corrections.
 
-Several prompts share one encoded image. A round decodes every prompt; the next round adds a click
-where the last mask was wrong and feeds that mask back, now and then not, as a server that has
-forgotten it would. Single clicks are ambiguous and train the three candidates by the best of them;
-everything else trains the single mask.
+Several prompts share one encoded image. A round decodes every prompt; the next adds a click where
+the last mask was wrong and usually feeds that mask back (not always: a server may have forgotten
+it). Single clicks are ambiguous and train the three candidates by the best of them; everything else
+trains the single mask.
 """
 
 from dataclasses import dataclass

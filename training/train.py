@@ -1,4 +1,4 @@
-r"""Step 2: train a stage for some minutes; interrupted, the same command goes on.
+r"""Trains a stage for some minutes; interrupted, the same command goes on.
 
 python -m training.train prompts --data CACHE --out RUN --size 384 --minutes 10
 python -m training.train closeups --data CACHE --out RUN2 --size 384 --minutes 6 \
@@ -6,8 +6,8 @@ python -m training.train closeups --data CACHE --out RUN2 --size 384 --minutes 6
 python -m training.train views --data CACHE --out RUN3 --size 384 --minutes 4 --rate 1e-4 \
     --rounds 2 --init RUN2/last.pt
 
-On a GPU where there is one, else on two processes of one core each. Time, not steps, is what a run
-has: the learning rate follows the share of the minutes used.
+Uses a GPU where there is one, else two processes of one core each. A run is given minutes, not
+steps: the learning rate follows the share of them used.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""What serving does in numpy for one prompt, in torch for many at once, on any device.
+"""The server's numpy functions for one prompt, in torch for many at once, on any device.
 
-Serving answers one click in milliseconds on a processor; training shows thousands a second to a
-GPU. Each function here is the twin of one in `server.engine`, whose docstring says why; the tests
-hold each pair together.
+Serving answers one click in milliseconds on a CPU; training shows thousands a second to a GPU. Each
+function here is the twin of one in `server.engine`, whose docstring says why; the tests hold each
+pair together.
 
 Places are shares of the model's square input; a window is a row of left edge, top edge and side.
 M counts prompts; those of one image lie one after the other, equally many for each image.

@@ -1,13 +1,13 @@
-"""Stage 3: the first look learns to say of one view what it says, on the mean, of four.
+"""Training the first look to give for one view the mean of its answers to four.
 
-Shown a picture mirrored, or moved by half a cell of its embedding, it answers a little
-differently, and the mean of its answers is better than any one of them. That mean is what it is
-now taught to give at once: serving costs what it did. No labels are needed, so half of the prompts
-point at whatever the model itself sees in the picture. Its convolutions stay as they are.
+Shown a picture mirrored, or moved by half a cell of its embedding, it answers a little differently,
+and the mean of its answers is better than any one of them. It is taught to give that mean at once,
+so serving costs no more. No labels are needed, so half of the prompts point at whatever the model
+itself sees in the picture. Its convolutions are not trained.
 
 Source: Radosavovic et al., "Data distillation: Towards omni-supervised learning" (CVPR 2018). New
 here is that candidates are matched, first each view's to the others', then the learner's to their
-mean. Without that three candidates become three times the same, and the best of them worse.
+mean. Without that the three candidates become alike, and the best of them worse.
 """
 
 from collections.abc import Sequence
