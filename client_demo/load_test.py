@@ -7,7 +7,7 @@
 
 Open loop: latency counts from when an annotator would have clicked, not from when the last reply
 allowed it. Without --server it starts the servers it measures. Exits with 1 when a threshold is
-missed, or when anything goes wrong in a run without thresholds.
+missed, or when anything goes wrong in a plain run; a sweep goes on until something does.
 """
 
 import argparse
@@ -224,7 +224,12 @@ def _parser() -> argparse.ArgumentParser:
         "--scenario", action="append", choices=SCENARIOS, help="repeatable; default: clicks, hovers"
     )
     add("--annotators", type=_count, default=8, metavar="N", help="default: %(default)s")
-    add("--seconds", type=_seconds, default=20.0, help="measured, a run; default: %(default)s")
+    add(
+        "--seconds",
+        type=_seconds,
+        default=20.0,
+        help="measured per run, in a sweep up to four times as long; default: %(default)s",
+    )
     add("--warm-up", type=_seconds, default=3.0, help="seconds before; default: %(default)s")
     add("--drain", type=_seconds, default=5.0, help="seconds after, at most; default: %(default)s")
     add("--photo", type=Path, action="append", default=[], help="repeatable; default: drawn ones")

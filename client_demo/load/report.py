@@ -193,6 +193,7 @@ def sweep_lines(measured: Sequence[Figures]) -> list[str]:
             + (f"{100 * share:10.1f} %" if share is not None else f"{'-':>12}")
             + (f"{batch:8.2f}" if batch else f"{'-':>8}")
             + f"  {_wrong(figures)}"
+            + (f"; {_lateness(figures)}" if figures.was_late else "")
         )
     return lines
 
@@ -204,6 +205,8 @@ def _notes(figures: Figures) -> list[str]:
         if name.startswith("mean_")
     ]
     lines = [f"  went wrong: {_wrong(figures)}"]
+    if figures.was_late:
+        lines.append(f"  beware: {_lateness(figures)}, so these figures are too high")
     if means:
         lines.append(f"  the server's own means (ms): {', '.join(means)}")
     return lines
@@ -219,10 +222,11 @@ def _wrong(figures: Figures) -> str:
 def _flaws(figures: Figures) -> list[str]:
     flaws = [f"{count} x {code}" for code, count in figures.errors.items()]
     flaws += [f"{count} x {kind} unanswered" for kind, count in figures.unanswered.items()]
-    if figures.was_late:
-        late = f"p99 {figures.sent_late_p99_ms:.0f} ms"
-        flaws.append(f"the load test itself sent late ({late}), so that these figures are too high")
     return flaws
+
+
+def _lateness(figures: Figures) -> str:
+    return f"the load test itself sent late (p99 {figures.sent_late_p99_ms:.0f} ms)"
 
 
 def _machine() -> str:

@@ -43,6 +43,16 @@ def test_a_plain_run_is_told_in_full() -> None:
     assert "2 x busy" in text
 
 
+def test_a_load_test_that_was_late_is_a_caution_and_no_flaw_of_the_server() -> None:
+    late = replace(measured(3, 12.5), sent_late_p99_ms=26.0)
+
+    told = run_lines(late)
+
+    assert "  went wrong: nothing" in told
+    assert any("beware" in line and "p99 26 ms" in line for line in told)
+    assert "sent late (p99 26 ms)" in "\n".join(section(samwire=[late]).lines())
+
+
 def with_companion(annotators: int, p99_ms: float, companion: Figures) -> Figures:
     return replace(measured(annotators, p99_ms), companion=companion)
 
