@@ -104,6 +104,10 @@ class App:
         # Once in a process's life, and for many reasons to wait: polling is simplest.
         while self._owes_answers and time.monotonic() < ends_at:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Close with 1012, whatever is still owed; harmless when repeated."""
         await self.engine.stop()
         self._hang_up_all("the server is stopping")
 
@@ -176,7 +180,7 @@ class App:
         )
 
     async def _livez(self, _request: Request) -> Response:
-        alive = not self.engine.lost.is_set()
+        alive = self.engine.device_answers
         return PlainTextResponse("alive" if alive else "lost", 200 if alive else 503)
 
     async def _readyz(self, _request: Request) -> Response:

@@ -1,8 +1,8 @@
 """Runs the application under uvicorn: the socket, the signals, the exit code.
 
 uvicorn closes WebSockets the moment a signal comes; samwire first lets running work finish. So the
-first SIGTERM or SIGINT starts the drain and only its end stops the server; a second one stops at
-once. The process ends with 0 after a drain, with 1 when the model or the device failed.
+first SIGTERM or SIGINT starts the drain and only its end stops the server; a second one ends the
+drain. The process ends with 0 when it was told to, with 1 when the model or the device failed.
 """
 
 import asyncio
@@ -88,6 +88,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._app = app
         self._stop_asked = asyncio.Event()
+        self._hurried = asyncio.Event()
 
     async def main_loop(self) -> None:
         """Serve until told to stop, or until the application fails; then drain."""
@@ -96,15 +97,19 @@ class _Server(uvicorn.Server):
         failed = asyncio.create_task(self._app.failed.wait())
         await asyncio.wait({serving, asked, failed}, return_when=asyncio.FIRST_COMPLETED)
         draining = asyncio.create_task(self._app.drain())
-        await asyncio.wait({serving, draining}, return_when=asyncio.FIRST_COMPLETED)
-        self.should_exit = True
-        for task in (asked, failed, draining):
+        hurried = asyncio.create_task(self._hurried.wait())
+        await asyncio.wait({serving, draining, hurried}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (asked, failed, draining, hurried):
             task.cancel()
+        await self._app.stop()
+        self.should_exit = True
         await serving
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """First signal: drain. Second: stop now."""
+        """First signal: drain. Second: stop now. Third: wait for nothing."""
         del sig, frame  # uvicorn would raise them again at the end, and the exit code be theirs
-        if self._stop_asked.is_set():
+        if self._hurried.is_set():
             self.should_exit = self.force_exit = True
+        if self._stop_asked.is_set():
+            self._hurried.set()
         self._stop_asked.set()

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import pytest
 
 from server.app import App, _engine_settings
@@ -84,13 +85,17 @@ async def test_a_drain_ends_at_its_deadline() -> None:
         assert ended.code == "restarting"
 
 
-async def test_a_drain_does_not_wait_for_a_device_that_hangs() -> None:
+async def test_a_device_that_hangs_is_told_by_livez_and_holds_up_no_drain() -> None:
     model = GatedModel()
     async with ready(model, device_timeout_s=0.02, drain_timeout_s=60.0) as (app, client):
         await (await client.send_image(picture()))
         model.decoding.shut()
         stuck = asyncio.create_task(client.click([(80.0, 60.0, 1)]))
         await until(lambda: not app.engine.ready)
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app.starlette), base_url="http://here"
+        ) as http:
+            assert (await http.get("/livez")).status_code == 503
         began_at = time.monotonic()
         await app.drain()
 

@@ -90,13 +90,15 @@ class Engine:
     @property
     def ready(self) -> bool:
         """Whether opens and decodes will be answered: warm, and the device answers."""
-        running = self._running
-        return (
-            running is not None
-            and not self._stopped
-            and not self.lost.is_set()
-            and max(running.worker.busy_s, running.opens.busy_s) < self._settings.device_timeout_s
-        )
+        return self._running is not None and not self._stopped and self.device_answers
+
+    @property
+    def device_answers(self) -> bool:
+        """Whether the device is there, and its piece of work, if any, has not taken too long."""
+        if self._running is None:
+            return not self.lost.is_set()
+        busy_s = max(self._running.worker.busy_s, self._running.opens.busy_s)
+        return not self.lost.is_set() and busy_s < self._settings.device_timeout_s
 
     @property
     def decodes_waiting(self) -> int:

@@ -57,6 +57,23 @@ async def test_sigterm_drains_closes_with_1012_and_exits_with_0() -> None:
         assert await asyncio.to_thread(server.process.wait, 20) == 0
 
 
+async def test_a_second_sigterm_ends_the_drain_without_a_traceback() -> None:
+    with running_server() as server:
+        async with wire(server.url) as client:
+            digest = hashlib.sha256(PHOTO).hexdigest()
+            await client.send(Open(id=1, size=len(PHOTO), sha256=digest))
+            await client.expect(Send)
+            server.process.send_signal(signal.SIGTERM)
+            await client.expect(Draining)  # and waits for the upload
+            server.process.send_signal(signal.SIGTERM)
+            with pytest.raises(ConnectionClosed) as closed:
+                await client.receive()
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1012
+        assert await asyncio.to_thread(server.process.wait, 20) == 0
+        assert "Traceback" not in server.whole_log()
+
+
 def test_an_idle_server_stops_at_once_with_0() -> None:
     with running_server() as server:
         assert server.stop(signal.SIGINT) == 0

@@ -43,6 +43,11 @@ class RunningServer:
             if text in line:
                 return line
 
+    def whole_log(self) -> str:
+        """All that it wrote; once it has ended."""
+        self.log.extend(line for line in iter(self.lines.get, None))
+        return "".join(self.log)
+
     def stop(self, sig: signal.Signals = signal.SIGTERM) -> int:
         """Signal it and wait; the exit code."""
         self.process.send_signal(sig)
