@@ -21,12 +21,12 @@ from torch.nn import functional as F
 
 from server.engine.models.base import Decoded, Embedding, OutOfMemoryError
 from server.engine.models.decoder.batched import FoldedDecoder
+from server.engine.models.decoder.contract import Row, Stored
 from server.engine.models.decoder.fine import Widths
-from server.engine.models.decoder.graphed import capture_cuda
 from server.engine.models.decoder.prompts import LENGTHS, OUTPUT_TOKENS
-from server.engine.models.decoder.simple import Row, Stored
 from server.engine.models.device import translating
 from server.engine.models.pace import STEP_S
+from server.engine.models.recording.cuda_graphs import capture_cuda
 from server.engine.models.resizing.resample import resample, resamples
 from server.engine.models.tiny.layers import channels_last
 from server.engine.models.tiny.networks import TinyEncoder

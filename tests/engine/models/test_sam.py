@@ -13,9 +13,9 @@ from torch import Tensor
 from server.engine.models.base import Embedding, OutOfMemoryError, run_steps
 from server.engine.models.catalog import TINY_WEIGHTS, load_model
 from server.engine.models.decoder.compiled import CompiledCore
+from server.engine.models.decoder.contract import Stored
 from server.engine.models.decoder.fine import Widths
 from server.engine.models.decoder.prompts import LENGTHS
-from server.engine.models.decoder.simple import Stored
 from server.engine.models.decoder.traced import TracedCore
 from server.engine.models.sam import SamModel, resize_beside
 from server.engine.models.upstream import ResizeLongestSide, Sam, SamPredictor

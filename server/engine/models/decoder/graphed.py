@@ -1,47 +1,19 @@
-"""CUDA graphs: a recorded sequence of kernels, launched as a whole; of the decoder, one a shape.
+"""The decoder's core on a GPU: a CUDA graph for each shape.
 
-On a GPU a decode of one click is a few hundred kernels of microseconds each; launching them one by
-one takes longer than running them. A graph needs its inputs and outputs at fixed addresses, so a
-batch is copied into buffers all graphs share, padded to a power of two with whatever they held
-before (rows do not see each other), and its answer must be read before the next call.
-
-`capture` is the only part that needs a GPU: given a function over fixed buffers, it returns one
-that does the same again.
+A decode of one click is a few hundred kernels of microseconds each; launching them one by one takes
+longer than running them. A batch is copied into buffers all graphs share, padded to a power of two
+with whatever they held before (rows do not see each other), and its answer must be read before the
+next call.
 """
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar
 
-import torch
 from torch import Tensor
 
-__all__ = ["Answer", "Capture", "Core", "GraphedCore", "capture_cuda"]
+from server.engine.models.decoder.contract import Answer, Core
+from server.engine.models.recording.cuda_graphs import Capture
 
-T = TypeVar("T")
-
-Answer = tuple[Tensor, Tensor]
-
-
-class Core(Protocol):
-    """A decoder's network, of rows of any number."""
-
-    def __call__(
-        self, xy: Tensor, kinds: Tensor, single: Tensor, masks: int, *embedding: Tensor
-    ) -> Answer:
-        """Logits and predicted IoUs of so many masks a row."""
-
-
-class Capture(Protocol):
-    """Records what a function does to fixed buffers, and does it again when called.
-
-    A recording reads tensors where they were and keeps none. Whoever captures keeps alive all that
-    `run` reads, weights and tables too, for as long as the recording is called: if not, it reads
-    whatever lies there by then.
-    """
-
-    def __call__(self, run: Callable[[], T]) -> Callable[[], T]:
-        """The recording; what it returns is valid until its next call."""
-
+__all__ = ["GraphedCore"]
 
 Shape = tuple[int, int, int]
 """Rows, tokens of the prompt, masks."""
@@ -77,37 +49,3 @@ class GraphedCore:
         buffer = self._buffers[place]
         buffer[: len(value)].copy_(value)
         return buffer
-
-
-def capture_cuda(device: torch.device) -> Capture:
-    """A way to record on this GPU.
-
-    All that one such capture records shares memory for what is not an answer; another capture, even
-    on the same GPU, has its own.
-    """
-    pool = torch.cuda.graph_pool_handle()
-
-    def capture(run: Callable[[], T]) -> Callable[[], T]:
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.device(device):
-            _run_beside(run)
-            with torch.cuda.graph(graph, pool=pool):
-                answer = run()
-
-        def replay() -> T:
-            with torch.cuda.device(device):
-                graph.replay()
-            return answer
-
-        return replay
-
-    return capture
-
-
-def _run_beside(run: Callable[[], object]) -> None:
-    """Libraries set themselves up on a first run, which must not be recorded."""
-    beside = torch.cuda.Stream()
-    beside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(beside):
-        run()
-    torch.cuda.current_stream().wait_stream(beside)

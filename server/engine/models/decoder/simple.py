@@ -1,11 +1,11 @@
-"""What a decoder does, and the reference: upstream's own prompt encoder and mask decoder.
+"""The reference: upstream's own prompt encoder and mask decoder, prompt by prompt.
 
-`SimpleDecoder` takes prompts one at a time, through upstream's modules and nothing else. The
-decoder that serves (`decoder`) must agree with it; tests and benchmarks run both.
+Nothing serves with it. Tests hold the decoder that serves (`batched`), in all the ways in which it
+is recorded, against it. (The benchmark runs upstream's `SamPredictor` instead.)
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,27 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from server.engine.models.base import Decoded
+from server.engine.models.decoder.contract import Row, Stored
 from server.engine.models.upstream import Sam
 from server.engine.types import DecodeRequest
 from server.geometry import Frame
 
-__all__ = ["Decoder", "Row", "SimpleDecoder", "Stored"]
-
-Stored = tuple[Tensor, ...]
-"""An embedding as a decoder keeps it."""
-
-Row = tuple[Stored, Frame, DecodeRequest]
-"""A stored embedding, where its image lies in the model's input, and what is asked of it."""
-
-
-class Decoder(Protocol):
-    """What turns stored embeddings and requests into logits."""
-
-    def store(self, features: Tensor) -> Stored:
-        """Bring a 1xCxhxw embedding into the form in which `decode` wants to find it."""
-
-    def decode(self, rows: Sequence[Row]) -> list[Decoded]:
-        """Decode each row; no answer depends on another row."""
+__all__ = ["SimpleDecoder"]
 
 
 class SimpleDecoder:

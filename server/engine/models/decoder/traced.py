@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from server.engine.models.decoder.graphed import Answer, Core
+from server.engine.models.decoder.contract import Answer, Core
 from server.engine.models.recording.eager import or_eager
 
 __all__ = ["TracedCore", "traces"]

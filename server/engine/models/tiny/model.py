@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from server.engine.models.base import CloseUpLogits, Decoded, Embedding
-from server.engine.models.decoder.compiled import EXAMPLE_ROWS, Compiled, compiles
-from server.engine.models.decoder.simple import Row, Stored
+from server.engine.models.decoder.contract import Row, Stored
 from server.engine.models.device import on_one_thread, translating
 from server.engine.models.recording.eager import or_eager
+from server.engine.models.recording.onnx_runtime import EXAMPLE_ROWS, Compiled, compiles
 from server.engine.models.sam import SamModel, beside
 from server.engine.models.tiny.closeup import CONTEXT_CELLS, CloseUp
 from server.engine.models.tiny.layers import channels_last

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from server.engine.models.decoder.graphed import Capture
 from server.engine.models.pace import Pace, Speeds
+from server.engine.models.recording.cuda_graphs import Capture
 from server.engine.models.upstream import ImageEncoderViT, WindowAttention, WindowBlock
 from server.engine.models.vit.shared import RelativePositions, converted, side_of
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from server.engine.models.decoder.batched import FoldedDecoder
+from server.engine.models.decoder.contract import Answer
 from server.engine.models.decoder.fine import Widths
-from server.engine.models.decoder.graphed import Answer, GraphedCore
+from server.engine.models.decoder.graphed import GraphedCore
 from server.engine.models.decoder.simple import SimpleDecoder
 from server.engine.models.upstream import Sam
 from server.engine.types import DecodeRequest, Prompt

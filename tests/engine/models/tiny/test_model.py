@@ -10,7 +10,8 @@ from segment_anything import SamPredictor
 
 from server.engine import masks
 from server.engine.models.base import Decoded, Embedding, run_steps
-from server.engine.models.decoder.compiled import Compiled, CompiledCore
+from server.engine.models.decoder.compiled import CompiledCore
+from server.engine.models.recording.onnx_runtime import Compiled
 from server.engine.models.tiny import model as tiny_model
 from server.engine.models.tiny.closeup import CloseUp
 from server.engine.models.tiny.model import TinyModel

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from server.engine.models import pace
 from server.engine.models.base import run_steps
-from server.engine.models.decoder.graphed import capture_cuda
+from server.engine.models.recording.cuda_graphs import capture_cuda
 from server.engine.models.upstream import ImageEncoderViT
 from server.engine.models.vit.whole_blocks import WholeViT
 from tests.support.vits import build_vit, in_turns, pixels
