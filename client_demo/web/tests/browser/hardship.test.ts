@@ -118,8 +118,11 @@ describe.skipIf(skipped)("when things go wrong, or merely happen", () => {
     const canvas = await session.open();
     const chooser = canvas.page.waitForEvent("filechooser");
     await canvas.page.getByRole("button", { name: "Choose photos" }).click();
-    await (await chooser).setFiles([corruptPicture()]);
-    await expect.poll(() => canvas.page.locator(".failure").textContent()).toMatch(/JPEG/);
+    await (await chooser).setFiles([{ ...corruptPicture(), name: `${"sea ".repeat(40)}.png` }]);
+    const failure = canvas.page.locator(".failure");
+    await expect.poll(() => failure.textContent()).toMatch(/JPEG/);
+    const widths = await failure.evaluate((card) => [card.scrollWidth, card.clientWidth]);
+    expect(widths[0]).toBe(widths[1]); // however long the name
     await canvas.page.getByRole("button", { name: "Remove picture" }).click();
     await canvas.pick(shapesPicture());
     await canvas.click(DISC.x, DISC.y);
