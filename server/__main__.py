@@ -115,6 +115,19 @@ def segment(
 
 
 @app.command()
+def models() -> None:
+    """List the models that can be served, and where their weights are."""
+    from server.engine.models.catalog import MODELS, OFFICIAL, weights_path
+
+    for name in MODELS:
+        path = weights_path(name)
+        here = path.exists()
+        size = path.stat().st_size if here else OFFICIAL[name].size
+        where = path if here else f"downloaded when first served: {OFFICIAL[name].url}"
+        typer.echo(f"{name:6}{size / 1e6:7,.0f} MB  {where}")
+
+
+@app.command()
 def bench(
     model: ModelName = None,
     checkpoint: Checkpoint = None,

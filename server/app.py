@@ -342,7 +342,10 @@ class _Page(StaticFiles):
 
 
 async def _page_is_missing(_request: Request) -> Response:
-    text = "samwire is running. The page is not built: run `make page`, then start it again.\n"
+    text = (
+        "samwire is running, without its page. In a checkout run `make page` and start it again; a "
+        "package has the page if it was built after that.\n"
+    )
     return PlainTextResponse(text, headers=SECURITY_HEADERS)
 
 

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from server import rle
 from server.__main__ import app
+from server.engine.models.catalog import MODELS, weights_path
 from tests.support.pictures import jpeg, scene
 from tests.support.running_server import running_server
 
@@ -130,8 +131,22 @@ def test_a_file_that_is_no_checkpoint_is_told_in_a_sentence(
 
 def test_help_names_the_commands() -> None:
     result = run(app, ["--help"])
-    for command in ("serve", "segment"):
+    for command in ("serve", "segment", "models", "bench"):
         assert command in result.stdout
+
+
+def test_models_are_listed_with_where_they_are_or_come_from(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    had = weights_path("vit_b")
+    had.parent.mkdir(parents=True)
+    had.write_bytes(bytes(3_000_000))
+    lines = run(app, ["models"]).stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(MODELS)
+    assert lines[0].endswith("tiny.safetensors")
+    assert lines[1] == f"vit_b       3 MB  {had}"
+    assert "2,565 MB  downloaded when first served: https://" in lines[3]
 
 
 def test_a_server_that_is_not_there_is_said(photo: Path) -> None:

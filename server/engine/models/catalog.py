@@ -21,7 +21,7 @@ from server.engine.models.tiny.model import TinyModel
 from server.engine.models.tiny.networks import Tiny, load_tiny
 from server.engine.models.upstream import Sam, sam_model_registry
 
-__all__ = ["MODELS", "OFFICIAL", "CheckpointError", "load_model"]
+__all__ = ["MODELS", "OFFICIAL", "CheckpointError", "load_model", "weights_path"]
 
 TINY_WEIGHTS = Path(__file__).with_name("weights") / "tiny.safetensors"
 
@@ -95,10 +95,17 @@ def load_model(
 
 def _weights(name: str, progress: Progress) -> tuple[Path, str]:
     """Where the model's own weights are, and their sha256."""
+    path = weights_path(name)
     if name == "tiny":
-        return TINY_WEIGHTS, digest(TINY_WEIGHTS)
-    folder = platformdirs.user_cache_path("samwire") / "models"
-    return fetch(OFFICIAL[name], folder, progress), OFFICIAL[name].sha256
+        return path, digest(path)
+    return fetch(OFFICIAL[name], path.parent, progress), OFFICIAL[name].sha256
+
+
+def weights_path(name: str) -> Path:
+    """Where the model's own weights lie, or will once they are downloaded."""
+    if name == "tiny":
+        return TINY_WEIGHTS
+    return platformdirs.user_cache_path("samwire") / "models" / OFFICIAL[name].name
 
 
 def _digest(checkpoint: Path) -> str:
