@@ -1,4 +1,4 @@
-"""Which device, which numbers, how many threads; and torch's failures in the engine's words.
+"""Which device, dtype and layout, how many threads; and torch's failures in the engine's words.
 
 `translating` wraps whatever runs on the device. Its `except` block only takes notes: a traceback
 keeps the frames of the failed call alive and every tensor in them, so the engine could free
@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import torch
+from torch import nn
 
 from server.engine.models.base import DeviceLostError, OutOfMemoryError
 
 __all__ = [
     "DTYPES",
+    "channels_last",
     "choose_device",
     "choose_dtype",
     "choose_threads",
@@ -29,6 +31,7 @@ __all__ = [
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Network = TypeVar("Network", bound=nn.Module)
 
 DTYPES = {
     "float32": torch.float32,
@@ -170,3 +173,12 @@ def on_one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def channels_last(network: Network) -> Network:
+    """The network with its convolutions' weights laid out as its activations are."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            laid_out = module.weight.data.contiguous(memory_format=torch.channels_last)
+            module.weight.data = laid_out
+    return network

@@ -6,49 +6,33 @@ the decoder starts from. A decode is one call of the batched decoder.
 """
 
 import contextlib
-import time
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from itertools import product
-from statistics import median
-from typing import Protocol, cast
+from collections.abc import Generator, Sequence
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from server.engine.models.base import Decoded, Embedding, OutOfMemoryError
+from server.engine.models.base import Decoded, Embedding
 from server.engine.models.decoder.batched import FoldedDecoder
 from server.engine.models.decoder.contract import Row, Stored
 from server.engine.models.decoder.fine import Widths
-from server.engine.models.decoder.prompts import LENGTHS, OUTPUT_TOKENS
-from server.engine.models.device import translating
-from server.engine.models.pace import STEP_S
+from server.engine.models.device import channels_last, translating
 from server.engine.models.recording.cuda_graphs import capture_cuda
 from server.engine.models.resizing.resample import resample, resamples
-from server.engine.models.tiny.layers import channels_last
-from server.engine.models.tiny.networks import TinyEncoder
+from server.engine.models.resizing.threaded import Resizer, pillow_resize
 from server.engine.models.upstream import ImageEncoderViT, Sam
 from server.engine.models.vit.stepped import SteppedViT
 from server.engine.models.vit.whole_blocks import WholeViT
-from server.engine.types import DecodeRequest, Logits, Prompt, RgbImage, Size, Want
+from server.engine.models.warm_up import warm_up
+from server.engine.types import DecodeRequest, RgbImage, Size
 from server.geometry import Frame
 
-__all__ = ["SamModel", "beside", "resize_beside"]
-
-LARGEST_BATCH = 64
-"""Beyond it a GPU gains nothing, and a batch that fails costs more."""
-
-WORTH = 1.6
-"""A batch of twice as many must take less than so many times as long: else one behind the other is
-better, for the first need not wait for the last. So on most CPUs nothing is batched."""
-
-WARM_ENCODE_S = 1.0
-"""Enough for kernels to be prepared and for the pace of the steps to be found."""
+__all__ = ["SamModel"]
 
 
+@runtime_checkable
 class SteppingEncoder(Protocol):
     """An image encoder that can be left between steps."""
 
@@ -85,10 +69,11 @@ class SamModel:
             1, Widths(sam.mask_decoder).total, *sam.prompt_encoder.image_embedding_size
         )
         self._mean, self._std = sam.pixel_mean.to(device), sam.pixel_std.to(device)
+        self._resizer = Resizer()
         self._input_size: int = sam.image_encoder.img_size
         self._logits_size: int = sam.prompt_encoder.mask_input_size[0]
         self._decoder = FoldedDecoder(sam, device=device, dtype=self._decode_dtype, kept=dtype)
-        self._encoder = _in_steps(sam.image_encoder, device, dtype)
+        self._encoder = _stepping(sam.image_encoder, device, dtype)
 
     @property
     def name(self) -> str:
@@ -146,10 +131,10 @@ class SamModel:
     def resized(self, image: RgbImage, frame: Frame) -> Generator[float, None, Tensor]:
         """HxWx3 bytes at the model's size, on the device, as Pillow would resize them."""
         height, width, _ = image.shape
-        if self._device.type == "cpu" or not resamples(height, width, self._input_size):
-            resized = yield from resize_beside(image, frame)
-            return torch.from_numpy(resized).to(self._device)
         size = (frame.model_width, frame.model_height)
+        if self._device.type == "cpu" or not resamples(height, width, self._input_size):
+            resized = yield from self._resizer.run(pillow_resize, image, size)
+            return torch.from_numpy(resized).to(self._device)
         return (yield from resample(image, size, self._device))
 
     def _prepared(
@@ -194,70 +179,18 @@ class SamModel:
         return Frame(embedding.width, embedding.height, self._input_size)
 
     def warm_up(self, max_decode_ms: float) -> int:
-        """Run every shape once; return the largest batch worth making within `max_decode_ms`.
-
-        An encoder that needs more than `WARM_ENCODE_S` for an image is not run to the end.
-        """
-        self.compile()
-        self._warm_encoder()
-        for length, want, prior in product(LENGTHS, _WANTS, (False, True)):
-            self.decode([self._rehearsal(length, want, prior=prior)])
-        largest, ms = 1, self._decode_ms(1)
-        while largest < LARGEST_BATCH:
-            twice_ms = self._decode_ms(2 * largest)
-            if twice_ms > max_decode_ms or twice_ms > WORTH * ms:
-                break
-            largest, ms = 2 * largest, twice_ms
-        return largest
+        """Run every shape once; return the largest batch worth making within `max_decode_ms`."""
+        return warm_up(self, max_decode_ms)
 
     def compile(self) -> None:
         """Where compiled code is the faster, decode with it from now on."""
         self._decoder.compile(torch.get_num_threads())
 
-    def _warm_encoder(self) -> None:
-        # Of another size than the model's: resizing has code to load, too.
-        blank = np.zeros((self._input_size, 2 * self._input_size, 3), dtype=np.uint8)
-        started = time.perf_counter()
-        with contextlib.closing(self.encode(blank)) as steps:
-            for _ in steps:
-                if time.perf_counter() - started > WARM_ENCODE_S:
-                    break
-
-    def _rehearsal(
-        self, length: int, want: Want, *, prior: bool
-    ) -> tuple[Embedding, DecodeRequest]:
-        """A request whose tokens fill a row of this length, on a blank image.
-
-        It has a small box, so that a model which looks closely at small things does so.
-        """
+    def blank(self) -> Embedding:
+        """Of a black image, without an encode: for warming up."""
         side = self.needed_side
         black, frame = np.zeros((side, side, 3), np.uint8), Frame(side, side, self._input_size)
-        embedding = self._embedding(self._decoder.store(self._blank), black, frame)
-        box = (0.0, 0.0, side / 8, side / 8)
-        prompt = Prompt(points=((0.0, 0.0, 1),) * (length - OUTPUT_TOKENS - 2), box=box)
-        grid = (self.logits_size, self.logits_size)
-        logits: Logits | None = np.zeros(grid, dtype=np.float16) if prior else None
-        return embedding, DecodeRequest(prompt, want, logits)
-
-    def _decode_ms(self, batch: int) -> float:
-        """Median time of a batch of small boxes, at which a model may look twice.
-
-        Infinite where it finds no room.
-        """
-        requests = [self._rehearsal(LENGTHS[0], "best", prior=False)] * batch
-        times = []
-        for _ in range(4):
-            start = time.perf_counter()
-            try:
-                self.decode(requests)
-            except OutOfMemoryError:
-                return float("inf")
-            times.append(1e3 * (time.perf_counter() - start))
-        return median(times[1:])
-
-
-_WANTS: tuple[Want, ...] = ("best", "all")
-"""One mask or three: the shapes a decode can have."""
+        return self._embedding(self._decoder.store(self._blank), black, frame)
 
 
 def _is_finite(decoded: Decoded) -> bool:
@@ -272,39 +205,12 @@ def _advance(steps: Generator[float, None, Embedding]) -> float:
         return next(steps)
 
 
-def _in_steps(encoder: nn.Module, device: torch.device, dtype: torch.dtype) -> SteppingEncoder:
+def _stepping(encoder: nn.Module, device: torch.device, dtype: torch.dtype) -> SteppingEncoder:
     if isinstance(encoder, ImageEncoderViT):
         if device.type == "cpu":
             return SteppedViT(encoder, dtype=dtype)
         return WholeViT(encoder, device=device, dtype=dtype, capture=capture_cuda(device))
-    if isinstance(encoder, TinyEncoder):
+    if isinstance(encoder, SteppingEncoder):
         frozen = encoder.eval().requires_grad_(requires_grad=False)
         return channels_last(frozen.to(device, dtype))
     raise TypeError(f"no way to run a {type(encoder).__name__} in steps")
-
-
-def resize_beside(image: RgbImage, frame: Frame) -> Generator[float, None, RgbImage]:
-    """SamPredictor's resize of `image` to the model's size, yielding while another thread does it.
-
-    It takes 0.1 s for 12 megapixels. In bands it would not be Pillow's: which of its two passes
-    comes first, and is rounded to bytes, depends on the whole image and on Pillow's version.
-    """
-    return (yield from beside(_resize, image, (frame.model_width, frame.model_height)))
-
-
-def _resize(image: RgbImage, size: tuple[int, int]) -> RgbImage:
-    return np.array(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
-
-
-def beside(
-    work: Callable[[RgbImage, Size], RgbImage], image: RgbImage, size: Size
-) -> Generator[float, None, RgbImage]:
-    """The image brought to a size by another thread, yielding meanwhile."""
-    brought = _resizer.submit(work, image, size)
-    while not brought.done():
-        wait([brought], timeout=STEP_S)
-        yield 0.0
-    return brought.result()
-
-
-_resizer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="resize")

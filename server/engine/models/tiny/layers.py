@@ -1,15 +1,10 @@
 """Convolutions with batch norms, the material of the bundled model's own networks."""
 
-from typing import TypeVar
-
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-__all__ = ["ConvNorm", "ResidualBlock", "channels_last", "fold_norms"]
-
-Network = TypeVar("Network", bound=nn.Module)
+__all__ = ["ConvNorm", "ResidualBlock", "fold_norms"]
 
 
 class ConvNorm(nn.Sequential):
@@ -45,12 +40,3 @@ def fold_norms(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, ConvNorm):
             module.fold()
-
-
-def channels_last(network: Network) -> Network:
-    """The network with its convolutions' weights laid out as its activations are."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            laid_out = module.weight.data.contiguous(memory_format=torch.channels_last)
-            module.weight.data = laid_out
-    return network

@@ -22,12 +22,11 @@ from torch import Tensor
 
 from server.engine.models.base import CloseUpLogits, Decoded, Embedding
 from server.engine.models.decoder.contract import Row, Stored
-from server.engine.models.device import on_one_thread, translating
+from server.engine.models.device import channels_last, on_one_thread, translating
 from server.engine.models.recording.eager import or_eager
 from server.engine.models.recording.onnx_runtime import EXAMPLE_ROWS, Compiled, compiles
-from server.engine.models.sam import SamModel, beside
+from server.engine.models.sam import SamModel
 from server.engine.models.tiny.closeup import CONTEXT_CELLS, CloseUp
-from server.engine.models.tiny.layers import channels_last
 from server.engine.models.tiny.networks import EMBED_DIM, Tiny
 from server.engine.models.tiny.painting import fit_to_box, painted
 from server.engine.second_look.blending import blend, score_factor, second_look_weight
@@ -121,7 +120,7 @@ class TinyModel(SamModel):
         self, image: RgbImage, frame: Frame
     ) -> Generator[float, None, tuple[Tensor, RgbImage]]:
         resized, _ = yield from super()._prepared(image, frame)
-        return resized, (yield from beside(_shrunk, image, _picture_size(frame)))
+        return resized, (yield from self._resizer.run(_shrunk, image, _picture_size(frame)))
 
     def _embedding(self, stored: Stored, kept: RgbImage, frame: Frame) -> Embedding:
         nbytes = sum(part.nbytes for part in stored) + kept.nbytes
