@@ -166,6 +166,30 @@ describe.skipIf(skipped)("the canvas", () => {
     await expect.poll(() => objects.nth(4).getAttribute("data-active")).toBe("true");
   });
 
+  test("coloured by name, a new object has its name's colour in the list and on the picture", async () => {
+    const canvas = await session.open();
+    const { page } = canvas;
+    await canvas.pick(shapesPicture());
+    const choice = page.getByRole("button", { name: "Name", exact: true });
+    expect(await choice.count()).toBe(0); // before there is a name
+    for (const [x, y] of [
+      [DISC.x, DISC.y],
+      [SQUARE.x0 + 60, SQUARE.y0 + 60],
+    ] as const) {
+      await canvas.click(x, y);
+      await page.locator("#object-name").fill("thing");
+      await page.locator("#object-name").press("Enter");
+    }
+    const colors = () =>
+      page
+        .locator(".masks g.object, .objects .swatch")
+        .evaluateAll((all) => all.map((one) => (one as HTMLElement).style.cssText));
+    await expect.poll(async () => new Set(await colors()).size).toBe(2);
+    await choice.click();
+    await expect.poll(async () => (await colors()).length).toBe(4);
+    expect(new Set(await colors()).size).toBe(1);
+  });
+
   test("a picture with objects is removed only when that is meant", async () => {
     const canvas = await session.open();
     await canvas.pick(shapesPicture());

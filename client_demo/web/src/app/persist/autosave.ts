@@ -134,8 +134,9 @@ export class Autosave {
 
   async #write(): Promise<void> {
     const { workspace } = this;
-    const { pictures, current, classes, imported, numbers, brushRadius, opacity, look } =
-      this.context.state.get();
+    const { pictures, current, classes, imported, numbers, ...state } = this.context.state.get();
+    const { brushRadius, opacity, look, colors } = state;
+    const preferences = { brushRadius, opacity, look, colors };
     const present = new Set(pictures.map(({ key }) => key));
     const gone = [...this.#saved.keys()].filter((key) => !present.has(key));
     const changed = pictures
@@ -143,7 +144,7 @@ export class Autosave {
       .filter(({ picture, stamp }) => this.#isStale(picture.key, stamp));
     try {
       await save(this.database, {
-        settings: { workspace, current, classes, imported, numbers, brushRadius, opacity, look },
+        settings: { workspace, current, classes, imported, numbers, ...preferences },
         pictures: changed.map(({ picture, order }) => this.#storedPicture(picture, order)),
         gone,
       });

@@ -30,8 +30,8 @@ export type StoredSettings = Pick<
   State,
   "current" | "classes" | "imported" | "brushRadius" | "opacity" | "look"
 > &
-  // Pages of before stored none.
-  Partial<Pick<State, "numbers">> & { readonly workspace: string };
+  // Pages of before stored none of these.
+  Partial<Pick<State, "numbers" | "colors">> & { readonly workspace: string };
 
 interface Schema extends DBSchema {
   blobs: { key: string; value: { key: string; bytes: ArrayBuffer; type: string } };

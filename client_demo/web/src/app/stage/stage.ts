@@ -15,8 +15,9 @@ import {
   type Viewport,
   zoomAt,
 } from "../geometry/viewport.ts";
+import { shownColor } from "../state/colors.ts";
 import { colorOf, type Drawn, NO_PROMPTS } from "../state/model.ts";
-import { currentPicture } from "../state/pictures.ts";
+import { currentPicture, currentScene } from "../state/pictures.ts";
 import { activeObject } from "../state/scene.ts";
 import { Store } from "../state/store.ts";
 import type { Actions } from "../work/actions.ts";
@@ -231,9 +232,9 @@ export class Stage {
     const { active } = currentPicture(state)!.history.present;
     const object = objects.find(({ id }) => id === active) ?? null;
     const exact = this.viewport.get().scale * devicePixelRatio >= EXACT_FROM;
-    this.#masks.render([...this.#items(objects, active), ...this.#hoverItems(object)], exact);
-    const color = object?.color ?? this.#nextColor();
-    this.#masks.renderBox(this.context.live.get().box ?? object?.prompts.box ?? null, color);
+    this.#masks.render([...this.#items(objects, active), ...this.#hoverItems()], exact);
+    const box = this.context.live.get().box ?? object?.prompts.box ?? null;
+    this.#masks.renderBox(box, this.#activeColor());
     this.#marks.render(object?.prompts ?? NO_PROMPTS, this.viewport.get().scale, state.mark);
     const { style, dataset } = this.#masks.root as SVGSVGElement;
     style.setProperty("--opacity", String(state.opacity));
@@ -242,6 +243,7 @@ export class Stage {
 
   *#items(objects: readonly Drawn[], active: number | null): Generator<MaskItem> {
     const { stroke, pointed } = this.context.live.get();
+    const state = this.context.state.get();
     for (const object of objects) {
       const drawn = stroke?.object === object.id ? stroke.traced : null;
       const traced = drawn ?? this.context.book.shown(object)?.traced;
@@ -249,26 +251,26 @@ export class Stage {
       const pending = this.context.book.get(object.revision)?.status === "pending";
       const other = object.id === pointed ? "pointed" : "object";
       const kind = object.id === active ? (pending ? "pending" : "active") : other;
-      yield { key: String(object.id), traced, color: object.color, kind };
+      yield { key: String(object.id), traced, color: shownColor(state, object), kind };
     }
     const fresh = stroke && !objects.some(({ id }) => id === stroke.object);
     if (fresh)
-      yield { key: "stroke", traced: stroke.traced, color: this.#nextColor(), kind: "active" };
+      yield { key: "stroke", traced: stroke.traced, color: this.#activeColor(), kind: "active" };
   }
 
-  #hoverItems(object: Drawn | null): MaskItem[] {
+  #hoverItems(): MaskItem[] {
     const { hover } = this.context.live.get();
     if (!hover) return [];
     const kind = hover.excludes ? "hover-exclude" : "hover";
-    return [
-      { key: "hover", traced: hover.traced, color: object?.color ?? this.#nextColor(), kind },
-    ];
+    return [{ key: "hover", traced: hover.traced, color: this.#activeColor(), kind }];
   }
 
-  #nextColor(): string {
-    const picture = currentPicture(this.context.state.get());
-    const scene = picture?.history.present;
-    return scene ? (activeObject(scene)?.color ?? colorOf(scene.nextId)) : colorOf(1);
+  /** Of the active object, or of the one that the next click begins. */
+  #activeColor(): string {
+    const state = this.context.state.get();
+    const scene = currentScene(state);
+    const next = { color: colorOf(scene.nextId), label: "" };
+    return shownColor(state, activeObject(scene) ?? next);
   }
 
   #paintPointer(): void {

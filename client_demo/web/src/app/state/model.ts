@@ -62,6 +62,8 @@ export interface Picture {
 
 export type Tool = "segment" | "brush" | "eraser" | "select" | "hand";
 export type Look = "fill" | "outline";
+/** By what masks are coloured. */
+export type Colors = "object" | "class";
 export type Sheet = "help" | "export" | null;
 
 /** A point by its index, or a corner of the box. */
@@ -81,6 +83,7 @@ export interface State {
   readonly brushRadius: number;
   readonly opacity: number;
   readonly look: Look;
+  readonly colors: Colors;
   readonly sheet: Sheet;
   readonly mark: Mark | null;
   readonly panelOpen: boolean;
@@ -101,6 +104,7 @@ export const INITIAL: State = {
   brushRadius: 12,
   opacity: 0.45,
   look: "fill",
+  colors: "object",
   sheet: null,
   mark: null,
   panelOpen: false,

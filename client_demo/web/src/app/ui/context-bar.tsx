@@ -1,11 +1,12 @@
 /** What can be done with the object at hand, near it; and a hint when there is none. */
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
+import { shownColor } from "../state/colors.ts";
 import type { Drawn, State } from "../state/model.ts";
 import { currentPicture, currentScene } from "../state/pictures.ts";
 import { activeObject } from "../state/scene.ts";
 import { useDesk } from "./desk.ts";
-import { Icon, IconButton, leaveFocus } from "./icons.tsx";
+import { Icon, IconButton, leaveFocus, Swatch } from "./icons.tsx";
 import { NameInput } from "./name-input.tsx";
 import { useStore } from "./use-store.ts";
 import { isAway } from "./words.ts";
@@ -39,10 +40,11 @@ interface BarProps {
 
 function ObjectBar({ object, away }: BarProps): JSX.Element {
   const { actions, context } = useDesk();
-  const { mark, tool, current } = context.state.get();
+  const state = context.state.get();
+  const { mark, tool, current } = state;
   return (
     <section class="card object-bar" aria-label="Current object">
-      <span class="swatch" ref={(node) => node?.style.setProperty("--color", object.color)} />
+      <Swatch color={shownColor(state, object)} />
       <NameInput
         object={object}
         id="object-name"

@@ -34,6 +34,11 @@ const PATHS = {
   objects: "M10 3l7 3.5-7 3.5-7-3.5zM3 10l7 3.5L17 10M3 13.5L10 17l7-3.5",
 } as const;
 
+/** A spot of an object's colour. */
+export function Swatch({ color }: { color: string }): JSX.Element {
+  return <span class="swatch" ref={(node) => node?.style.setProperty("--color", color)} />;
+}
+
 export type IconName = keyof typeof PATHS;
 
 export function Icon({ name }: { name: IconName }): JSX.Element {

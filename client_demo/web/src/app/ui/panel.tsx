@@ -1,10 +1,11 @@
 /** The objects of the picture, how they look, and the way in and out. */
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import type { Drawn, Look } from "../state/model.ts";
+import { shownColor } from "../state/colors.ts";
+import type { Drawn, State } from "../state/model.ts";
 import { currentScene } from "../state/pictures.ts";
 import { useDesk } from "./desk.ts";
-import { Icon, IconButton, leaveFocus } from "./icons.tsx";
+import { Icon, IconButton, leaveFocus, Swatch } from "./icons.tsx";
 import { NameInput } from "./name-input.tsx";
 import { useStore } from "./use-store.ts";
 import { nameOf, sayArea } from "./words.ts";
@@ -35,7 +36,13 @@ export function Panel(): JSX.Element | null {
       ) : (
         <ul class="objects">
           {objects.map((object) => (
-            <Row key={object.id} object={object} active={object.id === active} />
+            <Row
+              key={object.id}
+              object={object}
+              active={object.id === active}
+              color={shownColor(state, object)}
+              own={state.colors === "object"}
+            />
           ))}
         </ul>
       )}
@@ -44,7 +51,15 @@ export function Panel(): JSX.Element | null {
   );
 }
 
-function Row({ object, active }: { object: Drawn; active: boolean }): JSX.Element {
+interface RowProps {
+  readonly object: Drawn;
+  readonly active: boolean;
+  readonly color: string;
+  /** Whether the colour is the object's own, to be changed here. */
+  readonly own: boolean;
+}
+
+function Row({ object, active, color, own }: RowProps): JSX.Element {
   const { actions, context } = useDesk();
   const name = nameOf(object);
   const area = sayArea(object, context.book);
@@ -65,12 +80,16 @@ function Row({ object, active }: { object: Drawn; active: boolean }): JSX.Elemen
       onMouseLeave={leave}
       onClick={({ target, currentTarget }) => target === currentTarget && select()}
     >
-      <input
-        type="color"
-        value={object.color}
-        aria-label={`Colour of ${name}`}
-        onChange={({ currentTarget }) => actions.change(object.id, { color: currentTarget.value })}
-      />
+      {own ? (
+        <input
+          type="color"
+          value={color}
+          aria-label={`Colour of ${name}`}
+          onChange={({ currentTarget: { value } }) => actions.change(object.id, { color: value })}
+        />
+      ) : (
+        <Swatch color={color} />
+      )}
       <NameInput object={object} placeholder={nameOf({ ...object, label: "" })} onFocus={select} />
       <button
         type="button"
@@ -95,8 +114,8 @@ function Row({ object, active }: { object: Drawn; active: boolean }): JSX.Elemen
 
 function Appearance(): JSX.Element {
   const { context, intake } = useDesk();
-  const { opacity, look } = useStore(context.state);
-  const setLook = (next: Look) => context.state.update((now) => ({ ...now, look: next }));
+  const { opacity, look, colors, classes } = useStore(context.state);
+  const set = (change: Partial<State>) => context.state.update((now) => ({ ...now, ...change }));
   return (
     <div class="appearance">
       <label>
@@ -107,25 +126,26 @@ function Appearance(): JSX.Element {
           max="0.9"
           step="0.05"
           value={opacity}
-          onInput={({ currentTarget }) => {
-            const value = Number(currentTarget.value);
-            context.state.update((now) => ({ ...now, opacity: value }));
-          }}
+          onInput={({ currentTarget }) => set({ opacity: Number(currentTarget.value) })}
         />
       </label>
-      <fieldset class="segmented" aria-label="Masks as">
-        {(["fill", "outline"] as const).map((one) => (
-          <button
-            type="button"
-            key={one}
-            aria-pressed={look === one}
-            onMouseDown={leaveFocus}
-            onClick={() => setLook(one)}
-          >
-            {one === "fill" ? "Fill" : "Outline"}
-          </button>
-        ))}
-      </fieldset>
+      <Choice
+        what="Masks"
+        options={{ fill: "Fill", outline: "Outline" }}
+        chosen={look}
+        onChoose={(one) => set({ look: one })}
+      />
+      {(classes.length > 0 || colors === "class") && (
+        <div class="colors">
+          <span aria-hidden="true">Colour by</span>
+          <Choice
+            what="Colour by"
+            options={{ object: "Object", class: "Name" }}
+            chosen={colors}
+            onChoose={(one) => set({ colors: one })}
+          />
+        </div>
+      )}
       <button
         type="button"
         class="button quiet"
@@ -135,5 +155,31 @@ function Appearance(): JSX.Element {
         <Icon name="upload" /> Import COCO
       </button>
     </div>
+  );
+}
+
+interface ChoiceProps<Option extends string> {
+  readonly what: string;
+  readonly options: Readonly<Record<Option, string>>;
+  readonly chosen: Option;
+  readonly onChoose: (option: Option) => void;
+}
+
+function Choice<Option extends string>(props: ChoiceProps<Option>): JSX.Element {
+  const { what, options, chosen, onChoose } = props;
+  return (
+    <fieldset class="segmented" aria-label={what}>
+      {(Object.keys(options) as Option[]).map((one) => (
+        <button
+          type="button"
+          key={one}
+          aria-pressed={chosen === one}
+          onMouseDown={leaveFocus}
+          onClick={() => onChoose(one)}
+        >
+          {options[one]}
+        </button>
+      ))}
+    </fieldset>
   );
 }

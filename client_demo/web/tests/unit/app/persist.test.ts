@@ -115,14 +115,16 @@ describe("autosave", () => {
       classes: ["cat"],
       numbers: new Map([["cat", 17]]),
       opacity: 0.8,
+      colors: "class",
     }));
     await before.autosave.flush();
 
     const after = page();
     await after.autosave.restore(after.segmenter);
-    const { pictures, classes, numbers, opacity } = after.context.state.get();
+    const { pictures, classes, numbers, ...preferences } = after.context.state.get();
     expect(pictures.map(({ name }) => name)).toEqual(["a.png", "b.png"]);
-    expect([classes, numbers, opacity]).toEqual([["cat"], new Map([["cat", 17]]), 0.8]);
+    expect([classes, numbers]).toEqual([["cat"], new Map([["cat", 17]])]);
+    expect(preferences).toMatchObject({ opacity: 0.8, colors: "class" });
     const [object] = pictures[1]!.history.present.objects;
     expect(object).toMatchObject({ label: "cat", id: 1 });
     const shape = after.context.book.shown(object!);

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { shownColor } from "../../../src/app/state/colors.ts";
 import { amend, commit, redo, undo } from "../../../src/app/state/history.ts";
 import { type Entry, MaskBook } from "../../../src/app/state/masks.ts";
 import {
@@ -175,6 +176,16 @@ describe("a class whose last object gets another name", () => {
     expect(renameClass(imported, "dgo", "dog").classes).toHaveLength(5);
     expect(renameClass(known, "dgo", "")).toBe(known);
   });
+});
+
+test("by class, objects of one name share a colour, and those without one are like none", () => {
+  const state = { classes: ["cat", "dog"], colors: "class" } as const;
+  const shown = (label: string) => shownColor(state, { label, color: "#123456" });
+  expect(shown("cat")).toBe(shown("cat"));
+  expect(new Set(["cat", "dog", ""].map(shown)).size).toBe(3);
+  expect(shownColor({ ...state, colors: "object" }, { label: "cat", color: "#123456" })).toBe(
+    "#123456",
+  );
 });
 
 describe("the mask book", () => {
