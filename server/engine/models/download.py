@@ -5,14 +5,19 @@ it get its name, in one step. So a file under its own name is always the true on
 connection costs what was missing and no more.
 """
 
+import contextlib
 import hashlib
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from filelock import FileLock, Timeout
 
 __all__ = ["DownloadError", "RemoteFile", "digest", "fetch"]
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 """Called with the bytes had and the bytes in all."""
@@ -49,6 +54,31 @@ def fetch(file: RemoteFile, folder: Path, progress: Progress) -> Path:
     if path.exists():
         return path
     folder.mkdir(parents=True, exist_ok=True)
+    with _alone_with(path):
+        if not path.exists():  # whoever was waited for has fetched it
+            _download(file, path, progress)
+    return path
+
+
+@contextlib.contextmanager
+def _alone_with(path: Path) -> Iterator[None]:
+    """While nobody else, in any process, downloads it; who dies leaves nobody waiting.
+
+    Where the file system has no locks, `filelock` keeps to the lock file's presence instead.
+    """
+    lock = FileLock(path.with_name(path.name + ".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("%s is being downloaded by somebody else: waiting for it", path)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _download(file: RemoteFile, path: Path, progress: Progress) -> None:
     part = path.with_name(path.name + ".part")
     _complete(file, part, progress)
     found = digest(part)
@@ -56,7 +86,6 @@ def fetch(file: RemoteFile, folder: Path, progress: Progress) -> Path:
         part.unlink()
         raise DownloadError(f"{file.url} has the sha256 {found}, expected {file.sha256}")
     part.rename(path)
-    return path
 
 
 def _complete(file: RemoteFile, part: Path, progress: Progress) -> None:
