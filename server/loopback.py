@@ -53,7 +53,8 @@ class ToldError(WireError):
     """An error that the session's side told, and has counted."""
 
 
-_Answer = asyncio.Future[ServerMessage | ToldError]
+_Answer = asyncio.Future[ServerMessage | None]
+"""None: there will be none, for the session has ended."""
 
 
 class Loopback:
@@ -70,7 +71,7 @@ class Loopback:
         self._ids = count(1)
         self._waiting: dict[int, _Answer] = {}
         self._stay_s = _STAY_S
-        self._goodbye = ToldError("not_open", "the session was closed")
+        self._goodbye = ("not_open", "the session was closed")
         self._to_server: asyncio.Queue[Message] = asyncio.Queue()
         self._to_server.put_nowait({"type": "websocket.connect"})
         socket = WebSocket(_as_upgrade(scope), self._to_server.get, self._take)
@@ -97,7 +98,7 @@ class Loopback:
         try:
             while not working.done():
                 if self.gone.is_set():
-                    raise self._goodbye
+                    raise self._told(None)
                 self._send(Cancel(target=next(self._ids)))  # of nothing, which nobody minds
                 await asyncio.wait(
                     {working, self._serving},
@@ -108,6 +109,9 @@ class Loopback:
         finally:
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
+            del (
+                working
+            )  # which holds its error, whose traceback holds this frame, and all that came
 
     async def send_image(self, data: bytes) -> Coroutine[None, None, Opened]:
         """Have an image opened; returns once its bytes are taken, with what waits for the rest.
@@ -144,7 +148,7 @@ class Loopback:
 
     def _begin(self, request_id: int, message: ClientMessage) -> _Answer:
         if self.gone.is_set():
-            raise self._goodbye
+            raise self._told(None)
         answer: _Answer = asyncio.get_running_loop().create_future()
         self._waiting[request_id] = answer
         self._send(message)
@@ -157,13 +161,17 @@ class Loopback:
             del self._waiting[request_id]
         if isinstance(reply, kind):
             return reply
+        raise self._told(reply)
+
+    def _told(self, reply: ServerMessage | None) -> WireError:
+        """Anew each time: an error that is kept keeps, by its traceback, the image it came of."""
+        if reply is None:
+            return ToldError(*self._goodbye)
         if isinstance(reply, Error):
-            reply = ToldError(
+            return ToldError(
                 reply.code, reply.message, field=reply.field, retry_after=reply.retry_after
             )
-        if isinstance(reply, ToldError):
-            raise reply
-        raise WireError("internal", "the request was given up")
+        return WireError("internal", "the request was given up")
 
     def _send(self, message: ClientMessage) -> None:
         self._to_server.put_nowait({"type": "websocket.receive", "bytes": pack(message)})
@@ -196,7 +204,7 @@ class Loopback:
         self.gone.set()
         for waiting in self._waiting.values():
             if not waiting.done():
-                waiting.set_result(self._goodbye)
+                waiting.set_result(None)
 
 
 async def _serve(serve: Callable[[WebSocket], Awaitable[None]], socket: WebSocket) -> None:
@@ -213,11 +221,11 @@ def _as_upgrade(scope: Scope) -> Scope:
     return {**scope, "type": "websocket", "scheme": scheme, "subprotocols": []}
 
 
-def _error_of(reason: str) -> ToldError:
-    """The error that a close names: `code: sentence`."""
+def _error_of(reason: str) -> tuple[str, str]:
+    """The error that a close names - `code: sentence` - and what is said of it."""
     code, _, sentence = reason.partition(": ")
     if code == "idle":
-        return ToldError("not_open", f"the session was closed: {sentence}")
+        return "not_open", f"the session was closed: {sentence}"
     if code not in ERRORS:
-        return ToldError("internal", "the session ended")
-    return ToldError(code, sentence)
+        return "internal", "the session ended"
+    return code, sentence

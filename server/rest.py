@@ -184,16 +184,16 @@ class Rest:
         except ToldError as told:
             return _refusal(told)
         except WireError as refused:
-            error = refused
+            return self._refuse(refused)
         except TimeoutError:
-            error = WireError("timeout", f"no answer within {ANSWER_WITHIN_S:g} s")
+            return self._refuse(WireError("timeout", f"no answer within {ANSWER_WITHIN_S:g} s"))
         except ClientDisconnect:
             return Response()  # which nobody will read
         # Whatever else fails is ours, and its text stays here.
         except Exception:  # noqa: BLE001
             _log.exception("a request failed")
-            error = WireError("internal", "a fault of the server; its log says more")
-        return self._refuse(error)
+            text = "a fault of the server; its log says more"
+            return self._refuse(WireError("internal", text))
 
     def _nothing(self, methods: Collection[str]) -> Response:
         """No handler: of this method, or at all."""
@@ -312,6 +312,7 @@ async def _while_there(request: Request, work: Coroutine[None, None, T]) -> T:
         working.cancel()
         leaving.cancel()
         await asyncio.gather(working, leaving, return_exceptions=True)
+        del working, leaving  # as in `Loopback.stay_for`
 
 
 def _png(mask: RleBody) -> str:

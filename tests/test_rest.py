@@ -1,9 +1,11 @@
 """The HTTP contract, against the real application; its limits are in `test_rest_limits`."""
 
 import asyncio
+import gc
 import json
 import re
 import time
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,7 +27,7 @@ from server.errors import ERRORS, WireError
 from server.loopback import Loopback
 from server.rest import ANSWER_WITHIN_S, STATUSES, _Session
 from tests.support.engines import until
-from tests.support.pictures import jpeg, noise, scene
+from tests.support.pictures import jpeg, noise, png, scene
 from tests.support.rest import MIDDLE, PHOTO, client, figure, opened, pixels, refused
 from tests.support.running_server import RunningServer, running_server
 from tests.support.wire import wire
@@ -376,18 +378,45 @@ async def upload(app: App, body: AsyncIterator[bytes], *, stays: bool = True) ->
     return b"".join(said)
 
 
-async def at_once() -> AsyncIterator[bytes]:
-    yield PHOTO
+async def pieces(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), 65_536):
+        yield body[start : start + 65_536]
 
 
 async def test_who_leaves_while_the_image_is_opened_leaves_nothing_behind() -> None:
     app = App(Settings(model="fake"), FakeModel)
     async with app.starlette.router.lifespan_context(app.starlette):
         await until(lambda: app.engine.ready)
-        said = await upload(app, at_once(), stays=False)
+        said = await upload(app, pieces(PHOTO), stays=False)
         await until(lambda: not app._connections)
         assert (app._uploads.used, app.engine.cache.nbytes) == (0, 0)
     assert b"session_id" not in said
+
+
+def broken(image: bytes) -> bytes:
+    """Its header is whole, and its pixels cannot be read."""
+    middle = len(image) // 2
+    return image[:middle] + bytes(100) + image[middle + 100 :]
+
+
+@pytest.mark.parametrize(
+    "image", [b"no image" * 400_000, broken(png(noise(1000, 1000)))], ids=["none", "broken"]
+)
+async def test_nothing_is_kept_of_an_image_that_is_refused(image: bytes) -> None:
+    app = App(Settings(model="fake"), FakeModel)
+    async with app.starlette.router.lifespan_context(app.starlette):
+        await until(lambda: app.engine.ready)
+        gc.collect()
+        gc.disable()  # which comes when it comes, and until then a flood would fill the memory
+        tracemalloc.start()
+        try:
+            assert b"bad_image" in await upload(app, pieces(image))
+            await until(lambda: not app._connections)
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+            gc.enable()
+    assert kept < 500_000 < len(image)
 
 
 async def test_an_upload_may_take_longer_than_a_session_may_be_idle() -> None:

@@ -200,7 +200,9 @@ class Opens:
         del self._jobs[job.key]
         self._queue.finish_encode(job)
         job.steps = None
-        return [waiter for waiter in job.waiters if not waiter.outcome.done()]
+        # An error of its reading, which they are told, knows the job: the file would stay with them.
+        waiters, job.waiters = job.waiters, []
+        return [waiter for waiter in waiters if not waiter.outcome.done()]
 
     def _read_next(self) -> None:
         """Read the pixels of the encode whose turn it is."""

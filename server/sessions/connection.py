@@ -303,7 +303,7 @@ class Connection:
         try:
             image = await attempt()
         except WireError as refused:
-            error = refused
+            error = refused.with_traceback(None)  # which would keep this frame, and the file
         # Whatever else fails is ours, and ends one open, not the connection.
         except Exception:  # noqa: BLE001
             _log.exception("an open failed: session=%s", self.session.id)
