@@ -200,7 +200,7 @@ class Opens:
         del self._jobs[job.key]
         self._queue.finish_encode(job)
         job.steps = None
-        # An error of its reading, which they are told, knows the job: the file would stay with them.
+        # An error of its reading, which they are told, knows the job: the file would stay too.
         waiters, job.waiters = job.waiters, []
         return [waiter for waiter in waiters if not waiter.outcome.done()]
 
