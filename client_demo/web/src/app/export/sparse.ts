@@ -20,17 +20,14 @@ function lengthOf(symbol: number): number {
   return symbol > END && symbol < 276 ? 6 : 7;
 }
 
-/** Symbols of the header, in the order that the format lists them. */
+/** The lengths themselves are written in a code of their own: its lengths, in the format's order. */
 const HEADER_ORDER = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1];
-const HEADER_LENGTHS = new Map([
-  [1, 3],
-  [5, 2],
-  [6, 2],
-  [7, 2],
-  [18, 3],
-]);
+const HEADER_LENGTHS = Array.from({ length: 19 }, () => 0);
+for (const symbol of [5, 6, 7]) HEADER_LENGTHS[symbol] = 2;
+for (const symbol of [1, 18]) HEADER_LENGTHS[symbol] = 3;
+
 const LENGTHS = Array.from({ length: 286 }, (_, symbol) => lengthOf(symbol));
-const HEADER_CODES = codesOf(Array.from({ length: 19 }, (_, at) => HEADER_LENGTHS.get(at) ?? 0));
+const HEADER_CODES = codesOf(HEADER_LENGTHS);
 const CODES = codesOf(LENGTHS);
 
 /** `length` bytes: `specks`, which come in order, and zeros. Only 1, 2 and 255 have a code. */
@@ -62,19 +59,13 @@ function writeHeader(bits: Bits): void {
   bits.push(LENGTHS.length - 257, 5);
   bits.push(2 - 1, 5);
   bits.push(HEADER_ORDER.length - 4, 4);
-  for (const symbol of HEADER_ORDER) bits.push(HEADER_LENGTHS.get(symbol) ?? 0, 3);
-  for (let symbol = 0; symbol < LENGTHS.length; symbol++) {
-    const unused = LENGTHS.slice(symbol).findIndex((length) => length > 0);
-    if (unused === 0) {
-      bits.code(HEADER_CODES, LENGTHS[symbol]!);
-      continue;
-    }
-    const count = Math.min(unused, 138);
+  for (const symbol of HEADER_ORDER) bits.push(HEADER_LENGTHS[symbol]!, 3);
+  for (const length of LENGTHS.slice(0, 3)) bits.code(HEADER_CODES, length);
+  for (const unused of [126, 126]) {
     bits.code(HEADER_CODES, 18);
-    bits.push(count - 11, 7);
-    symbol += count - 1;
+    bits.push(unused - 11, 7);
   }
-  for (let distance = 0; distance < 2; distance++) bits.code(HEADER_CODES, 1);
+  for (const length of [...LENGTHS.slice(255), 1, 1]) bits.code(HEADER_CODES, length);
 }
 
 /** The first as itself, the others as a repetition of it. */
