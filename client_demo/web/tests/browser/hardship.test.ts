@@ -191,8 +191,8 @@ describe.skipIf(skipped)("when things go wrong, or merely happen", () => {
     await expect.poll(() => third.objects.count()).toBe(1);
   });
 
-  test("a refused version stops and says so", async () => {
-    const canvas = await session.open(undefined, async (page) => {
+  test("a refused version stops and says so, in full on a phone too", async () => {
+    const canvas = await session.open(PHONE, async (page) => {
       await page.addInitScript(() => {
         const Real = WebSocket;
         globalThis.WebSocket = class extends Real {
@@ -204,7 +204,11 @@ describe.skipIf(skipped)("when things go wrong, or merely happen", () => {
     });
     const status = canvas.page.locator(".connection");
     await expect.poll(() => status.getAttribute("data-status")).toBe("stopped");
-    expect(await status.textContent()).toMatch(/Reload the page/);
+    const words = status.getByText(/Reload the page/);
+    const { whole, seen } = await words.evaluate(({ scrollWidth: whole, clientWidth: seen }) => {
+      return { whole, seen };
+    });
+    expect(seen).toBe(whole);
   });
 
   test("on a phone: tap, long press, pinch, and a second object", async () => {
