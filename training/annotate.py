@@ -152,7 +152,7 @@ def ask(sam: Sam, pixels: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
     return logits, scores
 
 
-def worth(logits: Tensor, scores: Tensor, inside: Tensor) -> Tensor:
+def candidate_quality(logits: Tensor, scores: Tensor, inside: Tensor) -> Tensor:
     """Predicted IoU times stability of B x N candidates, 0 of those that are unfit.
 
     Args:
@@ -219,7 +219,7 @@ def guess(sam: Sam, photos: list[Photo], device: torch.device) -> list[NDArray[n
     logits, scores = ask(sam, normalised(photos, device), places_of(photos, device))
     inside = inside_of(photos, logits.shape[-1], device)
     logits = logits.where(inside[:, None], NOTHING)
-    values, order = worth(logits, scores, inside).topk(min(CANDIDATES, scores.shape[1]))
+    values, order = candidate_quality(logits, scores, inside).topk(min(CANDIDATES, scores.shape[1]))
     found = []
     for photo, some, own, value in zip(photos, order, logits, values, strict=True):
         best = own[some[value > 0]]

@@ -16,7 +16,7 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from server.engine.models.tiny.compact import narrowed
+from server.engine.models.tiny.quantization import quantized
 from training.learner import load_checkpoint, load_weights
 
 __all__ = ["export", "main", "midway"]
@@ -43,7 +43,7 @@ def export(state: dict[str, Any], size: int, out: Path) -> None:
     }
     note = {"name": "tiny", "input_size": size, "format": 2, "steps": state["step"]}
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_file(narrowed(weights), out, metadata={"samwire": json.dumps(note)})
+    save_file(quantized(weights), out, metadata={"samwire": json.dumps(note)})
     out.chmod(0o644)
     if out.stat().st_size > MAX_BYTES:
         raise ValueError(f"{out} has {out.stat().st_size} bytes, more than {MAX_BYTES}")

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from server.engine.models.device import choose_dtype
 from server.engine.models.tiny.closeup import CloseUp
-from server.engine.models.tiny.compact import widened
 from server.engine.models.tiny.networks import build_tiny
+from server.engine.models.tiny.quantization import dequantized
 from server.engine.models.upstream import Attention, MaskDecoder, Sam
 from training.depth import leave_out_at_random
 from training.grouping import GroupingHead
@@ -138,6 +138,6 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 def load_weights(path: Path) -> dict[str, Tensor]:
     """What a stage starts from: a checkpoint's averaged weights, or a shipped file's."""
     if path.suffix == ".safetensors":
-        return widened(load_file(path))
+        return dequantized(load_file(path))
     average: dict[str, Tensor] = load_checkpoint(path)["average"]
     return average

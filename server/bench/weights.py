@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from server.engine.models.tiny.closeup import CloseUp
-from server.engine.models.tiny.compact import narrowed
 from server.engine.models.tiny.networks import EMBED_DIM, Tiny, build_tiny
+from server.engine.models.tiny.quantization import quantized
 from server.engine.models.upstream import (
     ImageEncoderViT,
     MaskDecoder,
@@ -55,7 +55,7 @@ def _write_tiny(path: Path) -> Path:
         tiny = Tiny(build_tiny(), CloseUp(EMBED_DIM))
     _flatten(tiny.sam)
     note = json.dumps({"input_size": tiny.sam.image_encoder.img_size})
-    save_file(narrowed(tiny.networks().state_dict()), path, metadata={"samwire": note})
+    save_file(quantized(tiny.networks().state_dict()), path, metadata={"samwire": note})
     return path
 
 

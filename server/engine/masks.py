@@ -30,7 +30,7 @@ from server.geometry import Frame
 
 __all__ = ["finish", "logits_of"]
 
-_CERTAIN = 10.0  # logits of a pixel that a given mask covers wholly
+_COVERED_LOGIT = 10.0  # logits of a pixel that a given mask covers wholly
 _MOST = float(np.finfo(np.float16).max)  # beyond it, half precision has only infinity
 _MARGIN = 2  # logits around the positive ones that a change of sign next to them depends on
 _BLOCK = 1 << 16  # values worked on at a time: more would leave the processor's cache
@@ -82,8 +82,8 @@ def logits_of(mask: rle.Rle, frame: Frame, side: int) -> Logits:
     covered = cv2.copyMakeBorder(covered, 0, below, 0, beside, cv2.BORDER_REPLICATE)
     height, width = covered.shape[0] // factor, covered.shape[1] // factor
     shares = cv2.resize(covered, (width, height), interpolation=cv2.INTER_AREA) / 255.0
-    logits = np.full((side, side), -_CERTAIN, np.float16)
-    logits[:height, :width] = (2.0 * shares - 1.0) * _CERTAIN
+    logits = np.full((side, side), -_COVERED_LOGIT, np.float16)
+    logits[:height, :width] = (2.0 * shares - 1.0) * _COVERED_LOGIT
     return logits
 
 
@@ -162,7 +162,7 @@ def _close(one: CloseUpLogits, frame: Frame) -> NDArray[np.int64]:
     """The changes of a close-up's logits. A frame of cells says that beyond them is no mask."""
     logits, window = honour(one.logits, one.tokens), one.window
     cells = len(logits)
-    framed = np.pad(logits, 1, constant_values=-_CERTAIN)
+    framed = np.pad(logits, 1, constant_values=-_COVERED_LOGIT)
     left, top = window.x - window.side / cells, window.y - window.side / cells
     side = window.side * (cells + 2) / cells * frame.input_size
     corner = np.array([[left, top], [0.0, 0.0]]) * frame.input_size

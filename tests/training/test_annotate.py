@@ -18,6 +18,7 @@ from training.annotate import (
     Photo,
     annotate,
     ask,
+    candidate_quality,
     distinct,
     finish,
     guess,
@@ -25,7 +26,6 @@ from training.annotate import (
     normalised,
     places_of,
     without_specks,
-    worth,
 )
 from training.cache import Cache, CacheWriter, Picture, decode_rle
 from training.learner import Learner
@@ -132,7 +132,9 @@ def test_a_mask_is_worth_its_score_times_its_stability() -> None:
     crisp = torch.where(grids(slice(8)), 5.0, -5.0)
     soft = crisp.clone()
     soft[:, 7] = 0.5  # an eighth of it is uncertain
-    values = worth(torch.stack([crisp, soft], dim=1), torch.tensor([[0.8, 0.8]]), inside)
+    values = candidate_quality(
+        torch.stack([crisp, soft], dim=1), torch.tensor([[0.8, 0.8]]), inside
+    )
     assert values[0].tolist() == pytest.approx([0.8, 0.8 * 7 / 8])
 
 
@@ -149,14 +151,14 @@ def test_a_mask_is_worth_its_score_times_its_stability() -> None:
 def test_unfit_masks_are_worth_nothing(rows: slice, margin: float, score: float, why: str) -> None:
     logits = torch.where(grids(rows), margin, -margin)[None]
     inside = torch.ones((1, SIDE, SIDE), dtype=torch.bool)
-    assert worth(logits, torch.tensor([[score]]), inside).tolist() == [[0.0]]
+    assert candidate_quality(logits, torch.tensor([[score]]), inside).tolist() == [[0.0]]
 
 
 def test_a_masks_size_is_its_share_of_the_photo_without_padding() -> None:
     logits = torch.where(grids(slice(4)), 5.0, -5.0)[None]
     scores = torch.tensor([[0.9]])
     for reach, fit in ((8, True), (4, False)):
-        assert bool(worth(logits, scores, grids(slice(reach))) > 0) is fit
+        assert bool(candidate_quality(logits, scores, grids(slice(reach))) > 0) is fit
 
 
 def test_of_masks_that_say_the_same_the_best_stays() -> None:

@@ -80,7 +80,7 @@ def load_model(
     if name not in MODELS:
         raise ValueError(f"unknown model {name!r}: expected one of {', '.join(MODELS)}")
     chosen = choose_device(device)
-    numbers = choose_dtype(dtype, chosen)
+    chosen_dtype = choose_dtype(dtype, chosen)
     if checkpoint is None:
         path, sha256 = _weights(name, progress)
     else:
@@ -88,9 +88,9 @@ def load_model(
     fingerprint = f"{name}-{sha256[:16]}"
     if name == "tiny":
         tiny = _load_tiny(path)
-        return TinyModel(tiny, fingerprint=fingerprint, device=chosen, dtype=numbers)
+        return TinyModel(tiny, fingerprint=fingerprint, device=chosen, dtype=chosen_dtype)
     sam = _load_official(name, path)
-    return SamModel(sam, name=name, fingerprint=fingerprint, device=chosen, dtype=numbers)
+    return SamModel(sam, name=name, fingerprint=fingerprint, device=chosen, dtype=chosen_dtype)
 
 
 def _weights(name: str, progress: Progress) -> tuple[Path, str]:

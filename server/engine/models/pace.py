@@ -46,9 +46,9 @@ class Speeds:
 class Pace:
     """Cuts one encode into steps of about `STEP_S`.
 
-    A piece of work is announced with `split` or `spend`, done by the caller, and `breathe` yields
-    when it is time. Where calls return before their work is done, `wait` is for that: then nothing
-    is known of a piece before the step ends, and all of the encode is of one kind.
+    A piece of work is announced with `split` or `spend` and done by the caller, who then goes
+    through `yield_if_due`. Where calls return before their work is done, `wait` is for that: then
+    nothing is known of a piece before the step ends, and all of the encode is of one kind.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Pace:
         self._operations += operations
         self._done += operations
 
-    def breathe(self) -> Generator[float]:
+    def yield_if_due(self) -> Generator[float]:
         """After each piece: yield the fraction done, if the step has been long enough."""
         if self._wait is None:
             self._look()

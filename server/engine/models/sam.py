@@ -72,7 +72,9 @@ class SamModel:
         self._resizer = Resizer()
         self._input_size: int = sam.image_encoder.img_size
         self._logits_size: int = sam.prompt_encoder.mask_input_size[0]
-        self._decoder = FoldedDecoder(sam, device=device, dtype=self._decode_dtype, kept=dtype)
+        self._decoder = FoldedDecoder(
+            sam, device=device, dtype=self._decode_dtype, stored_dtype=dtype
+        )
         self._encoder = _stepping(sam.image_encoder, device, dtype)
 
     @property

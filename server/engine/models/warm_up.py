@@ -23,7 +23,7 @@ __all__ = ["Warmable", "decode_ms", "largest_batch", "warm_up"]
 LARGEST_BATCH = 64
 """Beyond it a GPU gains nothing, and a batch that fails costs more."""
 
-WORTH = 1.6
+MOST_SLOWDOWN = 1.6
 """A batch twice as large must take less than this many times as long; otherwise decode in turn: the
 first need not wait for the last. So on most CPUs nothing is batched."""
 
@@ -61,7 +61,7 @@ def largest_batch(decode_ms: Callable[[int], float], max_decode_ms: float) -> in
     largest, ms = 1, decode_ms(1)
     while largest < LARGEST_BATCH:
         twice_ms = decode_ms(2 * largest)
-        if twice_ms > max_decode_ms or twice_ms > WORTH * ms:
+        if twice_ms > max_decode_ms or twice_ms > MOST_SLOWDOWN * ms:
             break
         largest, ms = 2 * largest, twice_ms
     return largest

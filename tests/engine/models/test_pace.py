@@ -31,7 +31,7 @@ def step_times(device: FakeDevice, speeds: Speeds, plan: list[tuple[str, int]]) 
     for kind, rows in plan:
         for some in pace.split(rows, cost, kind):
             device.work((some.stop - some.start) * cost, kind)
-            for _ in pace.breathe():
+            for _ in pace.yield_if_due():
                 yield device.now - started
                 device.now += 1.0  # a click has the device
                 started = device.now
@@ -95,7 +95,7 @@ def test_what_is_not_done_when_a_call_returns_is_measured_when_the_step_ends() -
     for _ in range(100):
         pace.spend(1.0, "blocks")
         begun += 1
-        ends += [device.now for _ in pace.breathe()]
+        ends += [device.now for _ in pace.yield_if_due()]
     assert speeds.of("blocks") == pytest.approx(400, rel=0.01)
     settled = [end - start for start, end in pairwise(ends)][5:]
     assert all(STEP_S / 2 < seconds <= STEP_S for seconds in settled)
@@ -137,7 +137,7 @@ def test_no_more_than_all_is_told_of_an_encode_that_is_longer_than_it_said() -> 
     pace = Pace(Speeds(guess=1.0), STEP_S, clock=lambda: device.now)
     pace.spend(2 * STEP_S, "rows")
     device.work(2 * STEP_S, "rows")
-    assert list(pace.breathe()) == [1.0]
+    assert list(pace.yield_if_due()) == [1.0]
 
 
 def test_a_step_ends_when_enough_time_has_passed_and_tells_how_much_is_done() -> None:
@@ -148,5 +148,5 @@ def test_a_step_ends_when_enough_time_has_passed_and_tells_how_much_is_done() ->
     for _ in range(2):
         pace.spend(piece, "rows")
         device.work(piece, "rows")
-        told += pace.breathe()
+        told += pace.yield_if_due()
     assert told == pytest.approx([2 * piece / 10])

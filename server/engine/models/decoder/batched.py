@@ -25,10 +25,10 @@ from server.engine.models.decoder.core import FOLD_BELOW, DecoderCore, PriorEmbe
 from server.engine.models.decoder.fine import Widths
 from server.engine.models.decoder.graphed import GraphedCore
 from server.engine.models.decoder.prompts import stack_prompts
-from server.engine.models.decoder.traced import TracedCore, traces
+from server.engine.models.decoder.traced import TracedCore, tracing_pays
 from server.engine.models.recording.cuda_graphs import capture_cuda
 from server.engine.models.recording.eager import or_eager
-from server.engine.models.recording.onnx_runtime import compiles
+from server.engine.models.recording.onnx_runtime import compiling_pays
 from server.engine.models.upstream import Sam
 from server.engine.types import Want
 
@@ -48,7 +48,7 @@ class FoldedDecoder:
         sam: whose prompt encoder and mask decoder it takes.
         device: where it runs.
         dtype: of the image while it is decoded.
-        kept: of an embedding between two decodes; None for `dtype`.
+        stored_dtype: of an embedding between two decodes; None for `dtype`.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class FoldedDecoder:
         *,
         device: torch.device,
         dtype: torch.dtype,
-        kept: torch.dtype | None = None,
+        stored_dtype: torch.dtype | None = None,
     ) -> None:
-        self._device, self._dtype, self._kept = device, dtype, kept or dtype
+        self._device, self._dtype, self._stored_dtype = device, dtype, stored_dtype or dtype
         self._eager_prior = _frozen(PriorEmbedding(sam.prompt_encoder, dtype)).to(device)
         self._prior: Prior = self._eager_prior
         self._eager = _frozen(DecoderCore(sam, dtype)).to(device)
@@ -74,11 +74,11 @@ class FoldedDecoder:
 
         Takes some two seconds in float32; else a fifth of one for each shape when it is met.
         """
-        if compiles(self._device, self._dtype):
+        if compiling_pays(self._device, self._dtype):
             self._prior, self._core = or_eager(
                 lambda: self._compiled(threads), (self._prior, self._core)
             )
-        elif traces(self._device, self._dtype):
+        elif tracing_pays(self._device, self._dtype):
             self._core = TracedCore(self._eager)
 
     def _compiled(self, threads: int) -> tuple[Prior, Core]:
@@ -95,7 +95,9 @@ class FoldedDecoder:
         """
         places = features[0].flatten(1).t().to(self._device, torch.float32)
         keys, *finer = places.split(self._parts, dim=1)
-        return tuple(part.to(self._kept).contiguous() for part in (keys + self._no_mask, *finer))
+        return tuple(
+            part.to(self._stored_dtype).contiguous() for part in (keys + self._no_mask, *finer)
+        )
 
     @torch.inference_mode()
     def decode(self, rows: Sequence[Row]) -> list[Decoded]:
@@ -118,9 +120,9 @@ class FoldedDecoder:
         else:
             parts = [torch.stack(part) for part in zip(*(row[0] for row in rows), strict=True)]
         keys, *finer = (part.to(self._dtype) for part in parts)
-        return self._known(rows, keys), *finer
+        return self._with_priors(rows, keys), *finer
 
-    def _known(self, rows: Sequence[Row], keys: Tensor) -> Tensor:
+    def _with_priors(self, rows: Sequence[Row], keys: Tensor) -> Tensor:
         """The keys of rows with priors know of them."""
         priors = {
             row: request.prior

@@ -17,7 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from server.engine.models.decoder.contract import Stored
-from server.engine.models.decoder.folding import Gather, Read, Scale, Write, spread
+from server.engine.models.decoder.folding import (
+    ImageToToken,
+    PatchConv,
+    RmsNorm,
+    TokenToImage,
+    as_linear,
+)
 from server.engine.models.decoder.prompts import KINDS, NOT_A_POINT, OUTPUT_TOKENS, PADDING
 from server.engine.models.upstream import (
     Attention,
@@ -89,9 +95,9 @@ class PriorEmbedding(nn.Module):
         shrink, norm, activation, shrink_again, norm_again, activation_again, widen = (
             encoder.mask_downscaling
         )
-        self.shrink, self.norm, self.activation = Gather(shrink), Scale(norm), activation
-        self.shrink_again, self.norm_again = Gather(shrink_again), Scale(norm_again)
-        self.activation_again = activation_again
+        self.shrink, self.norm = PatchConv(shrink), RmsNorm(norm)
+        self.shrink_again, self.norm_again = PatchConv(shrink_again), RmsNorm(norm_again)
+        self.activation, self.activation_again = activation, activation_again
         bias = widen.bias.detach() - encoder.no_mask_embed.weight.detach()
         rows = torch.cat([widen.weight.detach().flatten(1).t(), bias])
         self.register_buffer("widen", rows.to(dtype))
@@ -127,7 +133,7 @@ class DecoderCore(nn.Module):
         self.register_buffer("positions", places.detach().to(dtype).contiguous())
         self.tokens = _TokenEmbedding(sam)
         self.layers = nn.ModuleList(_Layer(block, dtype) for block in transformer.layers)
-        self.final = Read(transformer.final_attn_token_to_image)
+        self.final = TokenToImage(transformer.final_attn_token_to_image)
         self.norm = copy.deepcopy(transformer.norm_final_attn)
         self.iou_head = copy.deepcopy(decoder.iou_prediction_head)
         self.mask_heads = copy.deepcopy(decoder.output_hypernetworks_mlps)
@@ -147,8 +153,8 @@ class DecoderCore(nn.Module):
             keys: BxNxC embeddings.
             finer: BxN features of their cells.
         """
-        hidden = F.pad(kinds == PADDING, (OUTPUT_TOKENS, 0))
-        read, keys = self._transform(keys, self.tokens(xy, kinds), hidden)
+        padding = F.pad(kinds == PADDING, (OUTPUT_TOKENS, 0))
+        read, keys = self._transform(keys, self.tokens(xy, kinds), padding)
         scores = self.iou_head(read[:, 0])
         chosen = 1 + _best_first(scores[:, 1:])[:, :masks]
         chosen = chosen.masked_fill(single.unsqueeze(1), 0)
@@ -159,12 +165,12 @@ class DecoderCore(nn.Module):
 
     def _transform(self, keys: Tensor, tokens: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
         """The decoder's own tokens after the last attention, and the image's features."""
-        start = tokens
-        hidden = torch.zeros_like(padding, dtype=tokens.dtype).masked_fill(padding, -torch.inf)
+        query_pe = tokens
+        attn_mask = torch.zeros_like(padding, dtype=tokens.dtype).masked_fill(padding, -torch.inf)
         for layer in self.layers:
-            tokens, keys = layer(tokens, start, hidden, keys, keys + self.positions)
-        read, start = tokens[:, :OUTPUT_TOKENS], start[:, :OUTPUT_TOKENS]
-        read = self.norm(read + self.final(read + start, keys + self.positions, keys))
+            tokens, keys = layer(tokens, query_pe, attn_mask, keys, keys + self.positions)
+        read, query_pe = tokens[:, :OUTPUT_TOKENS], query_pe[:, :OUTPUT_TOKENS]
+        read = self.norm(read + self.final(read + query_pe, keys + self.positions, keys))
         return read, keys
 
     def _masks(self, seen: Stored, filters: Tensor) -> Tensor:
@@ -191,8 +197,9 @@ class _Upscaling(nn.Module):
     def __init__(self, decoder: MaskDecoder) -> None:
         super().__init__()
         grow, norm, activation, grow_again, activation_again = decoder.output_upscaling
-        self.grow, self.norm, self.activation = spread(grow), _channels_last(norm), activation
-        self.grow_again, self.activation_again = spread(grow_again), activation_again
+        self.grow, self.norm = as_linear(grow), _last_axis_norm(norm)
+        self.grow_again = as_linear(grow_again)
+        self.activation, self.activation_again = activation, activation_again
 
     def forward(
         self, keys: Tensor, middle: Tensor | None = None, fine: Tensor | None = None
@@ -221,8 +228,8 @@ class _Layer(nn.Module):
 
     def __init__(self, block: TwoWayAttentionBlock, dtype: torch.dtype) -> None:
         super().__init__()
-        self.read = Read(block.cross_attn_token_to_image)
-        self.write = Write(block.cross_attn_image_to_token)
+        self.token_to_image = TokenToImage(block.cross_attn_token_to_image)
+        self.image_to_token = ImageToToken(block.cross_attn_image_to_token)
         self.block = copy.deepcopy(block)
         for of_the_image in (
             self.block.cross_attn_token_to_image,
@@ -232,65 +239,77 @@ class _Layer(nn.Module):
             of_the_image.to(dtype)
 
     def forward(
-        self, tokens: Tensor, start: Tensor, hidden: Tensor, keys: Tensor, placed: Tensor
+        self,
+        tokens: Tensor,
+        query_pe: Tensor,
+        attn_mask: Tensor,
+        keys: Tensor,
+        keys_pe: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """BxTxC tokens and BxNxC keys, each having seen the other.
 
-        `start` are the tokens before the first layer, `hidden` BxT is -inf for padding, `placed`
-        is keys + positions.
+        `query_pe` are the tokens before the first layer, `attn_mask` BxT is -inf for padding,
+        `keys_pe` is keys + positions.
         """
         block = self.block
-        tokens = block.norm1(self._mix(tokens, start, hidden))
-        tokens = block.norm2(tokens + self._read(tokens + start, placed, keys))
+        tokens = block.norm1(self._self_attention(tokens, query_pe, attn_mask))
+        tokens = block.norm2(tokens + self._tokens_from_image(tokens + query_pe, keys_pe, keys))
         tokens = block.norm3(tokens + block.mlp(tokens))
-        keys = block.norm4(self._write(tokens, tokens + start, hidden, placed, keys))
+        keys = block.norm4(
+            self._image_from_tokens(tokens, tokens + query_pe, attn_mask, keys_pe, keys)
+        )
         return tokens, keys
 
-    def _mix(self, tokens: Tensor, start: Tensor, hidden: Tensor) -> Tensor:
+    def _self_attention(self, tokens: Tensor, query_pe: Tensor, attn_mask: Tensor) -> Tensor:
         """Tokens attending to tokens."""
         if self.block.skip_first_layer_pe:
-            return _attend(self.block.self_attn, tokens, tokens, tokens, hidden)
-        sought = tokens + start
-        return tokens + _attend(self.block.self_attn, sought, sought, tokens, hidden)
+            return _attend(self.block.self_attn, tokens, tokens, tokens, attn_mask)
+        tokens_pe = tokens + query_pe
+        return tokens + _attend(self.block.self_attn, tokens_pe, tokens_pe, tokens, attn_mask)
 
-    def _read(self, sought: Tensor, placed: Tensor, keys: Tensor) -> Tensor:
+    def _tokens_from_image(self, tokens_pe: Tensor, keys_pe: Tensor, keys: Tensor) -> Tensor:
         """What the tokens gain from the image."""
-        if _folds(sought):
-            gained: Tensor = self.read(sought, placed, keys)
+        if _folding_pays(tokens_pe):
+            gained: Tensor = self.token_to_image(tokens_pe, keys_pe, keys)
             return gained
         attention = self.block.cross_attn_token_to_image
-        return _attend(attention, sought.to(keys.dtype), placed, keys).to(sought.dtype)
+        return _attend(attention, tokens_pe.to(keys.dtype), keys_pe, keys).to(tokens_pe.dtype)
 
-    def _write(
-        self, tokens: Tensor, sought: Tensor, hidden: Tensor, placed: Tensor, keys: Tensor
+    def _image_from_tokens(
+        self,
+        tokens: Tensor,
+        tokens_pe: Tensor,
+        attn_mask: Tensor,
+        keys_pe: Tensor,
+        keys: Tensor,
     ) -> Tensor:
         """The image after it took what it looked for in the tokens."""
-        if _folds(tokens):
-            written: Tensor = self.write(tokens, sought, hidden, placed, keys)
+        if _folding_pays(tokens):
+            written: Tensor = self.image_to_token(tokens, tokens_pe, attn_mask, keys_pe, keys)
             return written
-        tokens, sought, hidden = (x.to(keys.dtype) for x in (tokens, sought, hidden))
+        tokens, tokens_pe, attn_mask = (x.to(keys.dtype) for x in (tokens, tokens_pe, attn_mask))
         attention = self.block.cross_attn_image_to_token
-        return keys + _attend(attention, placed, sought, tokens, hidden)
+        return keys + _attend(attention, keys_pe, tokens_pe, tokens, attn_mask)
 
 
-def _folds(tokens: Tensor) -> bool:
+def _folding_pays(tokens: Tensor) -> bool:
     """Whether folding pays for so many; only then is it recorded (`CompiledCore`)."""
     return torch.onnx.is_in_onnx_export() or tokens.shape[1] < FOLD_BELOW
 
 
 def _attend(
-    attention: Attention, q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None = None
+    attention: Attention, q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None
 ) -> Tensor:
-    """Upstream's attention, with BxK keys of `hidden` = -inf left out."""
+    """Upstream's attention, with BxK keys of `attn_mask` = -inf left out."""
     projected = (attention.q_proj(q), attention.k_proj(k), attention.v_proj(v))
     q, k, v = (x.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for x in projected)
-    mask = None if hidden is None else hidden[:, None, None, :]
+    mask = None if attn_mask is None else attn_mask[:, None, None, :]
     mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     out: Tensor = attention.out_proj(mixed.transpose(1, 2).flatten(2))
     return out
 
 
-def _channels_last(norm: LayerNorm2d) -> nn.LayerNorm:
+def _last_axis_norm(norm: LayerNorm2d) -> nn.LayerNorm:
     """Upstream's LayerNorm2d for features whose channels come last."""
     layer_norm = nn.LayerNorm(len(norm.weight), eps=norm.eps)
     layer_norm.load_state_dict(norm.state_dict())

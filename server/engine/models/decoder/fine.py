@@ -16,7 +16,7 @@ from torch import Tensor
 
 from server.engine.models.upstream import MaskDecoder
 
-__all__ = ["FineMaskDecoder", "Widths", "gathered", "scattered"]
+__all__ = ["FineMaskDecoder", "Widths", "depth_to_space", "space_to_depth"]
 
 
 class Widths:
@@ -58,23 +58,23 @@ class FineMaskDecoder(MaskDecoder):  # type: ignore[misc]  # upstream has no typ
         coarse = coarse + dense_prompt_embeddings
         tokens, seen = self.transformer(coarse, image_pe.expand(count, -1, -1, -1), tokens)
         grow, norm, activation, grow_again, activation_again = self.output_upscaling
-        features = grow(seen.transpose(1, 2).view_as(coarse)) + scattered(middle)
-        features = grow_again(activation(norm(features))) + scattered(scattered(fine))
+        features = grow(seen.transpose(1, 2).view_as(coarse)) + depth_to_space(middle)
+        features = grow_again(activation(norm(features))) + depth_to_space(depth_to_space(fine))
         heads = zip(self.output_hypernetworks_mlps, tokens[:, 1:].unbind(1), strict=False)
         filters = torch.stack([head(token) for head, token in heads], dim=1)
         masks = torch.einsum("bmc,bchw->bmhw", filters, activation_again(features))
         return masks, self.iou_prediction_head(tokens[:, 0])
 
 
-def gathered(cells: Tensor) -> Tensor:
+def space_to_depth(cells: Tensor) -> Tensor:
     """BxCx2hx2w to Bx4Cxhxw: what lies in each place, by row, column and channel."""
     batch, channels, height, width = cells.shape
     blocks = cells.view(batch, channels, height // 2, 2, width // 2, 2)
     return blocks.permute(0, 3, 5, 1, 2, 4).reshape(batch, -1, height // 2, width // 2)
 
 
-def scattered(places: Tensor) -> Tensor:
-    """Bx4Cxhxw to BxCx2hx2w: what `gathered` brought together, where it was."""
+def depth_to_space(places: Tensor) -> Tensor:
+    """Bx4Cxhxw to BxCx2hx2w: what `space_to_depth` brought together, where it was."""
     batch, channels, height, width = places.shape
     blocks = places.view(batch, 2, 2, channels // 4, height, width)
     return blocks.permute(0, 3, 4, 1, 5, 2).reshape(batch, -1, 2 * height, 2 * width)

@@ -8,7 +8,7 @@ for any weights.
 Notation: tokens t, image features K (N x C), positions P (N x C), heads h of width d, projections
 W (out x in) with biases b, transposes '.
 
-**Tokens read the image** (`Read`). Upstream's score of a token and a position, then ours:
+**Tokens read the image** (`TokenToImage`). Upstream's score of a token and a position, then ours:
 
     q_h . (W_k,h (K + P) + b_k,h) / sqrt(d)  =  (W_k,h' q_h / sqrt(d)) . (K + P) + const
 
@@ -19,8 +19,8 @@ with it. What head h reads is
 
 since a softmax sums to one; so b_v joins the output's bias: W_o b_v + b_o.
 
-**Tokens write to the image** (`Write`): upstream's image-to-token attention, the roles exchanged.
-Now softmax runs over tokens, so a token's constant counts:
+**Tokens write to the image** (`ImageToToken`): upstream's image-to-token attention, the roles
+exchanged. Now softmax runs over tokens, so a token's constant counts:
 
     (W_q,h (K + P) + b_q,h) . k_h / sqrt(d)  =  (W_q,h' k_h / sqrt(d)) . (K + P) + c_h
     c_h = b_q,h . k_h / sqrt(d)
@@ -34,13 +34,14 @@ rounded less. For the same reason this softmax is taken in float32.
 Either way the image enters two products, of N x C x (heads * T) each, where upstream makes two of
 N x C x C/2 before it attends. Rows of scores are ordered (head, token).
 
-**Transposed convolutions** of kernel = stride = 2 touch each input once (`spread`): a linear map
+**Transposed convolutions** of kernel = stride = 2 touch each input once (`as_linear`): a linear map
 from C channels to 2 x 2 x C'. **Convolutions** of kernel = stride make each output from inputs of
-its own (`Gather`).
+its own (`PatchConv`).
 
 **Norms over channels** first take the channels' mean off. A linear map before them can have none of
-its own (`Gather` has none); dividing by the root of the mean square remains (`Scale`). With four or
-sixteen channels, along the positions, that takes a fraction of the time of torch's LayerNorm.
+its own (`PatchConv` has none); dividing by the root of the mean square remains (`RmsNorm`). With
+four or sixteen channels, along the positions, that takes a fraction of the time of torch's
+LayerNorm.
 
 Tokens stay float32 whatever the image is computed in: they are few, small float32 products are the
 faster ones on a CPU, and masks keep more of their accuracy.
@@ -53,10 +54,16 @@ from torch import Tensor, nn
 
 from server.engine.models.upstream import Attention, LayerNorm2d
 
-__all__ = ["Gather", "Read", "Scale", "Write", "spread"]
+__all__ = [
+    "ImageToToken",
+    "PatchConv",
+    "RmsNorm",
+    "TokenToImage",
+    "as_linear",
+]
 
 
-class Read(nn.Module):
+class TokenToImage(nn.Module):
     """Tokens attending to the image."""
 
     def __init__(self, attention: Attention) -> None:
@@ -68,23 +75,23 @@ class Read(nn.Module):
         out = attention.out_proj
         self.out = _linear(out.weight, out.bias + out.weight @ attention.v_proj.bias)
 
-    def forward(self, sought: Tensor, placed: Tensor, keys: Tensor) -> Tensor:
+    def forward(self, tokens_pe: Tensor, keys_pe: Tensor, keys: Tensor) -> Tensor:
         """What BxTxC tokens gain from the image.
 
         Args:
-            sought: BxTxC, the tokens with their own positions.
-            placed: BxNxC, keys + positions.
+            tokens_pe: BxTxC, the tokens with their own positions.
+            keys_pe: BxNxC, keys + positions.
             keys: BxNxC.
         """
-        batch = sought.shape[0]
-        rows = _rows(torch.bmm(_by_head(self.query(sought), self.heads), self.key), batch)
-        scores = torch.bmm(rows.to(keys.dtype), placed.transpose(1, 2))
-        read = torch.bmm(scores.softmax(dim=-1), keys).to(sought.dtype)
+        batch = tokens_pe.shape[0]
+        rows = _rows(torch.bmm(_by_head(self.query(tokens_pe), self.heads), self.key), batch)
+        scores = torch.bmm(rows.to(keys.dtype), keys_pe.transpose(1, 2))
+        read = torch.bmm(scores.softmax(dim=-1), keys).to(tokens_pe.dtype)
         gained: Tensor = self.out(_joined(torch.bmm(_unrows(read, self.heads), self.value), batch))
         return gained
 
 
-class Write(nn.Module):
+class ImageToToken(nn.Module):
     """The image attending to the tokens."""
 
     def __init__(self, attention: Attention) -> None:
@@ -99,30 +106,35 @@ class Write(nn.Module):
         self.share = nn.Parameter(out.bias / self.heads)
 
     def forward(
-        self, tokens: Tensor, sought: Tensor, hidden: Tensor, placed: Tensor, keys: Tensor
+        self,
+        tokens: Tensor,
+        tokens_pe: Tensor,
+        attn_mask: Tensor,
+        keys_pe: Tensor,
+        keys: Tensor,
     ) -> Tensor:
         """BxNxC keys after every position added what it took from the tokens.
 
         Args:
             tokens: BxTxC.
-            sought: BxTxC, the tokens with their own positions.
-            hidden: BxT, -inf for a token nobody may see, else 0.
-            placed: BxNxC, keys + positions.
+            tokens_pe: BxTxC, the tokens with their own positions.
+            attn_mask: BxT, -inf for a token nobody may see, else 0.
+            keys_pe: BxNxC, keys + positions.
             keys: BxNxC.
         """
         batch, count, _ = tokens.shape
-        found = _by_head(self.key(sought), self.heads)
+        found = _by_head(self.key(tokens_pe), self.heads)
         rows = _centred(_rows(torch.bmm(found, self.query), batch), self.heads)
         constants = _centred(_rows(torch.bmm(found, self.constant), batch), self.heads)
-        constants = constants + hidden.repeat(1, self.heads).unsqueeze(-1)
-        scores = torch.bmm(rows.to(keys.dtype), placed.transpose(1, 2)) + constants
+        constants = constants + attn_mask.repeat(1, self.heads).unsqueeze(-1)
+        scores = torch.bmm(rows.to(keys.dtype), keys_pe.transpose(1, 2)) + constants
         weights = scores.view(batch, self.heads, count, -1).softmax(dim=2).view_as(scores)
         values = torch.bmm(_by_head(self.value(tokens), self.heads), self.out) + self.share
         values = _rows(values, batch)
         return torch.baddbmm(keys, weights.to(keys.dtype).transpose(1, 2), values.to(keys.dtype))
 
 
-class Gather(nn.Module):
+class PatchConv(nn.Module):
     """A convolution of kernel = stride, less its outputs' mean: Bx(C*k*k)xN inputs to BxC'xN."""
 
     def __init__(self, convolution: nn.Conv2d) -> None:
@@ -140,7 +152,7 @@ class Gather(nn.Module):
         return gathered
 
 
-class Scale(nn.Module):
+class RmsNorm(nn.Module):
     """What is left of upstream's LayerNorm2d where the channels' mean is zero already."""
 
     def __init__(self, norm: LayerNorm2d) -> None:
@@ -155,7 +167,7 @@ class Scale(nn.Module):
         return x * root * self.weight + self.bias
 
 
-def spread(convolution: nn.ConvTranspose2d) -> nn.Linear:
+def as_linear(convolution: nn.ConvTranspose2d) -> nn.Linear:
     """A 2x2, stride 2 transposed convolution as a linear map from C to 2 x 2 x C' channels."""
     if convolution.kernel_size != (2, 2) or convolution.stride != (2, 2):
         raise ValueError(f"expected kernel and stride of 2, got {convolution}")

@@ -32,15 +32,19 @@ class GraphedCore:
     ) -> Answer:
         """As the core answers; valid until the next call."""
         rows = len(xy)
-        prompt = (self._held("xy", xy), self._held("kinds", kinds), self._held("single", single))
-        seen = [self._held(f"embedding {at}", part) for at, part in enumerate(embedding)]
+        prompt = (
+            self._buffered("xy", xy),
+            self._buffered("kinds", kinds),
+            self._buffered("single", single),
+        )
+        seen = [self._buffered(f"embedding {at}", part) for at, part in enumerate(embedding)]
         shape = (len(prompt[0]), kinds.shape[1], masks)
         if shape not in self._replays:
             self._replays[shape] = self._capture(lambda: self._core(*prompt, masks, *seen))
         logits, scores = self._replays[shape]()
         return logits[:rows], scores[:rows]
 
-    def _held(self, name: str, value: Tensor) -> Tensor:
+    def _buffered(self, name: str, value: Tensor) -> Tensor:
         """The value at its fixed address, among as many rows as the graph has."""
         rows = 1 << (len(value) - 1).bit_length()
         place = (name, rows, value.shape[1:])

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from server.engine.models.decoder.contract import Answer, Core
 from server.engine.models.recording.eager import or_eager
 
-__all__ = ["TracedCore", "traces"]
+__all__ = ["TracedCore", "tracing_pays"]
 
 _PLANNING_RUNS = 2
 """A recording watches its first runs and then plans: they take three times as long."""
@@ -24,7 +24,7 @@ _PLANNING_RUNS = 2
 _Recording = Callable[..., Answer]
 
 
-def traces(device: torch.device, dtype: torch.dtype) -> bool:
+def tracing_pays(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether this is the fastest way there."""
     return device.type == "cpu" and dtype != torch.float32
 

@@ -16,29 +16,29 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-__all__ = ["EXAMPLE_ROWS", "Compiled", "compiles"]
+__all__ = ["EXAMPLE_ROWS", "Compiled", "compiling_pays"]
 
 OPSET = 18
-FATAL_ONLY = 4
+FATAL_SEVERITY = 4
 """What the runtime writes to stderr; its errors are raised as well."""
 EXAMPLE_ROWS = 2
 """A size of one would be taken for a constant."""
-SLOWER = ["SkipLayerNormFusion"]
+SLOWER_FUSIONS = ["SkipLayerNormFusion"]
 """Of the runtime's ways to plan: what it fuses took six times as long as its parts."""
 MOST_PLAN_THREADS = 8
 """Every plan has threads of its own, and products this small gain nothing from more."""
-WAIT_US = 50
+SPIN_US = 50
 """How long a thread waits busily for its share of the next product, microseconds; then it sleeps.
 Most products of a click are apart by less. Longer waits would take the cores from other work."""
 ROWS = "rows"
-WAITING = {
+SPINNING = {
     "session.intra_op.allow_spinning": "1",
-    "session.intra_op.spin_duration_us": str(WAIT_US),
+    "session.intra_op.spin_duration_us": str(SPIN_US),
     "session.force_spinning_stop": "1",  # and not at all between two calls
 }
 
 
-def compiles(device: torch.device, dtype: torch.dtype) -> bool:
+def compiling_pays(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether compiled code is the faster: in half precision torch's kernels are."""
     return device.type == "cpu" and dtype == torch.float32
 
@@ -102,8 +102,8 @@ class Compiled:
         """For inputs of these sizes; for the others any will do."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
-        options.log_severity_level = FATAL_ONLY
-        for name, value in WAITING.items():
+        options.log_severity_level = FATAL_SEVERITY
+        for name, value in SPINNING.items():
             options.add_session_config_entry(name, value)
         if not sizes:
             # It would keep, for good, the most that batches of every size ever took.
@@ -114,7 +114,7 @@ class Compiled:
             self._recording,
             options,
             providers=["CPUExecutionProvider"],
-            disabled_optimizers=SLOWER,
+            disabled_optimizers=SLOWER_FUSIONS,
         )
 
 

@@ -30,15 +30,15 @@ BITS = 22
 TALLEST = Fraction(16, 9)
 """Height over width up to which rows come first in every version of Pillow (since 13 it is
 shrinking below half as wide as tall that begins with the columns)."""
-MOST_SHRUNK = 32
-"""To the so-manieth of a side; each pixel is then a sum of 65."""
-BAND = 1 << 21
+MOST_SHRINK = 32
+"""Largest shrink factor of a side; each pixel is then a sum of 65."""
+BAND_PIXELS = 1 << 21
 """Pixels of the image at a time: some milliseconds to send, some 60 MB to work in."""
 
 
 def resamples(height: int, width: int, side: int) -> bool:
     """Whether an image of this size is resized here, its longest side to `side` pixels."""
-    return height <= TALLEST * width and max(height, width) <= MOST_SHRUNK * side
+    return height <= TALLEST * width and max(height, width) <= MOST_SHRINK * side
 
 
 def resample(
@@ -49,7 +49,7 @@ def resample(
     Yields between bands of rows.
     """
     width, height = size
-    rows = max(1, BAND // image.shape[1])
+    rows = max(1, BAND_PIXELS // image.shape[1])
     pixels = torch.from_numpy(np.require(image, requirements=["C", "W"]))
     bands = []
     for band in pixels.split(rows):

@@ -58,22 +58,22 @@ class CloseUp(nn.Module):
         coarse = F.relu(self.down8(middle) + self.context(around))
         coarse = self.coarse(coarse)
         deep = self.deep(F.relu(self.down16(coarse)))
-        coarse = self.merge8(coarse + _twice(self.rise8(deep)))
-        middle = self.merge4(middle + _twice(self.rise4(coarse)))
-        fine = self.merge2(fine + _twice(self.rise2(middle)))
+        coarse = self.merge8(coarse + _upsampled(self.rise8(deep)))
+        middle = self.merge4(middle + _upsampled(self.rise4(coarse)))
+        fine = self.merge2(fine + _upsampled(self.rise2(middle)))
         added = F.pixel_shuffle(self.out(fine), 2)[:, 0]
         logits: Tensor = 2 * seen[:, LOGITS_PLANE] + added
-        known = torch.stack([scores, _sureness(logits.detach()).to(scores.dtype)], dim=1)
+        known = torch.stack([scores, _expected_iou(logits.detach()).to(scores.dtype)], dim=1)
         told = self.judge(torch.cat([deep.mean((2, 3)), known], dim=1))
         return logits, scores + told[:, 0]
 
 
-def _sureness(logits: Tensor) -> Tensor:
+def _expected_iou(logits: Tensor) -> Tensor:
     """The IoU to be expected if each cell were right as often as it says: BxHxW to B."""
     chance, mask = logits.float().sigmoid(), logits > 0
     inside = (chance * mask).sum((1, 2))
     return inside / (mask + chance * ~mask).sum((1, 2)).clamp(min=1)
 
 
-def _twice(x: Tensor) -> Tensor:
+def _upsampled(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="nearest")

@@ -24,7 +24,7 @@ from server.engine.models.base import CloseUpLogits, Decoded, Embedding
 from server.engine.models.decoder.contract import Row, Stored
 from server.engine.models.device import channels_last, on_one_thread, translating
 from server.engine.models.recording.eager import or_eager
-from server.engine.models.recording.onnx_runtime import EXAMPLE_ROWS, Compiled, compiles
+from server.engine.models.recording.onnx_runtime import EXAMPLE_ROWS, Compiled, compiling_pays
 from server.engine.models.sam import SamModel
 from server.engine.models.tiny.closeup import CONTEXT_CELLS, CloseUp
 from server.engine.models.tiny.networks import EMBED_DIM, Tiny
@@ -108,7 +108,7 @@ class TinyModel(SamModel):
         """Both networks, for as many threads as they gain from."""
         threads = min(torch.get_num_threads(), MOST_CLICK_THREADS)
         self._decoder.compile(threads)
-        if compiles(self._device, self.decode_dtype):
+        if compiling_pays(self._device, self.decode_dtype):
             self._closeup = or_eager(lambda: _compiled(self._eager_closeup, threads), self._closeup)
 
     @property
@@ -145,11 +145,11 @@ class TinyModel(SamModel):
             for answer, marks in zip(super().decode(batch), tokens, strict=True)
         ]
         looks = [
-            _look(_features(image), request, marks, plane, float(score))
+            _look_at(_features(image), request, marks, plane, float(score))
             for (image, request), marks, answer in zip(batch, tokens, answers, strict=True)
             for plane, score in zip(answer.logits, answer.scores, strict=True)
         ]
-        closeups, scores = self._look_closely(looks)
+        closeups, scores = self._second_looks(looks)
         ends = accumulate((len(answer.logits) for answer in answers), initial=0)
         return [
             _ranked(request, marks, answer, scores[start:end], closeups[start:end])
@@ -158,13 +158,13 @@ class TinyModel(SamModel):
             )
         ]
 
-    def _look_closely(self, looks: list[_Look]) -> tuple[list[CloseUpLogits], NDArray[np.float32]]:
+    def _second_looks(self, looks: list[_Look]) -> tuple[list[CloseUpLogits], NDArray[np.float32]]:
         """Of each look the close-up's logits and the IoU that is now predicted."""
         planes = [enlarge(one.logits, one.window) for one in looks]
         scores = np.array([one.score for one in looks], np.float32)
         taken = [at for at, one in enumerate(looks) if one.weight > 0 or one.compared]
         if taken:
-            second, judged = self._second([looks[at] for at in taken])
+            second, judged = self._run_closeup([looks[at] for at in taken])
             scores[taken] = judged
             for at, logits in zip(taken, second, strict=True):
                 planes[at] = blend(planes[at], logits, looks[at].weight)
@@ -173,7 +173,7 @@ class TinyModel(SamModel):
         return answered, scores
 
     @torch.inference_mode()
-    def _second(self, looks: list[_Look]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _run_closeup(self, looks: list[_Look]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The second network's logits, one plane a look, and its predicted IoUs."""
         seen = np.stack(
             [closeup_planes(one.pixels, one.window, one.logits, one.tokens) for one in looks]
@@ -217,7 +217,7 @@ def _features(embedding: Embedding) -> _Features:
     return embedding.features
 
 
-def _look(
+def _look_at(
     features: _Features,
     request: DecodeRequest,
     tokens: list[Token],

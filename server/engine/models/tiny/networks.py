@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from server.engine.models.base import run_steps
-from server.engine.models.decoder.fine import FineMaskDecoder, gathered
+from server.engine.models.decoder.fine import FineMaskDecoder, space_to_depth
 from server.engine.models.tiny.closeup import CloseUp
-from server.engine.models.tiny.compact import widened
 from server.engine.models.tiny.layers import ConvNorm, ResidualBlock, fold_norms
+from server.engine.models.tiny.quantization import dequantized
 from server.engine.models.upstream import PromptEncoder, Sam, TwoWayTransformer
 
 __all__ = [
@@ -60,7 +60,7 @@ class ContextBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """BxNxC to the same."""
-        return self.think(self.attend(x))
+        return self.feed_forward(self.attend(x))
 
     def attend(self, x: Tensor) -> Tensor:
         """The first half: what every token takes from the others."""
@@ -71,13 +71,13 @@ class ContextBlock(nn.Module):
         taken: Tensor = x + self.proj(attended.reshape(batch, count, dim))
         return taken
 
-    def think(self, x: Tensor) -> Tensor:
+    def feed_forward(self, x: Tensor) -> Tensor:
         """The second half: what each makes of it."""
         made: Tensor = x + self.mlp(self.norm2(x))
         return made
 
 
-class Places(nn.Module):
+class PositionEncoding(nn.Module):
     """Where each token is, as a learned mix of sines over the image's width and height."""
 
     def __init__(self, dim: int) -> None:
@@ -107,12 +107,12 @@ class TinyEncoder(nn.Module):
         self.down8 = ConvNorm(64, 128, stride=2)
         self.stride8 = nn.ModuleList([ResidualBlock(128) for _ in range(2)])
         self.down16 = ConvNorm(128, CONTEXT_DIM, stride=2)
-        self.places = Places(CONTEXT_DIM)
+        self.places = PositionEncoding(CONTEXT_DIM)
         self.context = nn.ModuleList([ContextBlock(CONTEXT_DIM, CONTEXT_HEADS) for _ in range(6)])
         self.norm = nn.LayerNorm(CONTEXT_DIM)
         self.out = nn.Linear(CONTEXT_DIM, EMBED_DIM)
-        self.fine4 = _silent(nn.Conv2d(64, FINE_DIM, 1))
-        self.fine8 = _silent(nn.Conv2d(128, MIDDLE_DIM, 1))
+        self.fine4 = _zero_initialised(nn.Conv2d(64, FINE_DIM, 1))
+        self.fine8 = _zero_initialised(nn.Conv2d(128, MIDDLE_DIM, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """The embedding, in one go."""
@@ -129,12 +129,12 @@ class TinyEncoder(nn.Module):
         for block in self.stride4:
             x = block(x)
             yield (done := done + 1) / total
-        fine = gathered(gathered(self.fine4(x)))
+        fine = space_to_depth(space_to_depth(self.fine4(x)))
         x = F.relu(self.down8(x))
         for block in self.stride8:
             x = block(x)
             yield (done := done + 1) / total
-        middle = gathered(self.fine8(x))
+        middle = space_to_depth(self.fine8(x))
         x = F.relu(self.down16(x))
         height, width = x.shape[-2:]
         tokens = x.flatten(2).transpose(1, 2)
@@ -142,13 +142,13 @@ class TinyEncoder(nn.Module):
         for block in cast("Iterable[ContextBlock]", self.context):
             tokens = block.attend(tokens)
             yield (done := done + 1) / total
-            tokens = block.think(tokens)
+            tokens = block.feed_forward(tokens)
             yield (done := done + 1) / total
         features = self.out(self.norm(tokens)).transpose(1, 2)
         return torch.cat([features.unflatten(2, (height, width)), middle, fine], dim=1)
 
 
-def _silent(layer: nn.Conv2d) -> nn.Conv2d:
+def _zero_initialised(layer: nn.Conv2d) -> nn.Conv2d:
     """Adds nothing until it is trained."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
@@ -174,11 +174,11 @@ def build_tiny(img_size: int = INPUT_SIZE) -> Sam:
             iou_head_hidden_dim=128,
         ),
     )
-    _sharpen(sam.prompt_encoder)
+    _raise_frequencies(sam.prompt_encoder)
     return sam
 
 
-def _sharpen(encoder: PromptEncoder) -> None:
+def _raise_frequencies(encoder: PromptEncoder) -> None:
     """Let half of the positional frequencies tell places apart that are a cell of the grid apart.
 
     Upstream's are made for an object of some tenth of the picture: too blunt for the small ones.
@@ -203,7 +203,7 @@ def load_tiny(path: Path) -> Tiny:
     """The trained networks of `path`, in float32, their norms folded, ready for inference."""
     with safe_open(path, framework="pt") as file:
         metadata = json.loads(file.metadata()["samwire"])
-        state = widened({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+        state = dequantized({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     tiny = Tiny(build_tiny(metadata["input_size"]), CloseUp(EMBED_DIM))
     networks = tiny.networks()
     networks.load_state_dict(state)

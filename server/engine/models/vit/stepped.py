@@ -34,7 +34,7 @@ PRODUCT_BYTES = 5 << 19
 """Of what a product answers. More leaves the caches before it is read again, and is mapped anew by
 malloc at every call: a third more time, twice as much in reduced precision."""
 
-BAND = 16
+BAND_ROWS = 16
 """Most grid rows of queries at once. With the 1,024 queries that they are in global attention,
 torch's kernel for CPUs takes its largest tiles; more would only need more room for biases."""
 
@@ -83,7 +83,7 @@ class SteppedViT:
         x = yield from self._embed(pace, x.to(self._dtype))
         for block, bias in zip(self._vit.blocks, self._biases, strict=True):
             yield from self._attend(pace, scratch, block, bias, x)
-            yield from self._think(pace, block, x)
+            yield from self._mlp(pace, block, x)
         return (yield from self._finish(pace, x))
 
     def _embed(self, pace: Pace, pixels: Tensor) -> Generator[float, None, Tensor]:
@@ -97,7 +97,7 @@ class SteppedViT:
             x[rows] = band[0].permute(1, 2, 0)
             if positions is not None:
                 x[rows] += positions[0, rows]
-            yield from pace.breathe()
+            yield from pace.yield_if_due()
         return x
 
     def _attend(
@@ -114,15 +114,15 @@ class SteppedViT:
         qkv = scratch.shaped("qkv", padded, padded, attention.qkv.out_features)
         yield from self._project(pace, block, x, qkv)
         taken = scratch.shaped("taken", padded, padded, x.shape[-1])
-        kinds = [_apart(kind, side, attention.num_heads) for kind in qkv.chunk(3, dim=-1)]
+        kinds = [_split_windows(kind, side, attention.num_heads) for kind in qkv.chunk(3, dim=-1)]
         near = scratch.shaped("near", 3, *kinds[0].shape)
         for room, kind in zip(near, kinds, strict=True):
             yield from _copy(pace, kind, room)
-        seen = yield from _see(pace, scratch, attention, bias, near)
-        yield from _copy(pace, seen, _apart(taken, side, attention.num_heads))
+        seen = yield from _attention(pace, scratch, attention, bias, near)
+        yield from _copy(pace, seen, _split_windows(taken, side, attention.num_heads))
         for rows in self._bands(pace, attention.proj):
             x[rows] += attention.proj(taken[rows, : self._grid])
-            yield from pace.breathe()
+            yield from pace.yield_if_due()
 
     def _project(self, pace: Pace, block: WindowBlock, x: Tensor, qkv: Tensor) -> Generator[float]:
         """Write queries, keys and values of all positions, and of those past the edge: PxPx3C."""
@@ -131,13 +131,13 @@ class SteppedViT:
         qkv[self._grid :] = qkv[:, self._grid :] = 0.0 if project.bias is None else project.bias
         for rows in self._bands(pace, project):
             qkv[rows, : self._grid] = project(block.norm1(x[rows]).to(self._dtype))
-            yield from pace.breathe()
+            yield from pace.yield_if_due()
 
-    def _think(self, pace: Pace, block: WindowBlock, x: Tensor) -> Generator[float]:
+    def _mlp(self, pace: Pace, block: WindowBlock, x: Tensor) -> Generator[float]:
         """Add the MLP to x."""
         for rows in self._bands(pace, block.mlp.lin1, block.mlp.lin2):
             x[rows] += block.mlp(block.norm2(x[rows]).to(self._dtype))
-            yield from pace.breathe()
+            yield from pace.yield_if_due()
 
     def _bands(self, pace: Pace, *layers: nn.Linear | PackedLinear) -> Iterator[slice]:
         """Rows of the grid to send through the layers at a time."""
@@ -154,12 +154,12 @@ class SteppedViT:
         for rows in pace.split(self._grid, 2.0 * self._grid * narrow.weight.numel(), "narrowing"):
             band = narrow(x[rows].permute(2, 0, 1).unsqueeze(0))
             narrowed[:, :, rows.start + 1 : rows.stop + 1] = norm(band)
-            yield from pace.breathe()
+            yield from pace.yield_if_due()
         bands = []
         for rows in pace.split(self._grid, 2.0 * self._grid * mix.weight.numel(), "mixing"):
             band = narrowed[:, :, rows.start : rows.stop + 2]
             bands.append(F.conv2d(band, mix.weight, mix.bias, padding=(0, 1)))
-            yield from pace.breathe()
+            yield from pace.yield_if_due()
         embedding: Tensor = last_norm(torch.cat(bands, dim=2))
         return embedding
 
@@ -211,38 +211,38 @@ def _lines_of_keys(side: int, dtype: torch.dtype) -> Tensor:
     return torch.cat([lines.repeat_interleave(side, 1), lines.repeat(1, side)])
 
 
-def _see(
+def _attention(
     pace: Pace, scratch: _Scratch, attention: WindowAttention, bias: _RelativeBias, qkv: Tensor
 ) -> Generator[float, None, Tensor]:
-    """What positions take from those of their window: 3xRxWxHxSxSxd to RxWxHxSxSxd (`_apart`)."""
+    """Each window attending to itself: 3xRxWxHxSxSxd to RxWxHxSxSxd (`_split_windows`)."""
     side = qkv.shape[4]
     q, k, v = qkv.flatten(4, 5).flatten(1, 3).unsqueeze(1)
     seen = scratch.shaped("seen", *q.shape)
     cost = side * _attention_cost(attention, side**2) / attention.num_heads
     kind = f"attention to {side} x {side}"
-    height = pace.fitting(min(BAND, side), cost, kind)
+    height = pace.fitting(min(BAND_ROWS, side), cost, kind)
     for top in range(0, side, height):
         band = slice(top, min(top + height, side))
         asking = slice(band.start * side, band.stop * side)
-        most = _together((band.stop - band.start) * side, side**2 * q.itemsize)
+        most = _heads_at_once((band.stop - band.start) * side, side**2 * q.itemsize)
         for some in pace.split(q.shape[1], (band.stop - band.start) * cost, kind, most=most):
             asked = q[:, some, asking]
             mask = bias(asked, band, scratch)
             seen[:, some, asking] = F.scaled_dot_product_attention(
                 asked, k[:, some], v[:, some], attn_mask=mask
             )
-            yield from pace.breathe()
+            yield from pace.yield_if_due()
     return seen.view(qkv.shape[1:])
 
 
-def _together(queries: int, bias_bytes: int) -> int:
+def _heads_at_once(queries: int, bias_bytes: int) -> int:
     """Heads to attend with at a time, of so many queries with biases of so many bytes each."""
     in_caches = BIAS_BYTES // (queries * bias_bytes)
     a_tile_a_thread = math.ceil(torch.get_num_threads() * TILE / queries)
     return max(in_caches, a_tile_a_thread)
 
 
-def _apart(positions: Tensor, side: int, heads: int) -> Tensor:
+def _split_windows(positions: Tensor, side: int, heads: int) -> Tensor:
     """PxPxC, seen as RxWxHxSxSxd: in R rows of W windows of SxS positions, H heads."""
     cells = positions.unflatten(2, (heads, -1)).unflatten(1, (-1, side)).unflatten(0, (-1, side))
     apart: Tensor = cells.permute(0, 2, 4, 1, 3, 5)
@@ -252,7 +252,7 @@ def _apart(positions: Tensor, side: int, heads: int) -> Tensor:
 def _copy(pace: Pace, source: Tensor, target: Tensor) -> Generator[float]:
     target.copy_(source)
     pace.spend(source.numel(), "copies")
-    yield from pace.breathe()
+    yield from pace.yield_if_due()
 
 
 def _next_multiple(count: int, of: int) -> int:

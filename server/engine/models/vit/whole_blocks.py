@@ -50,7 +50,7 @@ class WholeViT:
         self._speeds = Speeds(guess=BLOCKS_PER_S)
         proj = vit.patch_embed.proj
         grid: int = vit.img_size // proj.stride[0]
-        self._held = torch.zeros(grid, grid, proj.out_channels, device=device)
+        self._residual = torch.zeros(grid, grid, proj.out_channels, device=device)
         """Where all recordings find the residual stream and leave it."""
         # Kept for the recordings, which keep nothing (`Capture`).
         self._blocks = [_Block(block, grid, dtype) for block in vit.blocks]
@@ -58,7 +58,7 @@ class WholeViT:
             self._replays = [capture(partial(self._through, block)) for block in self._blocks]
 
     def _through(self, block: "_Block") -> None:
-        self._held.copy_(block(self._held))
+        self._residual.copy_(block(self._residual))
 
     def steps(self, x: Tensor) -> Generator[float, None, Tensor]:
         """1x3xSxS normalised pixels to a float32 1xCxhxw embedding, yielding the fraction done."""
@@ -68,11 +68,11 @@ class WholeViT:
             x += self._vit.pos_embed[0]
         for replay in self._replays:
             # Between steps another encode may have been here.
-            self._held.copy_(x)
+            self._residual.copy_(x)
             replay()
-            x.copy_(self._held)
+            x.copy_(self._residual)
             pace.spend(1.0, "blocks")
-            yield from pace.breathe()
+            yield from pace.yield_if_due()
         embedding: Tensor = self._vit.neck(x.permute(2, 0, 1).unsqueeze(0))
         return embedding
 
@@ -99,17 +99,17 @@ class _Block:
     def _attend(self, x: Tensor) -> Tensor:
         """hxwxC: what positions take from those of their window."""
         attention = self._block.attn
-        windows = self._apart(x)
+        windows = self._window_partition(x)
         qkv = attention.qkv(windows).unflatten(-1, (3, attention.num_heads, -1))
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        q, k, v = self._longer(q * attention.scale, q, k, v)
+        q, k, v = self._with_positions(q * attention.scale, q, k, v)
         taken = F.scaled_dot_product_attention(q, k, v, scale=1.0)
         width: int = qkv.shape[-1]
         joined = taken[..., :width].transpose(1, 2).flatten(2)
-        together: Tensor = self._together(attention.proj(joined))
+        together: Tensor = self._window_unpartition(attention.proj(joined))
         return together
 
-    def _longer(
+    def _with_positions(
         self, scaled: Tensor, q: Tensor, k: Tensor, v: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """BxHxNxd queries and keys with positions behind them, and values as long."""
@@ -122,7 +122,7 @@ class _Block:
         queries, keys = F.pad(queries, (0, lacking)), F.pad(keys, (0, lacking))
         return queries, keys, F.pad(v, (0, queries.shape[-1] - v.shape[-1]))
 
-    def _apart(self, x: Tensor) -> Tensor:
+    def _window_partition(self, x: Tensor) -> Tensor:
         """The grid, filled up with zeros to whole windows, as BxNxC."""
         side, lacking = self._side, -self._grid % self._side
         padded = F.pad(x, (0, 0, 0, lacking, 0, lacking))
@@ -130,8 +130,8 @@ class _Block:
         apart: Tensor = windows.flatten(2, 3).flatten(0, 1)
         return apart
 
-    def _together(self, windows: Tensor) -> Tensor:
-        """What `_apart` took apart, without what filled it up."""
+    def _window_unpartition(self, windows: Tensor) -> Tensor:
+        """What `_window_partition` took apart, without what filled it up."""
         side, count = self._side, -(-self._grid // self._side)
         rows = windows.view(count, count, side, side, -1).transpose(1, 2)
         return rows.flatten(2, 3).flatten(0, 1)[: self._grid, : self._grid]

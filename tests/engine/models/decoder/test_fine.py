@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from server.engine.models.decoder.fine import FineMaskDecoder, Widths, gathered, scattered
+from server.engine.models.decoder.fine import (
+    FineMaskDecoder,
+    Widths,
+    depth_to_space,
+    space_to_depth,
+)
 from server.engine.models.upstream import MaskDecoder, Sam, TwoWayTransformer
 
 
@@ -21,16 +26,16 @@ def test_cells_come_back_to_where_they_were_gathered(
     batch: int, channels: int, height: int, width: int
 ) -> None:
     cells = noise(batch, channels, 2 * height, 2 * width)
-    places = gathered(cells)
+    places = space_to_depth(cells)
     assert places.shape == (batch, 4 * channels, height, width)
-    assert torch.equal(scattered(places), cells)
+    assert torch.equal(depth_to_space(places), cells)
 
 
 def test_a_place_lists_its_cells_by_row_and_column_and_each_cells_channels_together() -> None:
     rows, columns = torch.meshgrid(torch.arange(4), torch.arange(4), indexing="ij")
-    places = gathered(torch.stack([rows, columns])[None])
+    places = space_to_depth(torch.stack([rows, columns])[None])
     assert places[0, :, 1, 0].view(4, 2).tolist() == [[2, 0], [2, 1], [3, 0], [3, 1]]
-    quarters = gathered(places)[0, :, 0, 0].view(2, 2, 2, 2, 2)
+    quarters = space_to_depth(places)[0, :, 0, 0].view(2, 2, 2, 2, 2)
     assert quarters[1, 0, 0, 1].tolist() == [2, 1]
 
 
@@ -77,7 +82,7 @@ def test_a_cells_features_change_the_mask_in_that_cell_and_nowhere_else(
     fine[0, :, 7, 2] = 9.0
     middle = coarse.new_zeros(1, 32, 3, 3)
     blank, marked = (
-        torch.cat([coarse, middle, gathered(gathered(cells))], dim=1)
+        torch.cat([coarse, middle, space_to_depth(space_to_depth(cells))], dim=1)
         for cells in (torch.zeros_like(fine), fine)
     )
     changed = (masks_of(decoder, blank) - masks_of(decoder, marked)).abs() > 1e-6

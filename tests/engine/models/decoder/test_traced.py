@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from server.engine.models.decoder.traced import TracedCore, traces
+from server.engine.models.decoder.traced import TracedCore, tracing_pays
 
 CHANNELS = 5
 
@@ -95,4 +95,4 @@ def test_no_room_to_record_is_no_reason_to_decode_eagerly_for_good(
     [("cpu", "bfloat16", True), ("cpu", "float32", False), ("cuda", "bfloat16", False)],
 )
 def test_it_is_for_reduced_precision_on_a_cpu(device: str, dtype: str, *, expected: bool) -> None:
-    assert traces(torch.device(device), getattr(torch, dtype)) is expected
+    assert tracing_pays(torch.device(device), getattr(torch, dtype)) is expected

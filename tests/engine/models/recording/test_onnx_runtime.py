@@ -16,11 +16,11 @@ from server.engine.models.base import OutOfMemoryError
 from server.engine.models.device import translating
 from server.engine.models.recording.onnx_runtime import (
     EXAMPLE_ROWS,
-    SLOWER,
-    WAIT_US,
+    SLOWER_FUSIONS,
+    SPIN_US,
     Compiled,
     _record,
-    compiles,
+    compiling_pays,
 )
 
 CHANNELS = 5
@@ -126,7 +126,7 @@ def test_the_fusion_that_is_slower_is_left_out(tmp_path: Path, *, left_out: bool
         _record(Normed().eval(), example, {}),
         options,
         providers=["CPUExecutionProvider"],
-        disabled_optimizers=SLOWER if left_out else [],
+        disabled_optimizers=SLOWER_FUSIONS if left_out else [],
     )
     kinds = {node.op_type for node in onnx.load(planned).graph.node}
     assert ("SkipLayerNormalization" in kinds) is not left_out
@@ -144,7 +144,7 @@ def test_an_answer_is_the_caller_s_to_keep(compiled: Compiled) -> None:
     [("cpu", "float32", True), ("cpu", "bfloat16", False), ("cuda", "float32", False)],
 )
 def test_it_is_for_float32_on_a_cpu(device: str, dtype: str, *, expected: bool) -> None:
-    assert compiles(torch.device(device), getattr(torch, dtype)) is expected
+    assert compiling_pays(torch.device(device), getattr(torch, dtype)) is expected
 
 
 def test_threads_wait_for_each_other_a_moment_and_between_calls_not_at_all(
@@ -153,5 +153,5 @@ def test_threads_wait_for_each_other_a_moment_and_between_calls_not_at_all(
     example = {"rows": torch.zeros(EXAMPLE_ROWS, 4, CHANNELS), "most": torch.tensor(2)}
     options = Compiled(network, example, threads=2)._any_shape.get_session_options()
     assert options.intra_op_num_threads == 2
-    assert options.get_session_config_entry("session.intra_op.spin_duration_us") == str(WAIT_US)
+    assert options.get_session_config_entry("session.intra_op.spin_duration_us") == str(SPIN_US)
     assert options.get_session_config_entry("session.force_spinning_stop") == "1"

@@ -66,7 +66,7 @@ def test_any_image_that_is_not_tall_is_resized_as_pillow_resizes_it(
 
 
 def test_a_large_image_goes_along_its_rows_in_bands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BAND", 5000)
+    monkeypatch.setattr(module, "BAND_PIXELS", 5000)
     image = noise(90, 160)
     told: list[float] = []
     found = run_steps(resample(image, (64, 36), torch.device("cpu")), told.append)

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from server.engine.models.decoder.fine import Widths
 from server.engine.models.tiny.closeup import CloseUp
-from server.engine.models.tiny.compact import narrowed
 from server.engine.models.tiny.layers import fold_norms
 from server.engine.models.tiny.networks import (
     EMBED_DIM,
@@ -19,6 +18,7 @@ from server.engine.models.tiny.networks import (
     build_tiny,
     load_tiny,
 )
+from server.engine.models.tiny.quantization import quantized
 from server.engine.models.upstream import Sam
 
 SIZE = 64
@@ -103,7 +103,7 @@ def test_a_saved_model_loads_as_float32_with_the_size_it_was_made_for(
     state = Tiny(sam, CloseUp(EMBED_DIM).eval()).networks().state_dict()
     path = tmp_path / "tiny.safetensors"
     note = {"samwire": json.dumps({"input_size": SIZE})}
-    save_file(narrowed(copy.deepcopy(state)), path, metadata=note)
+    save_file(quantized(copy.deepcopy(state)), path, metadata=note)
     loaded = load_tiny(path)
     assert loaded.sam.image_encoder.img_size == SIZE
     for network in (loaded.sam, loaded.closeup):

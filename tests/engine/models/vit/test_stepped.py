@@ -31,7 +31,7 @@ from tests.support.vits import build_vit, in_turns, pixels
 @pytest.mark.parametrize("operations_per_s", [1.0, 1e8, 1e15])
 @pytest.mark.parametrize(
     "sizes",
-    [{}, {"BAND": 3, "PRODUCT_BYTES": 1, "BIAS_BYTES": 1}, {"SHORT_SIDE": 0}],
+    [{}, {"BAND_ROWS": 3, "PRODUCT_BYTES": 1, "BIAS_BYTES": 1}, {"SHORT_SIDE": 0}],
     ids=["as they are", "a little at a time", "no short sides"],
 )
 def test_steps_of_any_size_give_upstreams_embedding(
@@ -139,7 +139,7 @@ def test_heads_are_taken_together_to_fill_caches_and_to_keep_threads_busy(
 ) -> None:
     monkeypatch.setattr(encoder_module, "BIAS_BYTES", bias_bytes)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    assert encoder_module._together(1024, 4096 * 4) == expected
+    assert encoder_module._heads_at_once(1024, 4096 * 4) == expected
 
 
 def test_only_short_windows_have_their_biases_from_a_product() -> None:

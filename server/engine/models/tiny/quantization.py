@@ -7,28 +7,28 @@ that bfloat16 computes in. The scale stands beside it under the same name and `.
 import torch
 from torch import Tensor
 
-__all__ = ["narrowed", "widened"]
+__all__ = ["dequantized", "quantized"]
 
-LARGE = 1 << 16
+QUANTIZED_FROM = 1 << 16
 """Weights from which on a matrix (or a convolution) is stored in eight bits."""
 SCALE = ".scale"
 
 
-def narrowed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def quantized(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """What is stored of named float32 weights."""
     stored: dict[str, Tensor] = {}
     for name, value in state.items():
-        if value.dim() < 2 or value.numel() < LARGE:
+        if value.dim() < 2 or value.numel() < QUANTIZED_FROM:
             stored[name] = value.half() if value.is_floating_point() else value
         else:
             rows = value.float().flatten(1)
             scale = rows.abs().amax(dim=1).clamp(min=1e-8) / 127
-            eighth = (rows / scale[:, None]).round().to(torch.int8)
-            stored[name], stored[name + SCALE] = eighth.view(value.shape), scale
+            steps = (rows / scale[:, None]).round().to(torch.int8)
+            stored[name], stored[name + SCALE] = steps.view(value.shape), scale
     return {name: value.contiguous() for name, value in stored.items()}
 
 
-def widened(stored: dict[str, Tensor]) -> dict[str, Tensor]:
+def dequantized(stored: dict[str, Tensor]) -> dict[str, Tensor]:
     """Named float32 weights from what is stored; counters stay whole numbers."""
     state = {}
     for name, value in stored.items():
