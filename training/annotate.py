@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from server.engine.models.device import choose_device
+from server.engine.models.tiny.networks import INPUT_SIZE
 from server.engine.models.upstream import Sam
 from server.engine.second_look.planes import PIXEL_MEAN, PIXEL_STD
 from server.engine.tokens import INCLUDE
@@ -269,7 +270,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder that prepare wrote")
     parser.add_argument("--init", type=Path, required=True, help="checkpoint or shipped file")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    parser.add_argument("--size", type=int, default=384, help="input pixels, a multiple of 16")
+    parser.add_argument(
+        "--size", type=int, default=INPUT_SIZE, help="input pixels, a multiple of 16"
+    )
     parser.add_argument("--every", type=int, default=1, help="look at one of so many photos")
     args = parser.parse_args()
     device = choose_device(args.device)

@@ -146,13 +146,13 @@ class SamModel:
         return (yield from self.resized(image, frame)), image
 
     def _encode(self, image: RgbImage, frame: Frame) -> Generator[float, None, Embedding]:
-        resized, kept = yield from self._prepared(image, frame)
+        resized, picture = yield from self._prepared(image, frame)
         pixels = self._normalised(resized).to(self._dtype)
         encoded = yield from self._encoder.steps(pixels)
-        return self._embedding(self._decoder.store(encoded), kept, frame)
+        return self._embedding(self._decoder.store(encoded), picture, frame)
 
-    def _embedding(self, stored: Stored, kept: RgbImage, frame: Frame) -> Embedding:
-        del kept  # for models that look at it again
+    def _embedding(self, stored: Stored, picture: RgbImage, frame: Frame) -> Embedding:
+        del picture  # for models that look at it again
         nbytes = sum(part.nbytes for part in stored)
         return Embedding(stored, frame.width, frame.height, nbytes)
 

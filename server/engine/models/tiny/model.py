@@ -122,9 +122,9 @@ class TinyModel(SamModel):
         resized, _ = yield from super()._prepared(image, frame)
         return resized, (yield from self._resizer.run(_shrunk, image, _picture_size(frame)))
 
-    def _embedding(self, stored: Stored, kept: RgbImage, frame: Frame) -> Embedding:
-        nbytes = sum(part.nbytes for part in stored) + kept.nbytes
-        return Embedding(_Features(stored, kept), frame.width, frame.height, nbytes)
+    def _embedding(self, stored: Stored, picture: RgbImage, frame: Frame) -> Embedding:
+        nbytes = sum(part.nbytes for part in stored) + picture.nbytes
+        return Embedding(_Features(stored, picture), frame.width, frame.height, nbytes)
 
     def _row(self, embedding: Embedding, request: DecodeRequest) -> Row:
         frame = self._frame(embedding)
@@ -226,10 +226,8 @@ def _look_at(
 ) -> _Look:
     window = window_around(logits, tokens, max(features.picture.shape[:2]))
     pixels = crop(features.picture, window)
-    weight, compared = (
-        second_look_weight(window, tokens),
-        request.want == "all" and len(tokens) == 1,
-    )
+    weight = second_look_weight(window, tokens)
+    compared = request.want == "all" and len(tokens) == 1
     return _Look(features, window, pixels, tokens, logits, score, weight, compared)
 
 

@@ -69,11 +69,11 @@ class SteppedViT:
         total += sum(2.0 * rows * self._vit.neck[i].weight.numel() for i in (0, 2))
         for block in self._vit.blocks:
             side = side_of(block, self._grid)
-            seen = _next_multiple(self._grid, side) ** 2
+            padded_rows = _next_multiple(self._grid, side) ** 2
             total += rows * (_product_cost(block.mlp.lin1) + _product_cost(block.mlp.lin2))
             total += rows * (_product_cost(block.attn.qkv) + _product_cost(block.attn.proj))
-            total += seen * _attention_cost(block.attn, keys=side**2)
-            total += seen * 4 * block.attn.proj.in_features
+            total += padded_rows * _attention_cost(block.attn, keys=side**2)
+            total += padded_rows * 4 * block.attn.proj.in_features
         return total
 
     def steps(self, x: Tensor) -> Generator[float, None, Tensor]:
@@ -113,15 +113,15 @@ class SteppedViT:
         padded = _next_multiple(self._grid, side)
         qkv = scratch.shaped("qkv", padded, padded, attention.qkv.out_features)
         yield from self._project(pace, block, x, qkv)
-        taken = scratch.shaped("taken", padded, padded, x.shape[-1])
+        joined = scratch.shaped("joined", padded, padded, x.shape[-1])
         kinds = [_split_windows(kind, side, attention.num_heads) for kind in qkv.chunk(3, dim=-1)]
-        near = scratch.shaped("near", 3, *kinds[0].shape)
-        for room, kind in zip(near, kinds, strict=True):
+        contiguous = scratch.shaped("contiguous", 3, *kinds[0].shape)
+        for room, kind in zip(contiguous, kinds, strict=True):
             yield from _copy(pace, kind, room)
-        seen = yield from _attention(pace, scratch, attention, bias, near)
-        yield from _copy(pace, seen, _split_windows(taken, side, attention.num_heads))
+        attended = yield from _attention(pace, scratch, attention, bias, contiguous)
+        yield from _copy(pace, attended, _split_windows(joined, side, attention.num_heads))
         for rows in self._bands(pace, attention.proj):
-            x[rows] += attention.proj(taken[rows, : self._grid])
+            x[rows] += attention.proj(joined[rows, : self._grid])
             yield from pace.yield_if_due()
 
     def _project(self, pace: Pace, block: WindowBlock, x: Tensor, qkv: Tensor) -> Generator[float]:
@@ -217,7 +217,7 @@ def _attention(
     """Each window attending to itself: 3xRxWxHxSxSxd to RxWxHxSxSxd (`_split_windows`)."""
     side = qkv.shape[4]
     q, k, v = qkv.flatten(4, 5).flatten(1, 3).unsqueeze(1)
-    seen = scratch.shaped("seen", *q.shape)
+    attended = scratch.shaped("attended", *q.shape)
     cost = side * _attention_cost(attention, side**2) / attention.num_heads
     kind = f"attention to {side} x {side}"
     height = pace.fitting(min(BAND_ROWS, side), cost, kind)
@@ -228,11 +228,11 @@ def _attention(
         for some in pace.split(q.shape[1], (band.stop - band.start) * cost, kind, most=most):
             asked = q[:, some, asking]
             mask = bias(asked, band, scratch)
-            seen[:, some, asking] = F.scaled_dot_product_attention(
+            attended[:, some, asking] = F.scaled_dot_product_attention(
                 asked, k[:, some], v[:, some], attn_mask=mask
             )
             yield from pace.yield_if_due()
-    return seen.view(qkv.shape[1:])
+    return attended.view(qkv.shape[1:])
 
 
 def _heads_at_once(queries: int, bias_bytes: int) -> int:
