@@ -76,7 +76,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The numbers called `name`; "auto" is bfloat16 where the device multiplies it natively.
+    """The dtype called `name`; "auto" is bfloat16 where the device multiplies it natively.
 
     Where it does not, a GPU gets float16 and a CPU float32.
 

@@ -109,7 +109,7 @@ class SamModel:
 
     @property
     def fingerprint(self) -> str:
-        """Names the weights and the numbers that embeddings are made in."""
+        """Names the weights and the dtype that embeddings are made in."""
         return self._fingerprint
 
     def encode(
@@ -171,7 +171,7 @@ class SamModel:
         """
         answers = self._decoder.decode([self._row(*asked) for asked in batch])
         if not all(map(_is_finite, answers)):
-            raise ArithmeticError("the model answered with numbers that are none")
+            raise ArithmeticError("the model answered NaN or infinity")
         return answers
 
     def _row(self, embedding: Embedding, request: DecodeRequest) -> Row:

@@ -1,7 +1,7 @@
 """SAM's mask decoder for prompts of many images at once: upstream's logits, sooner.
 
 - Every row of a batch brings its own embedding; upstream repeats one image's over its prompts.
-- Embeddings are stored as NxC with the constant no-mask embedding added, in what numbers suit
+- Embeddings are stored as NxC with the constant no-mask embedding added, in a dtype that suits
   memory; a prior adds the difference.
 - Finer features (`fine`), where a model has them, are stored beside the embedding, in the order in
   which the decoder makes them.

@@ -7,7 +7,7 @@ logits there. It also judges what it saw: that is the predicted IoU and, where c
 click are asked for, their order.
 
 On a CPU clicks are float32 whatever images are encoded in: both networks of a click are small, and
-compiled they take half the time that torch needs for them in the fastest numbers there are.
+compiled they take half the time that torch needs for them in the fastest dtype.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -184,7 +184,7 @@ class TinyModel(SamModel):
         answers = self._closeup(shown, around, first)
         logits, scores = (answer.to("cpu", torch.float32).numpy() for answer in answers)
         if not (np.isfinite(logits.sum()) and np.isfinite(scores.sum())):
-            raise ArithmeticError("the close-ups answered with numbers that are none")
+            raise ArithmeticError("the close-ups answered NaN or infinity")
         return logits, scores
 
     def _context(self, one: _Look) -> Tensor:

@@ -2,11 +2,11 @@
 
 The prompt encoder says where a click is by sines, which a small model trained briefly learns to
 read only roughly. Its other input is a picture: the earlier mask. So the clicks and the box are
-painted there too, and the model has them in front of its eyes. Free of torch;
-training paints with twins of these lines (`training.twins`).
+painted there too, and the model has them in front of its eyes. Free of torch; training paints with
+twins of these lines (`training.twins`).
 
-A box is also held to: what comes back is cut at its edges, and counts as the object a little sooner
-(sooner still in a small box, of which the model sees few cells and the box itself is a good guess).
+Logits that come back are clamped to the box, and raised a little first (more for a small box, of
+which the model sees few cells and which is a good guess itself).
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ def painted(request: DecodeRequest, frame: Frame, side: int) -> DecodeRequest:
 
 
 def fit_to_box(logits: NDArray[np.float32], tokens: Sequence[Token]) -> NDArray[np.float32]:
-    """K x side x side logits, held to the prompt's box if it has one."""
+    """K x side x side logits, clamped to the prompt's box if it has one."""
     side = logits.shape[-1]
     share = box_coverage(tokens, side)
     if share is None:
