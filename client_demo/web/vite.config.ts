@@ -1,4 +1,7 @@
 import { defineConfig } from "vitest/config";
+import { thirdPartyNotices } from "./scripts/notices.ts";
+
+const notices = thirdPartyNotices();
 
 // The page lands where the server serves it from; assets stay files, since the policy allows `self`
 // but a data: script or style would not load.
@@ -11,7 +14,8 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     target: "es2022",
   },
-  worker: { format: "es" },
+  plugins: [notices.page],
+  worker: { format: "es", plugins: () => [notices.worker] },
   server: { proxy: { "/v1": { target: "http://localhost:8000", ws: true } } },
   test: { include: ["tests/unit/**/*.test.ts"], environment: "node" },
 });

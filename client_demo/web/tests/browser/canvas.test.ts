@@ -338,6 +338,15 @@ describe.skipIf(skipped)("the canvas", () => {
     expect(overlap(first.rle, (await canvas.answer(2)).rle)).toBeGreaterThan(0.97);
   });
 
+  test("Help leads to the notices of what the page is made with", async () => {
+    const { page } = await session.open();
+    await page.getByRole("button", { name: "Help" }).click();
+    const link = page.getByRole("link", { name: "Third-party notices" });
+    const answer = await page.request.get(await link.evaluate((one: HTMLAnchorElement) => one.href));
+    expect(answer.headers()["content-type"]).toBe("text/plain; charset=utf-8");
+    expect(await answer.text()).toContain("Permission is hereby granted");
+  });
+
   test("a sample opens with one click", async () => {
     const canvas = await session.open();
     await canvas.page.getByRole("button", { name: "Still life" }).click();

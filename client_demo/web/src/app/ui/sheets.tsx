@@ -64,7 +64,19 @@ function HelpSheet({ onClose }: Closable): JSX.Element {
       ) : (
         <Keys />
       )}
+      <p class="sheet-foot">
+        samwire is open source under Apache-2.0. <Notices />
+      </p>
     </Sheet>
+  );
+}
+
+/** What the build collects of the packages that are in the page. */
+function Notices(): JSX.Element {
+  return (
+    <a href="third-party-notices.txt" target="_blank" rel="noopener">
+      Third-party notices
+    </a>
   );
 }
 
