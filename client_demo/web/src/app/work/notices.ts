@@ -72,7 +72,7 @@ const SENTENCES: Record<string, string> = {
   version: "This page and the server are of different versions. Reload the page.",
   stopped: "The connection was ended. Reload the page to go on.",
   unreachable: "That picture could not be fetched. Check the network and try again.",
-  full: "The server is full. Trying again.",
+  full: "The server is full, or still loading. Trying again.",
   restarting: "The server restarts. Trying again.",
 };
 
