@@ -342,7 +342,9 @@ describe.skipIf(skipped)("the canvas", () => {
     const { page } = await session.open();
     await page.getByRole("button", { name: "Help" }).click();
     const link = page.getByRole("link", { name: "Third-party notices" });
-    const answer = await page.request.get(await link.evaluate((one: HTMLAnchorElement) => one.href));
+    const answer = await page.request.get(
+      await link.evaluate((one: HTMLAnchorElement) => one.href),
+    );
     expect(answer.headers()["content-type"]).toBe("text/plain; charset=utf-8");
     expect(await answer.text()).toContain("Permission is hereby granted");
   });
