@@ -49,7 +49,9 @@ test("a server that is full is not called a lost connection", () => {
   const waiting = (reason: SamwireError | null) =>
     sayConnection({ status: "waiting", attempt: 1, delayMs: 500, reason });
   expect(waiting(null)).toBe("Connection lost, trying again");
-  expect(waiting(new SamwireError("full", "Full."))).toBe("The server is full. Trying again.");
+  expect(waiting(new SamwireError("full", "Full."))).toBe(
+    "The server is full, or still loading. Trying again.",
+  );
   expect(waiting(new SamwireError("slow_reader", "Slow."))).toBe("Connection lost, trying again");
 });
 
