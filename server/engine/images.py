@@ -155,7 +155,7 @@ def _reduce(image: Image.Image, side: int) -> None:
 def _loaded(image: Image.Image, data: bytes) -> Image.Image:
     """With its pixels; a WebP's by OpenCV, which asks the same libwebp and lets others run.
 
-    Pillow takes three times as long for it, and everybody's masks would wait a third of a second.
+    Pillow lets nobody, for up to a third of a second of 40 megapixels, and takes twice the memory.
     """
     if isinstance(image, WebPImagePlugin.WebPImageFile):
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
