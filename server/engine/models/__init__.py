@@ -1,8 +1,8 @@
 """The models: the only rooms that know torch.
 
 `base` says what a model must do and `catalog` loads one by name. `sam` serves any segment-anything
-model with an encoder (`vit`) and the `decoder`; `tiny` is the bundled one. `recording` runs networks
-without Python, `resizing` brings images to the model's size.
+model with an encoder (`vit`) and the `decoder`; `tiny` is the bundled one. `recording` runs
+networks without Python, `resizing` brings images to the model's size.
 
 torch's threads wait for each other by spinning, for milliseconds, between every two operations. As
 soon as anything else wants a core (finishing masks, another process) the spinning thread keeps the
