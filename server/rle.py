@@ -19,6 +19,7 @@ __all__ = [
     "area",
     "bbox",
     "check_counts",
+    "coverage",
     "decode",
     "encode",
     "from_changes",
@@ -27,6 +28,7 @@ __all__ = [
 
 _MAX_PIXELS = 2**32 - 1
 _MAX_DIGITS = 7  # of 5 bits, for 32 bits and a sign
+_BLOCK = 1 << 16  # changes worked on at a time, so that a large mask takes little memory
 
 BinaryMask = NDArray[np.bool_]
 """Height x width."""
@@ -91,6 +93,62 @@ def bbox(rle: Rle) -> tuple[float, float, float, float]:
 def area(rle: Rle) -> int:
     """Pixels in the mask."""
     return int(coco.area(dict(rle)))
+
+
+def coverage(
+    rle: Rle, columns: NDArray[np.float64], rows: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """How many pixels of the mask lie in each cell of a grid, without expanding the mask.
+
+    A mask is the sum of its changes, each of which turns on (or off) all that follows in its
+    column; so what lies left of and above a crossing of the grid's lines is a sum over changes,
+    each a product of two ramps. Four sums by cell, and running sums over them, give all of it.
+
+    Args:
+        rle: the mask.
+        columns: the grid's upright lines, ascending, in pixels from 0 to the width.
+        rows: its level lines, in pixels from 0 to the height.
+
+    Returns:
+        (rows - 1) x (columns - 1) areas, in pixels.
+
+    Raises:
+        ValueError: as `decode`.
+    """
+    height, width = rle["size"]
+    changes = np.cumsum(_checked_runs(rle))[:-1]
+    # Whether the mask is on where a column begins, before a change in its first row.
+    begins = np.searchsorted(changes, np.arange(width) * height) % 2
+    begun = np.interp(columns, np.arange(width + 1), np.cumsum(np.append(0, begins)))
+    area = rows[:, None] * begun + _after_changes(changes, rle["size"], columns, rows)
+    return np.diff(np.diff(area, axis=0), axis=1)
+
+
+def _after_changes(
+    changes: NDArray[np.int64],
+    size: tuple[int, int],
+    columns: NDArray[np.float64],
+    rows: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """What changes turn on, less what they turn off, left of and above each crossing of lines."""
+    height, width = size
+    right_of = np.searchsorted(columns, np.arange(width + 1))  # the first line at x or beyond
+    below = np.searchsorted(rows, np.arange(height + 1))
+    shape = (rows.size + 1, columns.size + 1)
+    sums = np.zeros((4, shape[0] * shape[1]))
+    for start in range(0, changes.size, _BLOCK):
+        x, y = np.divmod(changes[start : start + _BLOCK], height)
+        sign = 1.0 - 2.0 * ((start + np.arange(x.size)) % 2)
+        inside = x < width  # a run without length at the end changes nothing
+        x, y, sign = x[inside], y[inside], sign[inside]
+        for edge, turn in ((x, sign), (x + 1, -sign)):  # of the one column that it is about
+            cell = below[y] * shape[1] + right_of[edge]
+            weights = (turn, turn * edge, turn * y, turn * edge * y)
+            sums += [np.bincount(cell, weight, sums.shape[1]) for weight in weights]
+    plain, by_x, by_y, by_both = sums.reshape(4, *shape)[:, :-1, :-1].cumsum(1).cumsum(2)
+    down = rows[:, None]
+    ramps: NDArray[np.float64] = columns * down * plain - down * by_x - columns * by_y + by_both
+    return ramps
 
 
 def polygons(mask: BinaryMask) -> list[list[NDArray[np.int32]]]:

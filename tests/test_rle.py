@@ -283,3 +283,44 @@ def test_runs_of_every_length_are_written_as_coco_does(run: int) -> None:
     packed = rle.from_changes((1, pixels), np.cumsum(values[:-1]))
 
     assert packed["counts"] == written(values)
+
+
+def lines(length: int) -> st.SearchStrategy[list[float]]:
+    return st.lists(st.floats(0, length), min_size=2, max_size=12).map(sorted)
+
+
+@given(masks, st.data())
+def test_what_cells_of_a_grid_cover_is_what_their_pixels_do(
+    mask: BinaryMask, data: st.DataObject
+) -> None:
+    columns = np.array(data.draw(lines(mask.shape[1])))
+    rows = np.array(data.draw(lines(mask.shape[0])))
+
+    def shares(edges: NDArray[np.float64], length: int) -> NDArray[np.float64]:
+        """How much of each pixel lies in each cell, along one axis."""
+        before = np.clip(edges[:, None] - np.arange(length), 0, 1)
+        return np.diff(before, axis=0)
+
+    expected = shares(rows, mask.shape[0]) @ mask @ shares(columns, mask.shape[1]).T
+    found = rle.coverage(rle.encode(mask), columns, rows)
+    assert np.allclose(found, expected, atol=1e-9)
+
+
+@given(runs())
+def test_empty_runs_cover_nothing(given_: tuple[tuple[int, int], list[int]]) -> None:
+    (height, width), values = given_
+    whole = np.array([0.0, width]), np.array([0.0, height])
+    covered = rle.coverage(Rle(size=(height, width), counts=written(values)), *whole)
+    assert covered.shape == (1, 1)
+    assert covered[0, 0] == pytest.approx(sum(values[1::2]), abs=1e-3)
+
+
+def test_more_changes_than_one_block_are_all_counted() -> None:
+    mask = np.indices((400, 400)).sum(axis=0) % 2 == 1
+    edges = np.linspace(0, 400, 9)
+    assert np.allclose(rle.coverage(rle.encode(mask), edges, edges), 50 * 50 / 2)
+
+
+def test_counts_that_are_none_have_no_coverage() -> None:
+    with pytest.raises(ValueError, match="do not cover"):
+        rle.coverage(Rle(size=(4, 4), counts=b"1"), np.array([0.0, 4.0]), np.array([0.0, 4.0]))

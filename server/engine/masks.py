@@ -67,24 +67,24 @@ def logits_of(mask: rle.Rle, frame: Frame, side: int) -> Logits:
     if tuple(mask["size"]) != (frame.height, frame.width):
         text = f"expected the image's size, {frame.height} x {frame.width}"
         raise WireError("bad_field", text, field="prior.size")
+    factor = frame.input_size // side
+    # A logit that is half in the padding says what its other half says: thin pictures lie in such.
+    columns = _lines(frame.model_width, factor) * (frame.width / frame.model_width)
+    rows = _lines(frame.model_height, factor) * (frame.height / frame.model_height)
     try:
-        pixels = rle.decode(mask)
+        covered = rle.coverage(mask, columns, rows)
     except ValueError as malformed:
         text = f"expected COCO RLE counts: {malformed}"
         raise WireError("bad_field", text, field="prior.counts") from None
-    # Columns lie one after the other in memory: as rows of the turned picture they need no copy.
-    columns = pixels.T.astype(np.uint8) * np.uint8(255)
-    size = (frame.model_height, frame.model_width)
-    covered = cv2.resize(columns, size, interpolation=cv2.INTER_AREA).T
-    # A logit that is half in the padding says what its other half says: thin pictures lie in such.
-    factor = frame.input_size // side
-    below, beside = -frame.model_height % factor, -frame.model_width % factor
-    covered = cv2.copyMakeBorder(covered, 0, below, 0, beside, cv2.BORDER_REPLICATE)
-    height, width = covered.shape[0] // factor, covered.shape[1] // factor
-    shares = cv2.resize(covered, (width, height), interpolation=cv2.INTER_AREA) / 255.0
+    shares = covered / (np.diff(rows)[:, None] * np.diff(columns))
     logits = np.full((side, side), -_COVERED_LOGIT, np.float16)
-    logits[:height, :width] = (2.0 * shares - 1.0) * _COVERED_LOGIT
+    logits[: rows.size - 1, : columns.size - 1] = (2.0 * shares - 1.0) * _COVERED_LOGIT
     return logits
+
+
+def _lines(model_length: int, factor: int) -> NDArray[np.float64]:
+    """Between logits, along an axis of the model's input, as far as there is image."""
+    return np.append(np.arange(0.0, model_length, factor), model_length)
 
 
 def _remembered(plane: NDArray[np.float32]) -> Logits:
