@@ -109,9 +109,8 @@ class Loopback:
         finally:
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
-            del (
-                working
-            )  # which holds its error, whose traceback holds this frame, and all that came
+            # It holds its error, whose traceback holds this frame, and so all that came.
+            del working
 
     async def send_image(self, data: bytes) -> Coroutine[None, None, Opened]:
         """Have an image opened; returns once its bytes are taken, with what waits for the rest.
