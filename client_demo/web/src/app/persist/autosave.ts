@@ -4,7 +4,9 @@ import { RleError } from "../../client/rle/codec.ts";
 import { endTyping } from "../input/typing.ts";
 import type { Shape } from "../state/masks.ts";
 import type { Drawn, Picture, Scene } from "../state/model.ts";
+import { withPictures } from "../state/pictures.ts";
 import { isPositive } from "../state/scene.ts";
+import { joined } from "../state/vocabulary.ts";
 import type { Context } from "../work/context.ts";
 import { restoredPicture } from "../work/gallery.ts";
 import { sentence } from "../work/notices.ts";
@@ -24,6 +26,7 @@ const DELAY_MS = 250;
 type Stamp = readonly unknown[];
 
 const FILE_ONLY: Stamp = [];
+const NO_SETTINGS = { workspace: "", current: null };
 
 export class Autosave {
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -80,16 +83,13 @@ export class Autosave {
         "Some saved masks could not be read. Those that were clicked are asked for again.",
       );
     }
-    const {
-      workspace: _,
-      current: __,
-      ...preferences
-    } = settings ?? { workspace: "", current: null };
-    // What was dropped on the page meanwhile comes last, and stays.
+    const { workspace: _, current: __, ...preferences } = settings ?? NO_SETTINGS;
+    // What was dropped on the page and named meanwhile comes last, and stays.
     this.context.state.update((state) => ({
       ...state,
       ...preferences,
-      pictures: [...restored, ...state.pictures],
+      ...joined(settings ?? {}, state),
+      pictures: withPictures(restored, state.pictures),
     }));
   }
 

@@ -3,8 +3,8 @@ import { type DBSchema, type IDBPDatabase, openDB } from "idb";
 import { bytesOf, type Rle } from "../../client/index.ts";
 import type { Extent } from "../geometry/points.ts";
 import type { Drawn, State } from "../state/model.ts";
-import { freeName } from "../state/names.ts";
-import { withCategories } from "../state/numbers.ts";
+import { renamed } from "../state/names.ts";
+import { joined } from "../state/vocabulary.ts";
 
 /** A shape without what can be computed from it again. */
 export interface StoredShape {
@@ -28,10 +28,10 @@ export interface StoredPicture {
 
 export type StoredSettings = Pick<
   State,
-  "current" | "classes" | "imported" | "brushRadius" | "opacity" | "look"
+  "current" | "classes" | "brushRadius" | "opacity" | "look"
 > &
   // Pages of before stored none of these.
-  Partial<Pick<State, "numbers" | "colors">> & { readonly workspace: string };
+  Partial<Pick<State, "imported" | "numbers" | "colors">> & { readonly workspace: string };
 
 interface Schema extends DBSchema {
   blobs: { key: string; value: { key: string; bytes: ArrayBuffer; type: string } };
@@ -79,29 +79,25 @@ export async function moveWorkspace(database: Database, from: string, to: string
   const ofWorkspace = pictures.index("workspace");
   const [theirs, mine] = [await settings.get(from), await settings.get(to)];
   const [moved, here] = [await ofWorkspace.getAll(from), await ofWorkspace.getAll(to)];
-  const names = new Set(here.map(({ name }) => name));
-  const last = Math.max(-1, ...here.map(({ order }) => order));
-  for (const picture of moved) {
-    const name = freeName(picture.name, names);
-    names.add(name);
-    await pictures.put({ ...picture, name, workspace: to, order: last + 1 + picture.order });
-  }
-  if (theirs) await settings.put({ ...together(mine, theirs), workspace: to });
-  await settings.delete(from);
-  await transaction.done;
+  const names = here.map(({ name }) => name);
+  const next = Math.max(-1, ...here.map(({ order }) => order)) + 1;
+  const added = renamed(moved, names).map((picture) => {
+    return { ...picture, workspace: to, order: next + picture.order };
+  });
+  const kept = theirs ? [{ ...together(mine, theirs), workspace: to }] : [];
+  // Nothing is written before all of it is known: what cannot be read stays whole where it is.
+  await Promise.all([
+    ...added.map((picture) => pictures.put(picture)),
+    ...kept.map((one) => settings.put(one)),
+    settings.delete(from),
+    transaction.done,
+  ]);
 }
 
 /** Whatever only one of them can have is the first one's. */
 function together(mine: StoredSettings | undefined, theirs: StoredSettings): StoredSettings {
   if (!mine) return theirs;
-  const numbers = [...(theirs.numbers ?? [])].map(([name, id]) => ({ id, name }));
-  return {
-    ...mine,
-    current: mine.current ?? theirs.current,
-    classes: [...new Set([...mine.classes, ...theirs.classes])],
-    imported: [...new Set([...mine.imported, ...theirs.imported])],
-    numbers: withCategories(mine.numbers ?? new Map(), numbers),
-  };
+  return { ...mine, ...joined(mine, theirs), current: mine.current ?? theirs.current };
 }
 
 export interface Changes {

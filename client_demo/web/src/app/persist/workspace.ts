@@ -29,7 +29,10 @@ async function gather(database: Database, workspace: string): Promise<void> {
   for (const other of await database.getAllKeys("settings")) {
     const release = other === workspace ? null : await claim(other);
     if (!release) continue;
-    await moveWorkspace(database, other, workspace).finally(release);
+    // One that cannot be moved waits for better times; this page works without it.
+    await moveWorkspace(database, other, workspace)
+      .catch(() => {})
+      .finally(release);
   }
 }
 
@@ -40,11 +43,12 @@ function claim(name: string): Promise<Release | null> {
 }
 
 function lock(name: string): Promise<Release | null> {
-  return new Promise((resolve) => {
-    void navigator.locks.request(name, { ifAvailable: true }, (held) => {
+  return new Promise((resolve, reject) => {
+    const asked = navigator.locks.request(name, { ifAvailable: true }, (held) => {
       if (!held) return resolve(null);
       return new Promise<void>(resolve); // held until it is released, or the page is gone
     });
+    asked.catch(reject); // where a page may keep nothing it gets no locks either
   });
 }
 

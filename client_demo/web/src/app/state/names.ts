@@ -8,3 +8,16 @@ export function freeName(name: string, taken: Pick<ReadonlySet<string>, "has">):
   }
   return free;
 }
+
+/** Each under a name that is free: none of `taken`, and none of another's. */
+export function renamed<One extends { readonly name: string }>(
+  ones: readonly One[],
+  taken: Iterable<string>,
+): One[] {
+  const names = new Set(taken);
+  return ones.map((one) => {
+    const name = freeName(one.name, names);
+    names.add(name);
+    return { ...one, name };
+  });
+}

@@ -8,7 +8,7 @@ import {
   type Scene,
   type State,
 } from "./model.ts";
-import { freeName } from "./names.ts";
+import { renamed } from "./names.ts";
 
 export function currentPicture(state: State): Picture | null {
   return state.pictures.find(({ key }) => key === state.current) ?? null;
@@ -25,14 +25,15 @@ export function changePicture(state: State, key: string, change: Partial<Picture
 
 /** A picture more, under a name of its own: what is exported and imported goes by it. */
 export function addPicture(state: State, key: string, name: string): State {
-  const fresh: Picture = {
-    key,
-    name: freeName(name, new Set(state.pictures.map((one) => one.name))),
-    size: null,
-    status: { kind: "closed" },
-    history: EMPTY_HISTORY,
-  };
-  return { ...state, pictures: [...state.pictures, fresh] };
+  const status = { kind: "closed" } as const;
+  const fresh: Picture = { key, name, size: null, status, history: EMPTY_HISTORY };
+  return { ...state, pictures: withPictures(state.pictures, [fresh]) };
+}
+
+/** More of them at the end, under names that are free. */
+export function withPictures(pictures: readonly Picture[], added: readonly Picture[]): Picture[] {
+  const names = pictures.map(({ name }) => name);
+  return [...pictures, ...renamed(added, names)];
 }
 
 /** Without a picture; its neighbour takes the stage if it was there. */

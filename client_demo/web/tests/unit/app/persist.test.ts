@@ -82,6 +82,39 @@ describe("autosave", () => {
     expect(last.context.state.get().pictures.map(({ key }) => key)).toEqual(["a", "dropped"]);
   });
 
+  test("what is named, numbered and called meanwhile is not lost to what was saved", async () => {
+    const before = page();
+    draw(before, "a");
+    const name = ({ context }: ReturnType<typeof page>, ...names: [string, number][]) =>
+      context.state.update((state) => ({
+        ...state,
+        classes: names.map(([one]) => one),
+        imported: [names[0]![0]],
+        numbers: new Map(names),
+      }));
+    name(before, ["cat", 1], ["dog", 2]);
+    await before.autosave.flush();
+
+    const after = page();
+    const restoring = after.autosave.restore(after.segmenter);
+    draw(after, "dropped");
+    const { pictures: own } = after.context.state.get();
+    after.context.state.update((state) => changePicture(state, own[0]!.key, { name: "a.png" }));
+    name(after, ["ox", 3], ["dog", 1]);
+    await restoring;
+    const { pictures, classes, imported, numbers } = after.context.state.get();
+    expect(pictures.map((one) => one.name)).toEqual(["a.png", "a-2.png"]);
+    expect([classes, imported]).toEqual([
+      ["cat", "dog", "ox"],
+      ["cat", "ox"],
+    ]);
+    expect([...numbers]).toEqual([
+      ["cat", 1],
+      ["dog", 2],
+      ["ox", 3],
+    ]);
+  });
+
   test("what was dropped before it started is saved, though nothing else happens", async () => {
     const desk = page();
     draw(desk, "dropped");

@@ -79,6 +79,12 @@ describe("without locks", () => {
   });
 });
 
+test("a page that gets no locks hears of it, rather than nothing for ever", async () => {
+  const request = () => Promise.reject(new DOMException("", "SecurityError"));
+  vi.stubGlobal("navigator", { locks: { request } });
+  await expect(claimWorkspace(database)).rejects.toThrow(DOMException);
+});
+
 describe("what a tab that is gone left behind", () => {
   test("is the next one's, after its own, under names and numbers that are free", async () => {
     const cat = { classes: ["cat"], numbers: new Map([["cat", 1]]) };
@@ -93,6 +99,24 @@ describe("what a tab that is gone left behind", () => {
         numbers: new Map(Object.entries({ cat: 1, ox: 7 })),
       },
     ]);
+  });
+
+  test("is taken from pages of before, too, which kept less", async () => {
+    await leave("1", ["a.png"], { classes: ["cat"] });
+    await leave("2", ["b.png"]);
+    const { imported: _, numbers: __, ...settings } = (await database.get("settings", "2"))!;
+    await database.put("settings", { ...settings, classes: ["dog"] } as StoredSettings);
+    expect(await claimWorkspace(database)).toBe("1");
+    expect(await inOrder("1")).toEqual(["a.png", "b.png"]);
+    expect((await database.get("settings", "1"))!.classes).toEqual(["cat", "dog"]);
+  });
+
+  test("stays whole where it is, and costs no other its place, if it cannot be read", async () => {
+    await leave("1", ["a.png"]);
+    await leave("2", ["b.png"], { classes: null as unknown as string[] });
+    await leave("3", ["c.png"]);
+    expect(await claimWorkspace(database)).toBe("1");
+    expect([await inOrder("1"), await inOrder("2")]).toEqual([["a.png", "c.png"], ["b.png"]]);
   });
 
   test("is not taken from a tab that is there, nor by one that is only loaded again", async () => {
