@@ -62,6 +62,9 @@ export interface ImportedImage {
   readonly objects: readonly ImportedObject[];
 }
 
+/** Many readers take numbers for 32 bits, and after the largest there must be more. */
+const MAX_NUMBER = 2 ** 31 - 1;
+
 export class CocoError extends Error {}
 
 export interface Imported {
@@ -72,21 +75,23 @@ export interface Imported {
 
 /** The objects of each image in a COCO file, and its names by number. */
 export function fromCoco(source: string): Imported {
-  const { images, annotations, categories = [] } = parse(source);
+  const { images, annotations, categories } = parse(source);
   const names = new Map(categories.map(({ id, name }) => [id, name]));
+  const byImage = new Map<number, CocoAnnotation[]>(images.map(({ id }) => [id, []]));
+  for (const annotation of annotations) byImage.get(annotation.image_id)?.push(annotation);
   return {
     images: images.map(({ id, file_name: name, width, height }) => ({
       name,
       width,
       height,
-      objects: annotations
-        .filter(({ image_id }) => image_id === id)
-        .map(({ category_id, segmentation }) => ({
-          label: names.get(category_id) ?? "",
-          shape: shapeOf(segmentation),
-        })),
+      objects: byImage.get(id)!.map(({ category_id, segmentation }) => ({
+        label: names.get(category_id) ?? "",
+        shape: shapeOf(segmentation),
+      })),
     })),
-    categories: categories.filter(({ id, name }) => name && Number.isSafeInteger(id) && id >= 0),
+    categories: categories.filter(
+      ({ id }) => Number.isSafeInteger(id) && id >= 0 && id <= MAX_NUMBER,
+    ),
   };
 }
 
@@ -101,7 +106,13 @@ function parse(source: string): Coco {
   if (!Array.isArray(coco?.images) || !Array.isArray(coco.annotations)) {
     throw new CocoError("This JSON has no images and annotations. Choose a COCO annotation file.");
   }
-  return coco as Coco;
+  // Some tools leave them out, or without names.
+  const categories = Array.isArray(coco.categories) ? coco.categories : [];
+  return { ...(coco as Coco), categories: categories.filter((one) => isNamed(one)) };
+}
+
+function isNamed(category: Partial<Category> | null): boolean {
+  return typeof category?.name === "string" && category.name !== "";
 }
 
 function shapeOf(segmentation: CocoAnnotation["segmentation"]): ImportedObject["shape"] {

@@ -32,6 +32,7 @@ export class Exchange {
   /** How much of a slow export is done; null while there is none. */
   readonly progress = new Store<number | null>(null);
   #exports: Promise<void> = Promise.resolve();
+  #imports: Promise<void> = Promise.resolve();
   #running = new AbortController();
 
   constructor(
@@ -110,8 +111,13 @@ export class Exchange {
     this.context.notices[words.length > 1 ? "problem" : "info"](words.join(" "));
   }
 
-  /** Add a COCO file's objects to the pictures of the same names. */
-  async load(file: File): Promise<void> {
+  /** Add a COCO file's objects to the pictures of the same names; the next one knows of them. */
+  load(file: File): Promise<void> {
+    this.#imports = this.#imports.then(() => this.#load(file));
+    return this.#imports;
+  }
+
+  async #load(file: File): Promise<void> {
     try {
       const { images, categories } = fromCoco(new TextDecoder().decode(await bytesOf(file)));
       const matches = await this.#matches(images);

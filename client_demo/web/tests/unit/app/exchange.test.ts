@@ -154,6 +154,11 @@ describe("an import", () => {
     ]);
   });
 
+  test("of one file twice at once adds its objects once", async () => {
+    await Promise.all([exchange.load(coco(["a.png"])), exchange.load(coco(["a.png"]))]);
+    expect(labels()).toEqual({ "a.png": ["", "", "cat"] });
+  });
+
   test("takes over other names for the masks that are here, and says so", async () => {
     const as = async (name: string) => {
       const renamed = (await coco(["a.png"]).text()).replaceAll('"cat"', `"${name}"`);
@@ -311,6 +316,9 @@ describe("a category's number", () => {
     expect(await numbers()).toEqual({ dog: 18, object: 19, cat: 17 });
     await from(18, "cow");
     expect(await numbers()).toMatchObject({ dog: 18, cow: 20 });
+    // After this one there is none that a reader of JSON can tell from it.
+    await from(Number.MAX_SAFE_INTEGER, "ox");
+    expect(await numbers()).toMatchObject({ dog: 18, cow: 20, ox: 21 });
   });
 });
 
