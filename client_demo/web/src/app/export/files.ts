@@ -136,11 +136,13 @@ async function cutout(
   const context = canvas.getContext("2d")!;
   context.drawImage(picture, -x, -y, subject.width, subject.height);
   const pixels = context.getImageData(0, 0, width, height);
-  const { data } = pixels;
-  for (let alpha = 3; alpha < data.length; alpha += 4) data[alpha] = 0;
+  const shown = new Uint32Array(pixels.data.buffer);
+  const own = shown.slice();
+  shown.fill(0);
   for (const [column, y0, y1] of columnSpans(fromRle(object.rle))) {
     for (let row = y0; row < y1; row++) {
-      data[((row - y) * width + column - x) * 4 + 3] = 255;
+      const at = (row - y) * width + column - x;
+      shown[at] = own[at]!; // as transparent as it was
     }
   }
   context.putImageData(pixels, 0, 0);

@@ -65,6 +65,17 @@ describe("COCO", () => {
     expect("rle" in shape && bbox(fromRle(shape.rle))).toEqual([6, 0, 2, 6]);
   });
 
+  test.each([null, 7, [{ id: 1 }], [{ id: 1, name: 7 }], [null]])(
+    "categories of %j are none, and the masks are read",
+    (names) => {
+      const annotations = [{ image_id: 1, category_id: 1, segmentation: [island] }];
+      const images = [{ id: 1, file_name: "a.jpg", ...SIZE }];
+      const read = fromCoco(JSON.stringify({ images, annotations, categories: names }));
+      expect(read.categories).toEqual([]);
+      expect(read.images[0]!.objects).toMatchObject([{ label: "" }]);
+    },
+  );
+
   test.each(["not json", '{"images": []}', "null", "3"])("%s is no COCO file", (source) => {
     expect(() => fromCoco(source)).toThrow(CocoError);
   });
@@ -159,6 +170,22 @@ describe("files", () => {
     vi.unstubAllGlobals();
   });
 
+  test("what was transparent in a picture is so in its cut-outs", async () => {
+    vi.stubGlobal("createImageBitmap", async () => ({ close: () => {} }));
+    vi.stubGlobal("OffscreenCanvas", FakeCanvas);
+    await EXPORTERS.cutouts([{ ...subject, objects: [object(1, "", [[ring, hole]])] }], context);
+    const alpha = FakeCanvas.last.filter((_, at) => at % 4 === 3);
+    const rows = [0, 1, 2, 3, 4].map((y) => [...alpha.subarray(y * 5, (y + 1) * 5)]);
+    expect(rows).toEqual([
+      [50, 50, 50, 50, 50],
+      [50, 0, 0, 50, 50],
+      [50, 0, 0, 50, 50],
+      [50, 50, 50, 50, 50],
+      [50, 50, 50, 50, 50],
+    ]);
+    vi.unstubAllGlobals();
+  });
+
   test("polygons keep parts and holes", () => {
     const { coordinates } = toGeoJson(subject).features[0]!.geometry;
     expect(coordinates.map((part) => part.length)).toEqual([2, 1]);
@@ -201,11 +228,16 @@ describe("a mask as PNG", () => {
 
 /** What cut-outs ask of a canvas, and Node has not. */
 class FakeCanvas {
+  static last = new Uint8ClampedArray();
+
   getContext() {
     const getImageData = (_: number, __: number, width: number, height: number) => ({
-      data: new Uint8ClampedArray(width * height * 4),
+      data: new Uint8ClampedArray(width * height * 4).fill(50),
     });
-    return { drawImage: () => {}, getImageData, putImageData: () => {} };
+    const putImageData = ({ data }: { data: Uint8ClampedArray<ArrayBuffer> }) => {
+      FakeCanvas.last = data;
+    };
+    return { drawImage: () => {}, getImageData, putImageData };
   }
 
   convertToBlob = async () => new Blob();
