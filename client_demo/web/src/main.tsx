@@ -11,6 +11,7 @@ import { App } from "./app/ui/app.tsx";
 import type { Desk } from "./app/ui/desk.ts";
 import { createTheme } from "./app/ui/theme.ts";
 import { Actions } from "./app/work/actions.ts";
+import { Brush } from "./app/work/brush.ts";
 import { Context } from "./app/work/context.ts";
 import { Exchange } from "./app/work/exchange.ts";
 import { Gallery } from "./app/work/gallery.ts";
@@ -21,7 +22,7 @@ import { Segmenter } from "./app/work/segmenter.ts";
 import { type ConnectionState, connect, MaskWorker } from "./client/index.ts";
 import "./style/index.css";
 
-function compose(): Desk & { segmenter: Segmenter } {
+function compose(): Desk & { segmenter: Segmenter; brush: Brush } {
   const connection = new Store<ConnectionState>({ status: "connecting", attempt: 0 });
   const notices = new Notices();
   const latency = new Latency();
@@ -38,13 +39,14 @@ function compose(): Desk & { segmenter: Segmenter } {
   const segmenter = new Segmenter(context);
   const gallery = new Gallery(context, segmenter);
   const actions = new Actions(context, segmenter);
+  const brush = new Brush(context, actions);
   const exchange = new Exchange(context, actions);
   const intake = new Intake(context, gallery, exchange);
   const stage = new Stage(context, gallery, actions);
   const theme = createTheme();
   const restoring = new Store(false);
   return {
-    ...{ context, segmenter, gallery, actions, exchange, intake, stage },
+    ...{ context, segmenter, gallery, actions, brush, exchange, intake, stage },
     ...{ connection, theme, restoring },
   };
 }
@@ -53,14 +55,15 @@ function listen({
   context,
   segmenter,
   actions,
+  brush,
   gallery,
   stage,
   intake,
   connection,
 }: ReturnType<typeof compose>) {
-  const pointer = new PointerInput(context, stage, actions, segmenter);
+  const pointer = new PointerInput(context, stage, actions, brush, segmenter);
   new KeyboardInput(context, {
-    ...{ stage, actions, gallery, segmenter, pointer },
+    ...{ stage, actions, brush, gallery, segmenter, pointer },
     openPicker: () => intake.pick(),
     typeName: () => {
       actions.takeUp();

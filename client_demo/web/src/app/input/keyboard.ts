@@ -5,6 +5,7 @@ import type { Stage } from "../stage/stage.ts";
 import type { State, Tool } from "../state/model.ts";
 import { currentPicture, currentScene } from "../state/pictures.ts";
 import type { Actions } from "../work/actions.ts";
+import type { Brush } from "../work/brush.ts";
 import type { Context } from "../work/context.ts";
 import type { Gallery } from "../work/gallery.ts";
 import type { Segmenter } from "../work/segmenter.ts";
@@ -23,6 +24,7 @@ const ZOOM_STEP = 1.25;
 export interface KeyboardTargets {
   readonly stage: Stage;
   readonly actions: Actions;
+  readonly brush: Brush;
   readonly gallery: Gallery;
   readonly segmenter: Segmenter;
   readonly pointer: PointerInput;
@@ -190,7 +192,7 @@ export class KeyboardInput {
     const brushes = tool === "brush" || tool === "eraser";
     if (!brushes) return this.to.actions.addPoint(point, label);
     const erases = (tool === "eraser") === (label === 1);
-    void this.to.actions.finishStroke([point.x, point.y], erases ? "subtract" : "union");
+    void this.to.brush.finish([point.x, point.y], erases ? "subtract" : "union");
   }
 
   #setCorner(point: ImagePoint): void {

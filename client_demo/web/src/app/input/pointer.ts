@@ -4,6 +4,7 @@ import { toImage } from "../geometry/viewport.ts";
 import type { Stage } from "../stage/stage.ts";
 import { currentPicture } from "../state/pictures.ts";
 import type { Actions } from "../work/actions.ts";
+import type { Brush } from "../work/brush.ts";
 import type { Context } from "../work/context.ts";
 import type { Segmenter } from "../work/segmenter.ts";
 import { type GestureEvent, Gestures, type Intent } from "./gestures.ts";
@@ -24,6 +25,7 @@ export class PointerInput {
     private readonly context: Context,
     private readonly stage: Stage,
     private readonly actions: Actions,
+    private readonly brush: Brush,
     private readonly segmenter: Segmenter,
   ) {
     this.#gestures = new Gestures(() => context.state.get().tool);
@@ -127,7 +129,7 @@ export class PointerInput {
         return this.actions.addBox(this.#image(intent.from), this.#image(intent.to));
       case "stroke":
       case "strokeEnd":
-        return this.#brush(intent);
+        return this.#stroke(intent);
       case "pan":
         return this.stage.pan(intent.dx, intent.dy);
       case "zoom":
@@ -137,7 +139,7 @@ export class PointerInput {
       case "abandon":
         clearTimeout(this.#hold);
         this.#path = [];
-        return this.actions.cancelStroke();
+        return this.brush.cancel();
     }
   }
 
@@ -153,15 +155,15 @@ export class PointerInput {
     this.context.live.update((now) => ({ ...now, box: box as [number, number, number, number] }));
   }
 
-  #brush(intent: Extract<Intent, { do: "stroke" | "strokeEnd" }>): void {
+  #stroke(intent: Extract<Intent, { do: "stroke" | "strokeEnd" }>): void {
     clearTimeout(this.#hold);
     const { x, y } = this.#image(intent.at);
     this.#path.push(x, y);
     const how = intent.erase ? "subtract" : "union";
-    if (intent.do === "stroke") return this.actions.previewStroke([...this.#path], how);
+    if (intent.do === "stroke") return this.brush.preview([...this.#path], how);
     const path = this.#path;
     this.#path = [];
-    void this.actions.finishStroke(path, how);
+    void this.brush.finish(path, how);
   }
 
   #hover(at: CanvasPoint, label: 0 | 1): void {

@@ -1,19 +1,10 @@
 /** What a user can do to objects; every way to do it (mouse, touch, keyboard, panel) ends here. */
-import {
-  type Bbox,
-  hitTester,
-  MAX_POINTS,
-  type Operation,
-  SamwireError,
-  type Traced,
-} from "../../client/index.ts";
-import { Latest } from "../../client/latest.ts";
+import { type Bbox, hitTester, MAX_POINTS, SamwireError, type Traced } from "../../client/index.ts";
 import {
   boxBetween,
   clampToImage,
   type Extent,
   type ImagePoint,
-  imagePoint,
   isInsideImage,
   oppositeCorner,
 } from "../geometry/points.ts";
@@ -35,31 +26,32 @@ import * as scenes from "../state/scene.ts";
 import type { Context } from "./context.ts";
 import { type Segmenter, toPrompt } from "./segmenter.ts";
 
-/** A finished stroke of the brush, as it was when the pen went up. */
-interface Stroke {
-  readonly path: readonly number[];
-  readonly how: Operation;
-  readonly radius: number;
-  readonly picture: string | null;
-  /** Null: the active one when its turn comes, which an earlier stroke may have begun. */
-  readonly object: number | null;
-}
-
 /** The nth name, by the digit that gives it. */
 const ORDINALS = ["1st", "2nd", "3rd", "4th", "5th", "6th", "7th", "8th", "9th"] as const;
 
 export class Actions {
   #lastKept: { readonly picture: string | null; readonly object: number } | null = null;
+  #taughtSelecting = false;
 
   constructor(
     private readonly context: Context,
     private readonly segmenter: Segmenter,
   ) {}
 
+  /** The object that is worked on. */
+  get active(): Drawn | null {
+    return scenes.activeObject(currentScene(this.context.state.get()));
+  }
+
+  find(id: number): Drawn | null {
+    const { objects } = currentScene(this.context.state.get());
+    return objects.find((one) => one.id === id) ?? null;
+  }
+
   addPoint(at: ImagePoint, label: 0 | 1): void {
     const image = this.#image();
     if (!image || !isInsideImage(at, image)) return;
-    const object = this.#active();
+    const object = this.active;
     if (label === 0 && !object) {
       this.context.notices.info("Click the object first; then exclude what does not belong to it.");
     } else if ((object?.prompts.points.length ?? 0) >= this.#maxPoints) {
@@ -69,8 +61,6 @@ export class Actions {
       this.#prompt((prompts) => scenes.withPoint(prompts, toPrompt(at, label)));
     }
   }
-
-  #taughtSelecting = false;
 
   /** Said once: whoever clicks a finished object may mean to go on with it. */
   #teachSelecting(at: ImagePoint): void {
@@ -95,7 +85,7 @@ export class Actions {
       this.#prompt((prompts) => scenes.movedPoint(prompts, mark.point, x, y));
       return;
     }
-    const box = this.#active()?.prompts.box;
+    const box = this.active?.prompts.box;
     const moved = box && boxBetween(oppositeCorner(box, mark.corner), at, image);
     if (moved) this.#prompt((prompts) => scenes.withBox(prompts, moved));
   }
@@ -105,7 +95,7 @@ export class Actions {
     this.#prompt((prompts) =>
       "point" in mark ? scenes.withoutPoint(prompts, mark.point) : scenes.withBox(prompts, null),
     );
-    const object = this.#active();
+    const object = this.active;
     if (object && object.prompts.points.length > 0 && this.context.book.isEmpty(object)) {
       this.context.notices.failure(new SamwireError("no_positive_prompt", "Only exclusions."));
     }
@@ -124,7 +114,7 @@ export class Actions {
   }
 
   keep(): void {
-    const object = this.#active();
+    const object = this.active;
     if (!object) return;
     if (this.context.book.isEmpty(object)) return this.remove(object.id);
     this.#lastKept = { picture: this.context.state.get().current, object: object.id };
@@ -133,7 +123,7 @@ export class Actions {
 
   /** Drop what was begun, or let go of what was selected. */
   escape(): void {
-    const object = this.#active();
+    const object = this.active;
     if (!object) return;
     if (object.kept) return this.#change("amend", (scene) => scenes.select(scene, null));
     this.remove(object.id);
@@ -168,7 +158,7 @@ export class Actions {
 
   /** The next or previous candidate, without asking again. */
   cycle(by: 1 | -1): void {
-    const object = this.#active();
+    const object = this.active;
     const count = object ? (this.context.book.get(object.revision)?.shapes.length ?? 0) : 0;
     if (!object || count < 2) return;
     this.change(object.id, { chosen: (object.chosen + by + count) % count }, "amend");
@@ -180,7 +170,7 @@ export class Actions {
 
   name(id: number, label: string): void {
     const trimmed = label.trim();
-    const object = this.#object(id);
+    const object = this.find(id);
     // Saying the same again is no step, or one Undo would seem to do nothing.
     if (!object || object.label === trimmed) return;
     this.change(id, { label: trimmed });
@@ -199,80 +189,18 @@ export class Actions {
   /** Before a name is typed: the object just kept is the active one again, if none is. */
   takeUp(): void {
     const object = this.#nameable();
-    if (object && !this.#active()) this.select(object.id);
+    if (object && !this.active) this.select(object.id);
   }
 
   #nameable(): Drawn | null {
-    const object = this.#active() ?? this.#justKept();
+    const object = this.active ?? this.#justKept();
     if (!object) this.context.notices.info("Select an object first.");
     return object;
   }
 
   #justKept(): Drawn | null {
     const state = this.context.state.get();
-    return this.#lastKept?.picture === state.current ? this.#object(this.#lastKept.object) : null;
-  }
-
-  /** A brush stroke so far: shown at once, newest first. */
-  readonly #strokes = new Latest((ask: () => Promise<void>) => ask());
-
-  previewStroke(path: readonly number[], how: Operation): void {
-    const object = this.#target(path, how);
-    const id = object?.id ?? currentScene(this.context.state.get()).nextId;
-    const shown = this.#strokes.push(async () => {
-      const radius = this.context.state.get().brushRadius;
-      const traced = await this.#stroke(object, { path, how, radius });
-      if (traced && this.#stroking) {
-        this.context.live.update((now) => ({ ...now, stroke: { object: id, traced } }));
-      }
-    });
-    shown.catch(() => {}); // the stroke itself will say why
-    this.#stroking = true;
-  }
-
-  #stroking = false;
-
-  #painted: Promise<void> = Promise.resolve();
-
-  /** Each stroke goes on from the one before it, however fast they come. */
-  finishStroke(path: readonly number[], how: Operation): Promise<void> {
-    this.#stroking = false;
-    const { brushRadius: radius, current: picture } = this.context.state.get();
-    const stroke = { path, how, radius, picture, object: this.#active()?.id ?? null };
-    this.#painted = this.#painted
-      .then(() => this.#paint(stroke))
-      .catch((error) => this.context.notices.failure(error))
-      .finally(() => {
-        if (!this.#stroking) this.context.live.update((now) => ({ ...now, stroke: null }));
-      });
-    return this.#painted;
-  }
-
-  async #paint(stroke: Stroke): Promise<void> {
-    const left = () => this.context.state.get().current !== stroke.picture;
-    const { path, how } = stroke;
-    const object = stroke.object === null ? this.#target(path, how) : this.#object(stroke.object);
-    if (left() || (stroke.object !== null && !object)) return;
-    if (!object && how === "subtract") {
-      return this.context.notices.info("Select an object first, then erase from it.");
-    }
-    const traced = await this.#stroke(object, stroke);
-    if (!traced || left()) return;
-    if (!object) return this.#edited(null, { traced, score: null });
-    const now = this.#object(object.id);
-    if (now) this.#edited(now, { traced, score: null });
-  }
-
-  /** The active object; an eraser without one takes from what it was set down on. */
-  #target(path: readonly number[], how: Operation): Drawn | null {
-    const active = this.#active();
-    if (active || how === "union") return active;
-    return this.objectAt(imagePoint(path[0]!, path[1]!));
-  }
-
-  cancelStroke(): void {
-    this.#stroking = false;
-    this.context.live.update((now) => ({ ...now, stroke: null, box: null }));
+    return this.#lastKept?.picture === state.current ? this.find(this.#lastKept.object) : null;
   }
 
   /** Add finished masks to a picture, as one step. */
@@ -293,21 +221,10 @@ export class Actions {
     state.update((now) => importClasses(now, labels));
   }
 
-  async #stroke(
-    object: Drawn | null,
-    { path, how, radius }: Pick<Stroke, "path" | "how" | "radius">,
-  ): Promise<Traced | null> {
-    const image = this.#image();
-    const base = object ? this.context.book.shown(object) : null;
-    if (!image || (how === "subtract" && !base)) return null;
-    const { width, height } = image;
-    const rle = base?.traced.rle ?? null;
-    return this.context.worker.run("stroke", { width, height }, rle, path, radius, how);
-  }
-
-  #edited(object: Drawn | null, shape: Shape): void {
+  /** A mask that was drawn, for an object or as a new one. */
+  redraw(object: Drawn | null, traced: Traced): void {
     const prompts = object?.prompts ?? NO_PROMPTS;
-    const revision = this.#ready(object, prompts, [shape]);
+    const revision = this.#ready(object, prompts, [{ traced, score: null }]);
     this.#change("commit", (scene) =>
       object
         ? scenes.prompt(scene, object.id, prompts, revision)
@@ -321,7 +238,7 @@ export class Actions {
   }
 
   #prompt(change: (prompts: Prompts) => Prompts): void {
-    const object = this.#active();
+    const object = this.active;
     const prompts = change(object?.prompts ?? NO_PROMPTS);
     const revision = this.segmenter.revise(object, prompts);
     this.segmenter.clearHover();
@@ -330,7 +247,7 @@ export class Actions {
         ? scenes.prompt(scene, object.id, prompts, revision)
         : scenes.addObject(scene, { prompts, revision }),
     );
-    const changed = this.#active();
+    const changed = this.active;
     if (changed) this.segmenter.ask(changed);
     this.segmenter.prune();
   }
@@ -343,15 +260,6 @@ export class Actions {
 
   #change(step: Step, change: (scene: Scene) => Scene): void {
     this.context.state.update((state) => changeScene(state, step, change));
-  }
-
-  #active(): Drawn | null {
-    return scenes.activeObject(currentScene(this.context.state.get()));
-  }
-
-  #object(id: number): Drawn | null {
-    const { objects } = currentScene(this.context.state.get());
-    return objects.find((one) => one.id === id) ?? null;
   }
 
   get #maxPoints(): number {

@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, test, vi } from "vitest";
 import { imagePoint } from "../../../src/app/geometry/points.ts";
 import { addPicture, changePicture, currentScene } from "../../../src/app/state/pictures.ts";
 import { Actions } from "../../../src/app/work/actions.ts";
+import { Brush } from "../../../src/app/work/brush.ts";
 import { Context } from "../../../src/app/work/context.ts";
 import { Latency } from "../../../src/app/work/latency.ts";
 import { Notices } from "../../../src/app/work/notices.ts";
@@ -22,6 +23,7 @@ const corner = jobs.fill(SIZE, [[[0, 0, 4, 0, 4, 4, 0, 4]]]);
 
 let context: Context;
 let actions: Actions;
+let brush: Brush;
 /** Clicks that wait for the server's answer. */
 let asked: { request: SegmentRequest; answer: (error?: Error) => void }[];
 /** Jobs that wait for the thread: run when the test says so. */
@@ -51,6 +53,7 @@ beforeEach(() => {
     return { ...sized, current: "a", classes: ["cat", "dog"], brushRadius: 2 };
   });
   actions = new Actions(context, new Segmenter(context));
+  brush = new Brush(context, actions);
 });
 
 const scene = () => currentScene(context.state.get());
@@ -204,7 +207,7 @@ describe("a dead end is said:", () => {
   });
 
   test("dropped, if it was painted", async () => {
-    await actions.finishStroke([5, 5], "union");
+    await brush.finish([5, 5], "union");
     actions.escape();
     expect([labels(), notices()]).toEqual([[], ["Dropped. Ctrl Z brings it back."]]);
   });
@@ -259,7 +262,7 @@ test("points end where the server says", () => {
 });
 
 describe("brush strokes", () => {
-  const stroke = (x: number, y: number) => actions.finishStroke([x, y], "union");
+  const stroke = (x: number, y: number) => brush.finish([x, y], "union");
   const alone = () => jobs.stroke(SIZE, null, [5, 5], 2, "union").area;
 
   test("that follow fast are one object, with all of them in it", async () => {
@@ -293,10 +296,10 @@ describe("brush strokes", () => {
   test("that erase while nothing is selected take from what they begin on", async () => {
     click(1, 1);
     actions.keep();
-    await actions.finishStroke([3.5, 3.5], "subtract");
+    await brush.finish([3.5, 3.5], "subtract");
     expect(area(1)).toBeLessThan(corner.area);
     expect(scene()).toMatchObject({ active: null, objects: [{ id: 1 }] });
-    await actions.finishStroke([15, 15, 1, 1], "subtract");
+    await brush.finish([15, 15, 1, 1], "subtract");
     expect(notices()).toEqual(["Select an object first, then erase from it."]);
   });
 
@@ -313,7 +316,7 @@ describe("brush strokes", () => {
 
   test("that fail say so, and the next one is painted", async () => {
     context.worker.run = () => Promise.reject(new Error("no memory"));
-    actions.previewStroke([5, 5], "union");
+    brush.preview([5, 5], "union");
     await stroke(5, 5);
     expect(notices()).toHaveLength(1);
     context.worker.run = (async () => corner) as MaskWorker["run"];
