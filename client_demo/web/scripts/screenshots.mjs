@@ -22,18 +22,21 @@ const SHOTS = [
   { name: "phone-dark", options: { ...PHONE, colorScheme: "dark" }, sample: "Still life" },
 ];
 
-/** Where things are in the samples, in shares of width and height; a second point helps the first. */
+/**
+ * Where things are in the samples, in shares of width and height: a point, a second one that helps
+ * it, or two corners of a box.
+ */
 const THINGS = {
   "Still life": [
-    ["orange", [0.37, 0.67]],
+    ["apple", [0.64, 0.63]],
     ["lemon", [0.81, 0.68]],
     ["mug", [0.77, 0.5], [0.72, 0.44]],
     ["pear", [0.16, 0.58], [0.17, 0.44]],
   ],
   Toys: [
-    ["ball", [0.93, 0.5], [0.88, 0.66]],
+    ["ball", [0.93, 0.5], [0.97, 0.62]],
     ["bear", [0.44, 0.42], [0.44, 0.27]],
-    ["duck", [0.18, 0.6], [0.19, 0.43]],
+    ["duck", [0.04, 0.345, 0.295, 0.715]],
     ["car", [0.58, 0.66], [0.51, 0.56]],
   ],
 };
@@ -56,7 +59,7 @@ async function take({ name, options, sample }) {
   await page.waitForFunction(() => !document.querySelector(".progress"), null, { timeout: 60_000 });
   const things = THINGS[sample];
   for (const [index, [label, ...points]] of things.entries()) {
-    for (const [u, v] of points) await point(page, options.hasTouch, u, v);
+    for (const place of points) await show(page, options.hasTouch, place);
     if (index < things.length - 1) {
       await page.locator("#object-name").fill(label);
       await page.getByRole("button", { name: "Keep" }).click();
@@ -71,13 +74,21 @@ async function take({ name, options, sample }) {
   await context.close();
 }
 
-async function point(page, touch, u, v) {
+async function show(page, touch, [u, v, ...corner]) {
   const box = await page.locator(".picture").boundingBox();
-  const [x, y] = [box.x + u * box.width, box.y + v * box.height];
-  if (touch) await page.touchscreen.tap(x, y);
-  else await page.mouse.click(x, y);
+  const at = (u, v) => [box.x + u * box.width, box.y + v * box.height];
+  if (corner.length > 0) await drag(page.mouse, at(u, v), at(...corner));
+  else if (touch) await page.touchscreen.tap(...at(u, v));
+  else await page.mouse.click(...at(u, v));
   await page.waitForFunction(() => !document.querySelector(".spinner"), null, { timeout: 30_000 });
   await page.waitForTimeout(100);
+}
+
+async function drag(mouse, from, to) {
+  await mouse.move(...from);
+  await mouse.down();
+  await mouse.move(...to, { steps: 5 });
+  await mouse.up();
 }
 
 async function webp(png) {
