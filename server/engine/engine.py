@@ -135,7 +135,7 @@ class Engine:
         self._queue.max_batch = await worker.on_device(
             lambda: model.warm_up(self._settings.max_decode_ms)
         )
-        self._running = _Running(model, worker, opens, wake)
+        self._running = _Running(model, worker, opens, Threads("priors"), wake)
         self._spawn(worker.run())
         self._spawn(self._expire_forever())
 
@@ -215,6 +215,7 @@ class Engine:
         if self._running is not None:
             await self._running.opens.stop()
             await self._running.worker.stop()
+            self._running.priors.shutdown()
         for job in list(self._live):
             job.end(stopping())
 
@@ -237,7 +238,7 @@ class Engine:
             return None if job.ended else masks.logits_of(mask, frame, model.logits_size)
 
         try:
-            logits = await self._parts.worker.off_loop(read)
+            logits = await asyncio.get_running_loop().run_in_executor(self._parts.priors, read)
         except WireError as refused:
             job.end(refused)
             return
@@ -300,4 +301,6 @@ class _Running:
     model: Model
     worker: Worker
     opens: Opens
+    priors: Threads
+    """For masks given as priors: those who give none do not wait for them."""
     wake: asyncio.Event

@@ -2,8 +2,9 @@
 
 Rules of this file:
 - click > hover > encode > prefetch. But what decodes took of the device while an encode (or a
-  prefetch) could have had it is owed to it, and paid before the next hover: hovers, however many,
-  make an open no more than twice as long. Before a click at most `CLICK_WAITS_S` of it are paid.
+  prefetch) could have had it is owed to it, as is the time for which it stood still for their
+  masks, and paid before the next hover: hovers, however many, make an open no more than twice as
+  long. Before a click at most `CLICK_WAITS_S` of it are paid.
 - Round robin over sessions inside a class: who was served last goes last. A session keeps its turn
   when a newer prompt takes an older one's place: else a restless pointer would never be served.
 - Clicks form a batch, hovers fill its free places (a batch of one, as on most CPUs, has none); it
@@ -150,16 +151,21 @@ class Queue(Generic[Job, Encode]):
         """Clicks and hovers in the queue."""
         return sum(len(lane) for lane in self._lanes.values())
 
-    def next(self, *, encode_ready: bool = True) -> Batch[Job] | EncodeStep[Encode] | None:
+    def next(
+        self, *, encode_ready: bool = True, decodes: bool = True
+    ) -> Batch[Job] | EncodeStep[Encode] | None:
         """What the free device does now; None when there is nothing to do.
 
         Args:
             encode_ready: whether the encode at the head has its pixels already.
+            decodes: whether there may be more of them: not while masks wait to be finished.
         """
         encode = next(iter(self.encodes), None) if encode_ready else None
         self._could_step = encode is not None
-        if encode is not None and self._encode_goes_first():
+        if encode is not None and (not decodes or self._encode_goes_first()):
             return EncodeStep(encode)
+        if not decodes:
+            return None
         clicks, hovers = self._lanes["click"], self._lanes["hover"]
         due = hovers.take(1) if self._passed_over >= MOST_PASSED_OVER else []
         jobs = due + clicks.take(self.max_batch - len(due))
@@ -179,6 +185,10 @@ class Queue(Generic[Job, Encode]):
         self._owed_s -= seconds
         if not self.decodes_waiting:  # alone with the device it saves nothing up
             self._owed_s = max(0.0, self._owed_s)
+
+    def stood(self, seconds: float) -> None:
+        """Tell how long the device stood still though `next` gave a step: that is owed, too."""
+        self._owed_s = min(self._owed_s + seconds, MOST_OWED_S)
 
     def _encode_goes_first(self) -> bool:
         if not self.decodes_waiting:

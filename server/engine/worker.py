@@ -2,14 +2,15 @@
 
 The device is reserved first and the batch closed last: only when the thread is free does the queue
 say what goes next, so whatever arrived meanwhile shares the batch. Masks are finished on a second
-thread while the device goes on with other decodes; an encode that runs on the same cores waits for
-them, which is sooner for both. Nothing here decides who goes first (`queue.py`) or what an open
+thread while the device goes on; but an encode that runs on the same cores first waits for them a
+moment, which is sooner for both. Nothing here decides who goes first (`queue.py`) or what an open
 means (`opens.py`); what it owns is failure: a batch that fails is retried one by one, so that one
 bad prompt fails alone; out of memory is answered with freed memory and half the batch; a lost
-device ends the engine. When masks are finished more slowly than they are decoded, the device waits.
+device ends the engine. When masks are finished more slowly than decoded, no decode is begun.
 """
 
 import asyncio
+import contextlib
 import gc
 import logging
 import time
@@ -35,10 +36,13 @@ from server.engine.types import MaskResult, Timings
 from server.errors import WireError
 from server.geometry import Frame
 
-__all__ = ["Worker"]
+__all__ = ["MASKS_FIRST_S", "Worker"]
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+
+MASKS_FIRST_S = 0.025
+"""So long an encode waits, on a CPU, while masks are finished: as long as the dearest takes."""
 
 _TRIES = 3  # of one piece of work: as it is, with the cache emptied, with sessions ended
 
@@ -86,6 +90,8 @@ class Worker:
         self._post = Threads("masks")
         self._wake = wake
         self._finishing: set[asyncio.Task[None]] = set()
+        self._stood_s = 0.0
+        """How long an encode has waited for these; 0 when there are none."""
         self._stopping = False
 
     @property
@@ -97,18 +103,19 @@ class Worker:
         """Run `work` on the device thread."""
         return await asyncio.get_running_loop().run_in_executor(self._device, work)
 
-    async def off_loop(self, work: Callable[[], _T]) -> _T:
-        """Run `work` on the post-processing thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._post, work)
-
     async def run(self) -> None:
         """Feed the device until `stop`."""
         while not self._stopping:
-            await self._let_masks_catch_up()
             self._wake.clear()
-            work = self._queue.next(encode_ready=self._encode_is_ready())
-            if work is None or (isinstance(work, EncodeStep) and self._cores_are_taken()):
+            work = self._queue.next(
+                encode_ready=self._encode_is_ready(),
+                decodes=len(self._finishing) <= self._queue.max_batch,
+            )
+            if work is None:
                 await self._wake.wait()
+                continue
+            if isinstance(work, EncodeStep) and self._masks_go_first():
+                await self._stand_still()
                 continue
             started_at = time.monotonic()
             if isinstance(work, Batch):
@@ -127,13 +134,20 @@ class Worker:
             task.cancel()
         await asyncio.gather(*self._finishing, return_exceptions=True)
 
-    async def _let_masks_catch_up(self) -> None:
-        while len(self._finishing) > self._queue.max_batch:
-            await asyncio.wait(self._finishing, return_when=asyncio.FIRST_COMPLETED)
-
-    def _cores_are_taken(self) -> bool:
+    def _masks_go_first(self) -> bool:
         """Whether a step would slow the masks that clicks wait for, and they the step."""
-        return self._model.on_cpu and bool(self._finishing)
+        return self._model.on_cpu and bool(self._finishing) and self._stood_s < MASKS_FIRST_S
+
+    async def _stand_still(self) -> None:
+        """Until something happens, or the masks have gone first for long enough."""
+        began_at = time.monotonic()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(MASKS_FIRST_S - self._stood_s):
+                await self._wake.wait()
+        stood_s = time.monotonic() - began_at
+        if self._finishing:
+            self._stood_s += stood_s
+        self._queue.stood(stood_s)
 
     def _encode_is_ready(self) -> bool:
         return bool(self._queue.encodes) and self._queue.encodes[0].steps is not None
@@ -236,6 +250,8 @@ class Worker:
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._finishing.discard(task)
+        if not self._finishing:
+            self._stood_s = 0.0
         self._wake.set()
 
     async def _end(self, job: DecodeJob, finished: Future[MaskResult | None]) -> None:

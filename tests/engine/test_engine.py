@@ -248,7 +248,7 @@ async def test_stopping_tells_everybody_to_come_back() -> None:
         clicks = [ask(engine, image, session=str(i)) for i in range(3)]
         await model.decoding.reached()
         open_ = opening(engine, picture(1))
-        await until(lambda: not idle(engine))
+        await until(lambda: bool(engine._parts.opens._jobs))
         await engine.stop()
 
         assert [await click.error() for click in clicks] == ["restarting"] * 3

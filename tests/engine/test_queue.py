@@ -125,6 +125,23 @@ def test_a_step_longer_than_what_was_owed_is_taken_off_what_will_be() -> None:
     assert turns == ["h0", "+open", "h1", "h2", "+open", "h3"]
 
 
+def test_the_time_for_which_the_device_stood_still_for_masks_is_owed_too() -> None:
+    waiting = queue(hovers=[("a", f"h{i}") for i in range(4)])
+    waiting.push_encode("open", prefetch=False)
+    assert batches(waiting, 1) == ["h0"]
+    waiting.stood(0.02)
+    assert batches(waiting, 5) == ["+open", "+open", "+open", "+open", "h1"]
+
+
+def test_while_no_more_decodes_may_begin_an_encode_goes_on_or_nothing_does() -> None:
+    waiting = queue(clicks=[("a", "c0")])
+    assert waiting.next(decodes=False) is None
+    waiting.push_encode("open", prefetch=False)
+    assert waiting.next(decodes=False) == EncodeStep("open")
+    assert waiting.next(encode_ready=False, decodes=False) is None
+    assert waiting.decodes_waiting == 1
+
+
 def test_what_was_owed_to_one_encode_is_not_owed_to_the_next() -> None:
     waiting = queue(hovers=[("a", "h0"), ("a", "h1")])
     waiting.push_encode("one", prefetch=False)

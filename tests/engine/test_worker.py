@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from server import rle
 from server.engine import masks
 from server.engine.models.base import Decoded, Embedding
 from server.errors import WireError
@@ -346,7 +347,10 @@ async def test_the_device_waits_when_masks_are_finished_more_slowly() -> None:
 
 
 @pytest.mark.parametrize("on_cpu", [True, False])
-async def test_an_encode_waits_for_masks_that_are_finished_on_its_cores(*, on_cpu: bool) -> None:
+async def test_an_encode_waits_for_masks_that_are_finished_on_its_cores(
+    monkeypatch: pytest.MonkeyPatch, *, on_cpu: bool
+) -> None:
+    monkeypatch.setattr("server.engine.worker.MASKS_FIRST_S", 60.0)
     read = asyncio.Event()
 
     class Telling(GatedModel):
@@ -366,13 +370,57 @@ async def test_an_encode_waits_for_masks_that_are_finished_on_its_cores(*, on_cp
         encode = opening(engine, picture(1))
         await read.wait()
         await turns(50) if on_cpu else await encode
-        other = ask(engine, image, session="other")
-        await other.started.wait()  # the device is free
+
         assert model.encodes_begun == (1 if on_cpu else 2)
         release.set()
         await click.result()
-        await other.result()
         await encode
+
+
+async def test_an_encode_does_not_wait_for_masks_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("server.engine.worker.MASKS_FIRST_S", 0.001)
+    async with running(GatedModel()) as engine:
+        image = await opened(engine)
+        release = threading.Event()
+        engine._parts.worker._post.submit(release.wait)
+        click = ask(engine, image)
+        await click.started.wait()
+
+        assert (await opening(engine, picture(1))).width == 160
+        assert not click.outcome.done()
+        release.set()
+        await click.result()
+
+
+async def test_an_encode_goes_on_while_too_many_masks_wait_for_more_decodes() -> None:
+    model = GatedModel(max_batch=1)
+    model.on_cpu = False
+    async with running(model) as engine:
+        image = await opened(engine)
+        release = threading.Event()
+        engine._parts.worker._post.submit(release.wait)
+        clicks = [ask(engine, image, session=str(i)) for i in range(6)]
+
+        assert (await opening(engine, picture(1))).width == 160
+        assert model.batches == [1, 1]
+        release.set()
+        for each in clicks:
+            await each.result()
+
+
+async def test_nobody_waits_for_a_mask_that_another_gives() -> None:
+    async with running(GatedModel()) as engine:
+        image = await opened(engine)
+        release = threading.Event()
+        engine._parts.priors.submit(release.wait)
+        given = ask(engine, image, prior=rle.encode(np.ones((120, 160), np.bool_)), session="giver")
+
+        await ask(engine, image, session="other").result()
+        assert not given.started.is_set()
+        release.set()
+        await given.result()
 
 
 async def test_waits_and_times_are_told(caplog: pytest.LogCaptureFixture) -> None:
