@@ -255,7 +255,11 @@ class Opens:
         return hashlib.sha256(data).hexdigest()
 
     async def _off_loop(self, work: Callable[[], _T]) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except asyncio.CancelledError:
+            self._check_running()  # it was the stop that cancelled it, before it began
+            raise
 
 
 def stopping() -> WireError:

@@ -187,7 +187,10 @@ class Session:
 
     def hang_up(self, error: str, reason: str) -> list[Effect]:
         """Let go of everything, at once, and close the connection."""
-        return [] if self.state is State.ENDED else [*self.end(), Hangup(error, reason)]
+        if self.state is State.ENDED:
+            return []
+        cut_off = self._refuse_all(WireError(error, reason)) if error == "restarting" else []
+        return [*cut_off, *self.end(), Hangup(error, reason)]
 
     def end(self) -> list[Effect]:
         """The connection is gone: let go of everything; nothing is answered any more."""
@@ -416,7 +419,15 @@ class Session:
         if error.spec.fault == "client" and not self._manners.allow_error(now):
             return self.hang_up("abuse", "too many opens in error")
         effects: list[Effect] = [Reply(Error.of(error, upload.id))]
-        return effects + self._objects.refuse_all(_not_open()) if was_opening else effects
+        if was_opening:
+            reason = error if error.code == "restarting" else _not_open()
+            effects += self._objects.refuse_all(reason)
+        return effects
+
+    def _refuse_all(self, error: WireError) -> list[Effect]:
+        """Answer whatever is unfinished: the same may be asked of another server at once."""
+        opens = [Reply(Error.of(error, upload.id)) for upload in self._unfinished()]
+        return [*opens, *self._objects.refuse_all(error)]
 
     def _abandon(self, upload: Upload) -> list[Effect]:
         self._forget(upload)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from server.errors import WireError
 from server.sessions.effects import Abandon, Free, Hangup, Load
 from server.sessions.session import State
 from tests.support.annotators import (
@@ -39,14 +40,14 @@ def test_at_the_end_everything_is_let_go_of_and_nothing_is_answered(hangs_up: bo
     image = Image()
     annotator = busy_annotator(image)
     session = annotator.session
-    effects = session.hang_up("restarting", "bye") if hangs_up else session.end()
+    effects = session.hang_up("idle", "bye") if hangs_up else session.end()
     assert replies(effects) == []
     assert of(Free, effects) == [Free(image)]
     assert sorted(withdrawn(effects)) == [3, 4]
     assert of(Abandon, effects) == [Abandon(5)]
     assert (session.remembered_bytes, annotator.budget.used, session.at_work) == (0, 0, False)
     if hangs_up:
-        assert close_code(effects) == 1012
+        assert close_code(effects) == 4204
 
 
 def test_after_the_end_everything_is_ignored() -> None:
@@ -99,6 +100,24 @@ def test_what_was_asked_before_a_drain_goes_on() -> None:
     assert submitted(annotator.opened(Image(), to=1)) == [2]
     assert told(annotator.answers(2)) == [("mask", 2), ("error", 3, "restarting")]
     assert told(annotator.close()) == [("done", 4)]
+
+
+def test_a_stop_tells_all_that_it_cuts_off_to_come_back() -> None:
+    annotator = busy_annotator(Image())
+    annotator.hover()
+    effects = annotator.session.hang_up("restarting", "the server is stopping")
+    assert sorted(told(effects)) == [("error", id_, "restarting") for id_ in (3, 4, 5, 6)]
+    assert close_code(effects) == 1012
+    assert not annotator.session.at_work
+
+
+def test_what_waits_for_an_open_that_a_stop_ends_is_told_to_come_back_too() -> None:
+    annotator = greeted()
+    annotator.open()
+    annotator.click()
+    error = WireError("restarting", "the server is stopping")
+    effects = annotator.session.on_open_failed(1, error, 0.0)
+    assert told(effects) == [("error", 1, "restarting"), ("error", 2, "restarting")]
 
 
 def test_a_hover_from_before_a_drain_is_answered_whatever_comes_after_it() -> None:
