@@ -63,8 +63,8 @@ class Settings(BaseSettings):
     device: str = Field(default="auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto",
-        description="Precision: `auto` (what the device does well), `float32`, `bfloat16` or "
-        "`float16`. On a CPU the bundled model's clicks are always float32.",
+        description="Precision: `auto` (what the device does well; float32 for the bundled "
+        "model), `float32`, `bfloat16` or `float16`.",
     )
     threads: _NotNegative = Field(
         default=0, description="CPU threads of torch and ONNX Runtime; 0 = one per core."

@@ -20,7 +20,6 @@ import cv2
 import numpy as np
 import torch
 
-from server.engine.models.device import choose_dtype
 from server.engine.models.tiny.layers import fold_norms
 from server.engine.models.tiny.model import TinyModel
 from server.engine.models.tiny.networks import Tiny, load_tiny
@@ -48,7 +47,7 @@ def load_model(path: Path, size: int | None) -> TinyModel:
         fold_norms(learner.eval().requires_grad_(requires_grad=False))
         tiny = Tiny(learner.sam, learner.closeup)
     cpu = torch.device("cpu")
-    return TinyModel(tiny, fingerprint="measured", device=cpu, dtype=choose_dtype("auto", cpu))
+    return TinyModel(tiny, fingerprint="measured", device=cpu, dtype=torch.float32)
 
 
 Measured = tuple[int, Rows, list[Tile]]

@@ -60,11 +60,11 @@ _LimitsByDtype = Mapping[torch.dtype, Limits]
 
 @dataclass(frozen=True, slots=True)
 class _Works:
-    """What an open and a first click are, and what the latter is computed in."""
+    """What an open and a first click are, and what they are computed in."""
 
     encode: Work
     decode: Work
-    decode_dtype: torch.dtype
+    dtype: torch.dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +210,7 @@ class _Harness:
         return _Works(
             encode_work(model, pixels),
             decode_work(model, embedding, picture),
-            model.decode_dtype,
+            model.dtype,
         )
 
     def _served_floors(
@@ -223,22 +223,20 @@ class _Harness:
         encode_ms = stages["open"]["stages_ms"]["encode"]["median"]
         decode_ms = stages["click_ms"]["first"]["decode"]["median"]
         return {
-            "decode_floor_ms_served": floor_of(work.decode, limits[work.decode_dtype], decode_ms),
-            "encode_floor_ms_served": floor_of(work.encode, limits[self._dtype], encode_ms),
+            "decode_floor_ms_served": floor_of(work.decode, limits[work.dtype], decode_ms),
+            "encode_floor_ms_served": floor_of(work.encode, limits[work.dtype], encode_ms),
         }
 
     def _description(self, model: Model) -> Report:
-        device = dtype = decode_dtype = None
+        device = dtype = None
         if isinstance(model, SamModel):
-            device = str(self._device)
-            dtype, decode_dtype = short_name(self._dtype), short_name(model.decode_dtype)
+            device, dtype = str(self._device), short_name(model.dtype)
         return {
             "name": model.name,
             "weights": self._options.weights,
             "input_size": model.input_size,
             "device": device,
             "dtype": dtype,
-            "decode_dtype": decode_dtype,
             "threads": torch.get_num_threads(),
         }
 

@@ -59,20 +59,13 @@ def _about(report: Mapping[str, Any]) -> str:
     where = machine["gpu"] or f"{machine['cores']} cores of {machine['processor']}"
     untrained = "\nrandom weights see no things: resize, rle and bytes are not a real mask's"
     return (
-        f"{model['name']} ({model['weights']} weights), {_numbers(model)}, on "
+        f"{model['name']} ({model['weights']} weights), {model['dtype'] or 'no tensors'}, on "
         f"{where}; torch {machine['torch']}, {model['threads']} threads; load "
         f"{machine['load_average']} at the start\n"
         f"{method['warm_up']} warm-up + {method['timed']} timed rounds, one client, a "
         f"{method['picture']} picture; milliseconds: median (99th percentile)"
         f"{untrained if report['mask_wire_bytes'] is None else ''}"
     )
-
-
-def _numbers(model: Mapping[str, Any]) -> str:
-    encoded, decoded = model["dtype"], model["decode_dtype"]
-    if encoded is None:
-        return "no tensors"
-    return f"{encoded}" if encoded == decoded else f"encoded in {encoded}, decoded in {decoded}"
 
 
 def _table(title: str, *columns: str) -> Table:

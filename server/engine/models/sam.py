@@ -48,8 +48,7 @@ class SamModel:
         name: as the catalog calls it.
         fingerprint: of the weights.
         device: where it runs.
-        dtype: of the image while it is encoded, and of what is kept of it.
-        decode_dtype: of the image while it is decoded; None for `dtype`.
+        dtype: of everything but the prompts.
     """
 
     def __init__(
@@ -60,10 +59,8 @@ class SamModel:
         fingerprint: str,
         device: torch.device,
         dtype: torch.dtype,
-        decode_dtype: torch.dtype | None = None,
     ) -> None:
         self._name, self._device, self._dtype = name, device, dtype
-        self._decode_dtype = decode_dtype or dtype
         self._fingerprint = f"{fingerprint}-{str(dtype).removeprefix('torch.')}"
         self._blank = torch.zeros(
             1, Widths(sam.mask_decoder).total, *sam.prompt_encoder.image_embedding_size
@@ -72,9 +69,7 @@ class SamModel:
         self._resizer = Resizer()
         self._input_size: int = sam.image_encoder.img_size
         self._logits_size: int = sam.prompt_encoder.mask_input_size[0]
-        self._decoder = FoldedDecoder(
-            sam, device=device, dtype=self._decode_dtype, stored_dtype=dtype
-        )
+        self._decoder = FoldedDecoder(sam, device=device, dtype=dtype)
         self._encoder = _stepping(sam.image_encoder, device, dtype)
 
     @property
@@ -103,9 +98,9 @@ class SamModel:
         return self._device.type == "cpu"
 
     @property
-    def decode_dtype(self) -> torch.dtype:
-        """What the image is decoded in."""
-        return self._decode_dtype
+    def dtype(self) -> torch.dtype:
+        """What images are encoded, kept and decoded in."""
+        return self._dtype
 
     @property
     def fingerprint(self) -> str:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from server.engine.models import device
 from server.engine.models.catalog import (
     MODELS,
     OFFICIAL,
@@ -125,3 +126,9 @@ def test_the_bundled_model_loads_and_its_name_tells_its_weights() -> None:
     assert full.fingerprint != reduced.fingerprint
     assert full.fingerprint.split("-")[:2] == reduced.fingerprint.split("-")[:2]
     assert full.input_size % 128 == 0
+
+
+def test_the_bundled_model_is_exact_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "_cpu_multiplies_bfloat16", lambda: True)
+    assert load_model(device="cpu").dtype == torch.float32
+    assert load_model(device="cpu", dtype="bfloat16").dtype == torch.bfloat16

@@ -48,7 +48,6 @@ class FoldedDecoder:
         sam: whose prompt encoder and mask decoder it takes.
         device: where it runs.
         dtype: of the image while it is decoded.
-        stored_dtype: of an embedding between two decodes; None for `dtype`.
     """
 
     def __init__(
@@ -57,9 +56,8 @@ class FoldedDecoder:
         *,
         device: torch.device,
         dtype: torch.dtype,
-        stored_dtype: torch.dtype | None = None,
     ) -> None:
-        self._device, self._dtype, self._stored_dtype = device, dtype, stored_dtype or dtype
+        self._device, self._dtype = device, dtype
         self._eager_prior = _frozen(PriorEmbedding(sam.prompt_encoder, dtype)).to(device)
         self._prior: Prior = self._eager_prior
         self._eager = _frozen(DecoderCore(sam, dtype)).to(device)
@@ -95,9 +93,7 @@ class FoldedDecoder:
         """
         places = features[0].flatten(1).t().to(self._device, torch.float32)
         keys, *finer = places.split(self._parts, dim=1)
-        return tuple(
-            part.to(self._stored_dtype).contiguous() for part in (keys + self._no_mask, *finer)
-        )
+        return tuple(part.to(self._dtype).contiguous() for part in (keys + self._no_mask, *finer))
 
     @torch.inference_mode()
     def decode(self, rows: Sequence[Row]) -> list[Decoded]:

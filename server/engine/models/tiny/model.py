@@ -98,9 +98,8 @@ class TinyModel(SamModel):
             fingerprint=fingerprint,
             device=device,
             dtype=dtype,
-            decode_dtype=_decode_dtype(device, dtype),
         )
-        self._eager_closeup = channels_last(tiny.closeup.to(device, self.decode_dtype))
+        self._eager_closeup = channels_last(tiny.closeup.to(device, dtype))
         self._closeup: SecondLook = self._eager_closeup
         self._grid: int = tiny.sam.prompt_encoder.image_embedding_size[0]
 
@@ -108,7 +107,7 @@ class TinyModel(SamModel):
         """Both networks, for as many threads as they gain from."""
         threads = min(torch.get_num_threads(), MOST_CLICK_THREADS)
         self._decoder.compile(threads)
-        if compiling_pays(self._device, self.decode_dtype):
+        if compiling_pays(self._device, self.dtype):
             self._closeup = or_eager(lambda: _compiled(self._eager_closeup, threads), self._closeup)
 
     @property
@@ -189,17 +188,13 @@ class TinyModel(SamModel):
 
     def _context(self, one: _Look) -> Tensor:
         """Cx8x8 of the stored embedding around the window."""
-        keys, window = one.features.stored[0].to(self.decode_dtype), one.window
+        keys, window = one.features.stored[0], one.window
         down, across = (
             torch.from_numpy(resampling(start, window.side, self._grid, CONTEXT_CELLS)).to(keys)
             for start in (window.y, window.x)
         )
         rows = (down @ keys.view(self._grid, -1)).view(CONTEXT_CELLS, self._grid, -1)
         return (across @ rows).permute(2, 0, 1)
-
-
-def _decode_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
-    return torch.float32 if device.type == "cpu" else dtype
 
 
 def _compiled(closeup: CloseUp, threads: int) -> Compiled:

@@ -1,6 +1,5 @@
 import copy
 import threading
-from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -200,40 +199,14 @@ def test_compiled_networks_answer_as_eager_ones(
     asked = [(embedding, DecodeRequest(prompt, want)) for want in WANTS]
     eager = [*model.decode(asked), *model.decode(asked[:1])]
     model.compile()
+    assert isinstance(model._decoder._core, CompiledCore)
+    assert isinstance(model._closeup, Compiled)
     for one, other in zip([*model.decode(asked), *model.decode(asked[:1])], eager, strict=True):
         np.testing.assert_allclose(one.logits, other.logits, atol=1e-4)
         np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)
         for looked, expected in zip(one.closeups, other.closeups, strict=True):
             assert looked.window == expected.window
             np.testing.assert_allclose(looked.logits, expected.logits, atol=1e-3)
-
-
-def test_clicks_are_compiled_whatever_images_are_encoded_in(tiny_sam: Sam) -> None:
-    model = served(tiny_sam, dtype=torch.bfloat16)
-    model.compile()
-    assert model.decode_dtype == torch.float32
-    assert isinstance(model._decoder._core, CompiledCore)
-    assert isinstance(model._closeup, Compiled)
-
-
-@pytest.mark.parametrize(("device", "expected"), [("cpu", torch.float32), ("cuda", torch.bfloat16)])
-def test_on_a_gpu_clicks_are_made_in_what_images_are(device: str, expected: torch.dtype) -> None:
-    assert tiny_model._decode_dtype(torch.device(device), torch.bfloat16) == expected
-
-
-def test_reduced_numbers_round_what_is_kept_and_no_click(tiny_sam: Sam, photo: RgbImage) -> None:
-    exact, half = served(tiny_sam), served(tiny_sam, dtype=torch.bfloat16)
-    embedding = run_steps(half.encode(photo))
-    features = tiny_model._features(embedding)
-    unrounded = tuple(part.float() for part in features.stored)
-    same = replace(embedding, features=replace(features, stored=unrounded))
-    request = DecodeRequest(SMALL, "all")
-    [found], [expected] = (
-        model.decode([(kept, request)]) for model, kept in ((half, embedding), (exact, same))
-    )
-    np.testing.assert_allclose(found.logits, expected.logits, atol=1e-5)
-    for looked, wanted in zip(found.closeups, expected.closeups, strict=True):
-        np.testing.assert_allclose(looked.logits, wanted.logits, atol=1e-5)
 
 
 def test_no_mask_leaves_its_box(tiny_sam: Sam, photo: RgbImage) -> None:
