@@ -88,18 +88,18 @@ def closeup_loss(
         seen = crop(pictures, windows)
         seen = closeup_planes(seen, windows, _doubted(priors), prompts.points, prompts.labels)
         with autocast(pixels.device):
-            answer, judged = learner.closeup(seen, first.context(windows), views.scores)
+            logits, judged = learner.closeup(seen, first.context(windows), views.scores)
         # As in serving, answers to boxes are clamped to them.
-        held = clamp_to_box(answer.float(), seen[:, BOX_PLANE])
-        answer = torch.where(boxed[:, None, None], held, answer.float())
+        held = clamp_to_box(logits.float(), seen[:, BOX_PLANE])
+        logits = torch.where(boxed[:, None, None], held, logits.float())
         targets = crop(wanted, windows)[:, 0].float()
-        learnt = (mask_loss(answer, targets) * ~views.astray).mean()
-        whole = _whole_ious(answer, targets, windows, prompts.targets)
+        learnt = (mask_loss(logits, targets) * ~views.astray).mean()
+        whole = _whole_ious(logits, targets, windows, prompts.targets)
         total = total + learnt + F.mse_loss(judged.float(), whole)
         before = enlarge(priors, windows)
-        stats |= _stats(turn, views, *(mask_iou(mask, targets) for mask in (answer, before)))
+        stats |= _stats(turn, views, *(mask_iou(mask, targets) for mask in (logits, before)))
         if turn + 1 < rounds:
-            guesses = _back(answer.detach(), windows, boxes)
+            guesses = _back(logits.detach(), windows, boxes)
             found = correct(Prompts(prompts.points, prompts.labels, coarse), guesses)
             prompts = Prompts(found.points, found.labels, prompts.targets)
             known = torch.rand(len(boxed), device=boxed.device) >= FORGET_SHARE
