@@ -26,8 +26,25 @@ from server.load import load
 __all__ = ["main"]
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+class _Stderr(Console):
+    """Where nobody may be listening: a full disk or a closed pipe keeps nothing from running."""
+
+    def print(self, *objects: Any, **options: Any) -> None:  # noqa: ANN401 - rich's own types
+        """As rich does it, as long as it can be written."""
+        try:
+            super().print(*objects, **options)
+        except OSError:
+            self.quiet = True  # rich would keep what was not written, and try it with the next
+
+    def on_broken_pipe(self) -> None:
+        """Say no more; rich would end the process."""
+        self.quiet = True
+
+
 _out = Console()
-_err = Console(stderr=True)
+_err = _Stderr(stderr=True)
 
 ModelName = Annotated[str | None, typer.Option(help="tiny, vit_b, vit_l, vit_h or fake.")]
 Checkpoint = Annotated[Path | None, typer.Option(help="Weights instead of the model's own.")]
