@@ -20,8 +20,10 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import PayloadTooBig
 from websockets.frames import Frame
 
+from server.protocol import MAX_FRAME_BYTES
 from server.sessions.rate import TokenBucket
 
 __all__ = ["GuardedHttp", "GuardedWebSocket"]
@@ -38,6 +40,8 @@ MAX_HEAD_BYTES = 64 << 10
 
 CLOSE_WITHIN_S = 2.0
 """For the answer to a close."""
+REFUSED_WITHIN_S = 0.3
+"""For what is no WebSocket's frame to stop coming, once its sender was told."""
 LEAVE_WITHIN_S = 10.0
 """For what was written to leave, once a WebSocket is closed: who reads a few bytes a second could
 hold its descriptor for hours."""
@@ -47,6 +51,8 @@ SMALL_FRAGMENT = 1024
 """Bytes. A shorter one that does not end its message counts as a control frame."""
 BITE = 4096
 """Bytes looked at before what they held is counted."""
+TOO_BIG = bytes(MAX_FRAME_BYTES + 1)
+"""What the application gets for a frame of which nobody read more than its size."""
 BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -203,7 +209,7 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         """Take it in bites: a full read of pings would take half a second to go through."""
         for bite in _bites(data):
-            if self.transport.is_closing():
+            if self.transport.is_closing() or self.conn.parser_exc is not None:
                 return
             super().data_received(bite)
         # The first bytes are a whole request; where no answer was begun, none would ever come.
@@ -237,6 +243,23 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
         is_allowed = event.fin or len(event.data) >= SMALL_FRAGMENT or self._is_allowed()
         if is_allowed and self.curr_msg_data_type == "bytes":
             super().handle_cont(event)
+
+    def handle_parser_exception(self) -> None:
+        """Let the client read why it is over; of a frame too big, the application has to be told.
+
+        Were it closed at once, with bytes still coming in, the kernel would reset it, and what was
+        written might be lost. So what comes is thrown away for a moment.
+        """
+        if isinstance(self.conn.parser_exc, PayloadTooBig):
+            self.queue.put_nowait({"type": "websocket.receive", "bytes": TOO_BIG})
+        code = self.conn.close_sent.code if self.conn.close_sent is not None else 1006
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.close_timer = self.loop.call_later(REFUSED_WITHIN_S, self.transport.close)
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
 
     def _leave(self) -> None:
         if self.leaving is None and not self.disconnected:

@@ -9,8 +9,16 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from server import guards
-from server.guards import ANSWER_WITHIN_S, LEAVE_WITHIN_S, REQUEST_WITHIN_S, GuardedHttp
+from server.errors import WireError
+from server.guards import (
+    ANSWER_WITHIN_S,
+    LEAVE_WITHIN_S,
+    REFUSED_WITHIN_S,
+    REQUEST_WITHIN_S,
+    GuardedHttp,
+)
 from server.guards import GuardedWebSocket as WebSocket
+from server.protocol import MAX_FRAME_BYTES, unpack_client
 
 ASK = b"GET /livez HTTP/1.1\r\nHost: here\r\n\r\n"
 UPLOAD = b"POST /v1/sessions HTTP/1.1\r\nHost: here\r\nContent-Length: 9\r\n\r\n"
@@ -109,7 +117,9 @@ class World:
 
     def __init__(self) -> None:
         self.loop = Loop()
-        self._config = uvicorn.Config(silent, ws=WebSocket, log_config=None)
+        self._config = uvicorn.Config(
+            silent, ws=WebSocket, ws_max_size=MAX_FRAME_BYTES, log_config=None
+        )
         self._config.load()
         self._state = ServerState()
 
@@ -124,6 +134,13 @@ class World:
         transport = Transport()
         socket.connection_made(cast("Any", transport))
         socket.data_received(request)
+        return socket, transport
+
+    def accepted(self) -> tuple[WebSocket, Transport]:
+        """With nothing left that the application has not been told."""
+        socket, transport = self.upgraded()
+        asyncio.run(socket.send({"type": "websocket.accept"}))
+        socket.queue.get_nowait()  # that it connects
         return socket, transport
 
 
@@ -325,6 +342,48 @@ def test_text_is_told_of_at_its_beginning_and_never_read(world: World, flags: by
     assert socket.queue.get_nowait() == {"type": "websocket.receive", "text": ""}
     if flags == b"\x01":
         socket.data_received(b"\x80\x81\0\0\0\0\xff")
+    assert socket.queue.empty()
+
+
+TWO_MEBIBYTES = b"\xff" + (2 << 20).to_bytes(8, "big") + bytes(4)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        b"\x82" + TWO_MEBIBYTES,
+        b"\x02\x81" + bytes(5) + b"\x80" + TWO_MEBIBYTES,
+    ],
+    ids=["whole", "fragments"],
+)
+def test_of_a_frame_too_big_the_application_is_told_by_one(world: World, frames: bytes) -> None:
+    socket, _ = world.accepted()
+    socket.data_received(frames)
+    told: Any = socket.queue.get_nowait()
+    with pytest.raises(WireError) as refused:
+        unpack_client(told["bytes"])
+    assert refused.value.code == "frame_too_big"
+    ended: Any = socket.queue.get_nowait()
+    assert (ended["type"], ended["code"]) == ("websocket.disconnect", 1009)
+
+
+def test_who_sent_a_frame_too_big_has_time_to_read_why_and_is_heard_no_more(world: World) -> None:
+    socket, transport = world.accepted()
+    socket.data_received(b"\x82" + TWO_MEBIBYTES)
+    told = socket.queue.qsize()
+    for _ in range(3):
+        socket.data_received(bytes(100_000))
+    world.loop.pass_time(REFUSED_WITHIN_S - 0.1)
+    assert socket.queue.qsize() == told
+    assert not transport.is_closing()
+    world.loop.pass_time(0.1)
+    assert transport.closed
+
+
+def test_of_frames_that_are_none_the_application_is_told_nothing_but_the_end(world: World) -> None:
+    socket, _ = world.accepted()
+    socket.data_received(b"\x87\x80\0\0\0\0")
+    assert socket.queue.get_nowait()["type"] == "websocket.disconnect"
     assert socket.queue.empty()
 
 

@@ -8,6 +8,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from server.protocol import Data, Hello, Open, Opened, Segment
+from tests.support.figures import figure, until
 from tests.support.pictures import jpeg, noise, png
 from tests.support.running_server import RunningServer
 from tests.support.wire import Wire, wire
@@ -36,10 +37,19 @@ async def test_text_that_is_none_closes_with_1003_too(fake: RunningServer, flags
         assert await close_code(client) == 1003
 
 
-async def test_a_frame_over_a_mebibyte_closes_with_1009(fake: RunningServer) -> None:
+@pytest.mark.parametrize("pieces", [1, 3])
+async def test_a_frame_over_a_mebibyte_closes_with_1009_and_is_counted(
+    fake: RunningServer, pieces: int
+) -> None:
+    name = 'samwire_refusals_total{code="frame_too_big"}'
+    before = await figure(fake, name)
     async with wire(fake.url) as client:
-        await client.socket.send(bytes((1 << 20) + 1))
+        frame = bytes((1 << 20) + 1)
+        size = len(frame) // pieces + 1
+        with contextlib.suppress(ConnectionClosed):  # cut off before it has sent all
+            await client.socket.send(frame[i : i + size] for i in range(0, len(frame), size))
         assert await close_code(client) == 1009
+    await until(fake, name, before + 1)
 
 
 async def test_anything_before_hello_closes_with_1002(fake: RunningServer) -> None:

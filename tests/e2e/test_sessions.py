@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import hashlib
-import re
-import urllib.request
 from itertools import pairwise
 
 import pytest
@@ -28,24 +26,12 @@ from server.protocol import (
     Superseded,
     pack,
 )
+from tests.support.figures import figure, resident_bytes, until
 from tests.support.pictures import jpeg, noise
 from tests.support.running_server import RunningServer, running_server
 from tests.support.wire import Wire, wire
 
 PHOTO = jpeg(noise(320, 240))
-
-
-def metric(server: RunningServer, name: str) -> float:
-    with urllib.request.urlopen(f"{server.http}/metrics") as reply:
-        found = re.search(rf"^{name} (\S+)$", reply.read().decode(), re.MULTILINE)
-    assert found is not None, name
-    return float(found[1])
-
-
-async def until(server: RunningServer, name: str, value: float) -> None:
-    """Poll a gauge; the test's own timeout is the limit."""
-    while await asyncio.to_thread(metric, server, name) != value:  # noqa: ASYNC110 - another process
-        await asyncio.sleep(0.02)
 
 
 async def test_two_sessions_never_see_each_others_image(fake: RunningServer) -> None:
@@ -181,8 +167,8 @@ async def test_a_connection_that_vanishes_leaves_nothing(stage: str) -> None:
             await _vanish(server, stage, jpeg(noise(640, 480, seed)))
         await until(server, "samwire_sessions_active", 0)
         await until(server, "samwire_cache_bytes", 0)
-        assert await asyncio.to_thread(metric, server, "samwire_uploads_bytes") == 0
-        assert await asyncio.to_thread(metric, server, "samwire_decodes_waiting") == 0
+        assert await figure(server, "samwire_uploads_bytes") == 0
+        assert await figure(server, "samwire_decodes_waiting") == 0
 
 
 async def _vanish(server: RunningServer, stage: str, data: bytes) -> None:
@@ -283,9 +269,9 @@ async def test_who_does_not_read_is_closed_and_others_are_served() -> None:
 async def test_memory_stays_flat_over_hundreds_of_sessions() -> None:
     with running_server(cache_bytes=1 << 20) as server:
         await _many_sessions(server, 100)
-        before = _resident_bytes(server)
+        before = resident_bytes(server)
         await _many_sessions(server, 300)
-        assert _resident_bytes(server) - before < 8 << 20
+        assert resident_bytes(server) - before < 8 << 20
         await until(server, "samwire_sessions_active", 0)
 
 
@@ -294,8 +280,3 @@ async def _many_sessions(server: RunningServer, count: int) -> None:
         async with wire(server.url) as client:
             await client.open(jpeg(noise(96, 64, seed)))
             await client.click((50, 30, 1), candidates=True)
-
-
-def _resident_bytes(server: RunningServer) -> int:
-    with open(f"/proc/{server.process.pid}/statm") as statm:  # noqa: PTH123 - not a file
-        return int(statm.read().split()[1]) * 4096
