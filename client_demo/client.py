@@ -18,18 +18,17 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, cast
 
-from client_demo.errors import ConnectionLost, SamwireError, Superseded, local_error
+from client_demo.errors import CallbackError, ConnectionLost, SamwireError, Superseded, local_error
 from client_demo.link import Link, socket_url
-from client_demo.opening import OnProgress, Opening, OpeningReply
+from client_demo.opening import OnProgress, Opening
 from client_demo.pictures import Source, picture_of
 from client_demo.prompts import Box, Memory, Point, Prior, prior_field, segment_of
-from client_demo.requests import Requests
+from client_demo.requests import Reply, Requests
 from client_demo.results import Mask, mask_of
 from server.protocol import (
     Cancel,
     ClientMessage,
     Close,
-    Done,
     Draining,
     Error,
     Hello,
@@ -38,11 +37,9 @@ from server.protocol import (
     Progress,
     Release,
     Segment,
-    Send,
     ServerMessage,
     Welcome,
 )
-from server.protocol import Superseded as SupersededMessage
 
 __all__ = [
     "Client",
@@ -117,7 +114,7 @@ class Client:
 
         Args:
             source: a path, the bytes of a file, or an RGB or grey array.
-            on_progress: called with each `Progress`.
+            on_progress: called with each `Progress`; what it raises ends the open, which raises it.
 
         Raises:
             SamwireError: among others `bad_image`, `image_too_large`, `too_many_pixels`.
@@ -128,9 +125,12 @@ class Client:
         try:
             await self._start(opening)
             return cast("Opened", await opening.result)  # only a prefetch ends without
-        except BaseException:
+        except BaseException as ended:
             self._give_up(opening)
-            raise
+            if not isinstance(ended, CallbackError):
+                raise
+            theirs = ended.theirs
+        raise theirs  # out here, where it keeps the context it was raised in
 
     async def prefetch(self, source: Source) -> None:
         """Have the server encode an image before it is opened; a no-op without that feature."""
@@ -188,9 +188,9 @@ class Client:
         prior: Prior = "auto",
     ) -> Mask | None:
         """What a click would give; None when a newer hover took its place, or nobody answers."""
-        asked = await self._segment_message(points, box, object, prior, kind="hover")
+        asked, size = await self._segment_message(points, box, object, prior, kind="hover")
         try:
-            return await self._ask(asked)
+            return await self._ask(asked, size)
         except ConnectionLost:
             return None
 
@@ -225,16 +225,14 @@ class Client:
     def on_message(self, message: ServerMessage) -> None:
         """See `Listener`."""
         match message:
-            case Send() | Opened() | Progress():
-                self._on_opening(message)
-            case Done() | SupersededMessage() | Error() if self._opening(message.id) is not None:
-                self._on_opening(message)
-            case MaskReply() | Done() | SupersededMessage() | Error():
-                if isinstance(message, Error) and message.id is None:
-                    _log.warning("the server refused a frame: %s %s", message.code, message.message)
-                self._requests.settle(message)
+            case Welcome():
+                pass  # the link has taken it
             case Draining():
                 _log.info("the server stops within %g s", message.deadline_s)
+            case Error(id=None):
+                _log.warning("the server refused a frame: %s %s", message.code, message.message)
+            case _:
+                self._on_reply(message)
 
     def on_lost(self) -> bool:
         """See `Listener`."""
@@ -254,8 +252,8 @@ class Client:
     async def _click(
         self, points: Sequence[Point], box: Box | None, number: int, candidates: bool, prior: Prior
     ) -> Mask:
-        asked = await self._segment_message(points, box, number, prior, candidates=candidates)
-        mask = cast("Mask", await self._ask(asked))  # only a hover ends without
+        asked, size = await self._segment_message(points, box, number, prior, candidates=candidates)
+        mask = cast("Mask", await self._ask(asked, size))  # only a hover ends without
         self._memory.add(asked, mask)
         return mask
 
@@ -266,13 +264,14 @@ class Client:
         number: int,
         prior: Prior,
         **fields: object,
-    ) -> Segment:
-        """The message, as the connection that stands now needs it."""
+    ) -> tuple[Segment, tuple[int, int]]:
+        """The message, as the connection that stands now needs it, and the size of its image."""
         connection = await self._link.online()
         opened = await self._opened()
+        size = opened.width, opened.height
         request_id = self._requests.next_id()
         segment = segment_of(
-            (opened.width, opened.height),
+            size,
             points=points,
             box=box,
             id=request_id,
@@ -282,11 +281,11 @@ class Client:
         if isinstance(prior, str):
             earlier = self._memory.automatic(segment)
             if earlier is None or earlier.connection == connection:
-                return segment  # the server finds it, or that there is none
+                return segment, size  # the server finds it, or that there is none
             prior = earlier if "prior_rle" in self.welcome.features else None
         most = self.welcome.limits.max_prior_bytes
         known = None if prior is None else prior_field(prior, connection, most)
-        return segment.model_copy(update={"prior": known})
+        return segment.model_copy(update={"prior": known}), size
 
     async def _opened(self) -> Opened:
         """The open image; while it is being opened, wait."""
@@ -295,10 +294,10 @@ class Client:
         opened = await asyncio.shield(self._image.result)
         return cast("Opened", opened)  # only a prefetch ends without
 
-    async def _ask(self, asked: Segment) -> Mask | None:
+    async def _ask(self, asked: Segment, size: tuple[int, int]) -> Mask | None:
         connection = self._link.number
         is_hover = asked.kind == "hover"
-        answer = self._requests.ask(asked.id, number=asked.object, is_hover=is_hover)
+        answer = self._requests.ask(asked.id, number=asked.object, size=size, is_hover=is_hover)
         try:
             await self._send(asked)
             reply = await answer
@@ -343,9 +342,10 @@ class Client:
     def _opening(self, open_id: int | None) -> Opening | None:
         return next((opening for opening in self._openings() if opening.id == open_id), None)
 
-    def _on_opening(self, message: OpeningReply) -> None:
+    def _on_reply(self, message: Reply) -> None:
         opening = self._opening(message.id)
         if opening is None:
+            self._requests.settle(message)
             return
         error = opening.take(message)
         if error is not None and opening is self._image:

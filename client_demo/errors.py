@@ -3,14 +3,22 @@
 from server.errors import ERRORS
 from server.protocol import Error
 
-__all__ = ["ConnectionLost", "SamwireError", "Superseded", "error_of", "local_error"]
+__all__ = [
+    "CallbackError",
+    "ConnectionLost",
+    "SamwireError",
+    "Superseded",
+    "error_of",
+    "local_error",
+]
 
 
 class SamwireError(Exception):
     """A request that got no result.
 
     Args:
-        code: as in the protocol's table of errors, or `superseded` or `connection_lost`.
+        code: as in the protocol's table of errors, or `superseded`, `connection_lost` or `broken`:
+            the client itself failed, in a way nobody foresaw, and will not connect again.
         message: one sentence for people.
         field: the field of the request at fault, dotted (`points.3.1`).
         fault: "client": the same again fails again; "server"; or "overload": try again later.
@@ -51,6 +59,14 @@ class ConnectionLost(SamwireError):  # noqa: N818 - what happened, no mistake
 
     def __init__(self, message: str) -> None:
         super().__init__("connection_lost", message, fault="server")
+
+
+class CallbackError(SamwireError):
+    """What waited for an open whose own callback raised; `theirs` is what it raised."""
+
+    def __init__(self, theirs: BaseException) -> None:
+        super().__init__("not_open", f"the image was given up: on_progress raised {theirs!r}")
+        self.theirs = theirs
 
 
 def error_of(reply: Error) -> SamwireError:

@@ -139,6 +139,15 @@ class Link:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
+        try:
+            await self._keep_connected()
+        # Whatever it is, who waits must hear of it.
+        except Exception as unforeseen:  # noqa: BLE001
+            _log.exception("the client broke, and will not connect again")
+            self._socket = None
+            await self._give_up(SamwireError("broken", f"the client failed: {unforeseen!r}"))
+
+    async def _keep_connected(self) -> None:
         while self._error is None:
             await self._awake.wait()
             code, reason = await self._live()

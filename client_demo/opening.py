@@ -4,16 +4,23 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from client_demo.errors import ConnectionLost, SamwireError, Superseded, error_of
+from client_demo.errors import (
+    CallbackError,
+    ConnectionLost,
+    SamwireError,
+    Superseded,
+    error_of,
+    local_error,
+)
 from client_demo.link import Link
 from client_demo.pictures import Picture
-from server.protocol import Data, Done, Error, Open, Opened, Progress, Send
+from client_demo.requests import Reply
+from server.protocol import Data, Done, Error, MaskReply, Open, Opened, Progress, Send
 from server.protocol import Superseded as SupersededMessage
 
-__all__ = ["OnProgress", "Opening", "OpeningReply"]
+__all__ = ["OnProgress", "Opening"]
 
 OnProgress = Callable[[Progress], None]
-OpeningReply = Send | Progress | Opened | Done | SupersededMessage | Error
 
 
 class Opening:
@@ -50,19 +57,21 @@ class Opening:
         size, digest = len(self._picture.data), self._picture.sha256
         await self._link.send(Open(id=open_id, size=size, sha256=digest, prefetch=self._prefetch))
 
-    def take(self, message: OpeningReply) -> SamwireError | None:
+    def take(self, message: Reply) -> SamwireError | None:
         """Hear of it; returns what ended it, if it failed."""
         error: SamwireError | None = None
         match message:
             case Send():
                 self._upload = asyncio.create_task(self._send_bytes())
             case Progress():
-                if self._on_progress is not None and not self.result.done():
-                    self._on_progress(message)
-            case Opened():
+                self._tell(message)
+            case Opened() if not self._prefetch:
                 self._settle(message)
-            case Done():
+            case Done() if self._prefetch:
                 self._settle(None)
+            case Opened() | Done() | MaskReply():
+                text = f"the server's answer is of another kind: {message.type}"
+                error = local_error("internal", text)
             case SupersededMessage():
                 error = Superseded(message.by)
             case Error(code="restarting"):
@@ -85,6 +94,15 @@ class Opening:
         if self._upload is not None:
             self._upload.cancel()
             self._upload = None
+
+    def _tell(self, progress: Progress) -> None:
+        if self._on_progress is None or self.result.done():
+            return
+        try:
+            self._on_progress(progress)
+        # Whatever the caller's code raises is the caller's; here it would end the connection.
+        except (Exception, asyncio.CancelledError) as theirs:  # noqa: BLE001
+            self.fail(CallbackError(theirs))
 
     def _settle(self, opened: Opened | None) -> None:
         self.pause()

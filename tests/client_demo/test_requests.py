@@ -1,10 +1,12 @@
 import pytest
 
 from client_demo.errors import ConnectionLost, SamwireError, Superseded
-from client_demo.requests import Requests, TerminalReply
+from client_demo.requests import Reply, Requests
 from server.protocol import Done, Error, Segment
 from server.protocol import Superseded as SupersededMessage
 from tests.support.scripted_server import mask_reply
+
+SIZE = (4, 3)
 
 
 async def test_ids_grow_from_one() -> None:
@@ -21,6 +23,18 @@ async def test_a_reply_settles_its_request_only() -> None:
 
     assert not first.done()
     assert second.result() == Done(id=2)
+
+
+async def test_a_mask_of_another_size_than_the_image_is_a_fault_of_the_server() -> None:
+    requests = Requests()
+    upright = requests.ask(1, size=(3, 4))
+
+    requests.settle(mask_reply(Segment(id=1)))
+
+    wrong = upright.exception()
+    assert isinstance(wrong, SamwireError)
+    assert (wrong.code, wrong.fault) == ("internal", "server")
+    assert wrong.message == "the server's mask is 4 x 3, the image 3 x 4"
 
 
 async def test_an_error_becomes_an_exception() -> None:
@@ -48,9 +62,9 @@ async def test_a_click_that_was_superseded_says_so_and_a_hover_is_none() -> None
 @pytest.mark.parametrize("terminal", ["mask", "error", "superseded"])
 async def test_a_terminal_reply_to_a_hover_settles_the_earlier_ones(terminal: str) -> None:
     requests = Requests()
-    hovers = [requests.ask(request_id, is_hover=True) for request_id in (1, 2, 3, 4)]
-    click = requests.ask(5)
-    replies: dict[str, TerminalReply] = {
+    hovers = [requests.ask(number, size=SIZE, is_hover=True) for number in (1, 2, 3, 4)]
+    click = requests.ask(5, size=SIZE)
+    replies: dict[str, Reply] = {
         "mask": mask_reply(Segment(id=3)),
         "error": Error(id=3, code="overload", message="", fault="overload"),
         "superseded": SupersededMessage(id=3),
@@ -65,7 +79,7 @@ async def test_a_terminal_reply_to_a_hover_settles_the_earlier_ones(terminal: st
 
 async def test_a_reply_to_a_click_settles_no_hover() -> None:
     requests = Requests()
-    hover, _ = requests.ask(1, is_hover=True), requests.ask(2)
+    hover, _ = requests.ask(1, is_hover=True), requests.ask(2, size=SIZE)
 
     requests.settle(mask_reply(Segment(id=2)))
 
