@@ -229,6 +229,7 @@ class Client:
                 pass  # the link has taken it
             case Draining():
                 _log.info("the server stops within %g s", message.deadline_s)
+                self._link.expect_end(message.deadline_s)
             case Error(id=None):
                 _log.warning("the server refused a frame: %s %s", message.code, message.message)
             case _:

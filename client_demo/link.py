@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from websockets.typing import Subprotocol
 
 from client_demo.errors import ConnectionLost, SamwireError
-from client_demo.reconnect import ABNORMAL, after_close, backoff_s, reason_of
+from client_demo.reconnect import ABNORMAL, RESTARTING, after_close, backoff_s, reason_of
 from server.protocol import (
     MAX_FRAME_BYTES,
     SUBPROTOCOL,
@@ -34,6 +34,7 @@ __all__ = ["Link", "Listener", "socket_url"]
 
 _log = logging.getLogger(__name__)
 _GOODBYE_S = 2.0
+GRACE_S = 5.0  # for a server that said it ends the connection, on top of what it asked for
 _UNREACHABLE = (OSError, InvalidHandshake, InvalidURI, TimeoutError)
 
 
@@ -83,6 +84,7 @@ class Link:
         self._awake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._attempt = 0
+        self._limit = asyncio.timeout(None)
 
     async def start(self, patience_s: float) -> None:
         """Make the first connection; a server that is full or starting is asked again for a while.
@@ -128,6 +130,12 @@ class Link:
             await self._socket.send(pack(message))
         except ConnectionClosed:
             raise ConnectionLost("the connection ended") from None
+
+    def expect_end(self, within_s: float = 0.0) -> None:
+        """The server said that it ends this connection; if it does not, we do, and come back."""
+        if self._limit.when() is None:
+            deadline = asyncio.get_running_loop().time() + within_s + GRACE_S
+            self._limit.reschedule(deadline)
 
     async def stop(self) -> None:
         """Close, for good."""
@@ -188,10 +196,16 @@ class Link:
             return ABNORMAL, f"cannot reach {self._url}: {unreachable}"
 
     async def _converse(self, socket: ClientConnection) -> tuple[int, str]:
-        with contextlib.suppress(ConnectionClosed):
-            await socket.send(pack(self._hello))
-            while True:
-                await self._take(socket, await socket.recv(decode=False))
+        self._limit = asyncio.timeout(None)
+        try:
+            async with self._limit:
+                await socket.send(pack(self._hello))
+                while True:
+                    await self._take(socket, await socket.recv(decode=False))
+        except TimeoutError:
+            return RESTARTING, "restarting: the server did not end the connection as it had said"
+        except ConnectionClosed:
+            pass
         return socket.close_code or ABNORMAL, socket.close_reason or ""
 
     async def _take(self, socket: ClientConnection, frame: bytes) -> None:

@@ -75,7 +75,8 @@ class Opening:
             case SupersededMessage():
                 error = Superseded(message.by)
             case Error(code="restarting"):
-                self.pause()  # the connection ends next; on another one it is asked for again
+                self.pause()
+                self._link.expect_end()  # on another connection it is asked for again
             case Error():
                 error = error_of(message)
         if error is not None:

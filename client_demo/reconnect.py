@@ -12,6 +12,7 @@ AfterClose = Literal["stop", "retry", "sleep"]
 """stop: say so and stay away; retry: with back-off; sleep: reconnect when the user next acts."""
 
 ABNORMAL = 1006
+RESTARTING = 1012
 _MAX_DELAY_S = 30.0
 _HOPELESS = {1002, 1003, 1009}
 

@@ -5,6 +5,7 @@ import asyncio
 import numpy as np
 import pytest
 
+from client_demo import link
 from client_demo.client import ConnectionLost, SamwireError, connect
 from server.errors import WireError
 from server.protocol import (
@@ -22,6 +23,7 @@ from tests.support.scripted_server import (
     MASK,
     WELCOME,
     Peer,
+    mask_reply,
     scripted_server,
 )
 from tests.support.scripts import (
@@ -163,6 +165,46 @@ async def test_an_open_that_a_stopping_server_turns_away_is_asked_for_again() ->
 
     async with scripted_server(script, opens) as url, connect(url) as sam:
         assert (await sam.open(PHOTO)).cached
+
+
+@pytest.mark.parametrize("announced", [(), (Draining(deadline_s=0.0),)])
+async def test_a_stopping_server_that_does_not_hang_up_is_left(
+    announced: tuple[Draining, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greets()
+        stopping = WireError("restarting", "the server is stopping")
+        await peer.says(*announced, Error.of(stopping, (await peer.hears(Open)).id))
+        await peer.socket.wait_closed()
+
+    monkeypatch.setattr(link, "GRACE_S", 0.0)
+    async with scripted_server(script, opens) as url, connect(url) as sam:
+        assert (await sam.open(PHOTO)).cached
+
+
+async def test_a_stopping_server_has_the_time_it_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.opens()
+        click, prefetch = await peer.hears(Segment), await peer.hears(Open)
+        stopping = WireError("restarting", "the server is stopping")
+        await peer.says(Draining(deadline_s=60.0), Error.of(stopping, prefetch.id))
+        await a_round_trip()  # a client that does not wait would be gone by now
+        await peer.says(mask_reply(click))
+        await peer.hangs_up(1012)
+
+    async def again(peer: Peer) -> None:
+        await peer.opens()
+        await peer.says(Done(id=(await peer.hears(Open)).id))
+
+    monkeypatch.setattr(link, "GRACE_S", 0.0)
+    async with scripted_server(script, again) as url, connect(url) as sam:
+        await sam.open(PHOTO)
+        click = asyncio.create_task(sam.segment(points=[POINT]))
+        await until(lambda: len(sam._requests.about(0)) == 1)
+        await sam.prefetch(PHOTO)
+        assert (await click).area == 2
 
 
 async def test_after_a_reconnect_the_mask_to_refine_is_sent_along() -> None:
