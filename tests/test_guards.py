@@ -345,6 +345,14 @@ def test_text_is_told_of_at_its_beginning_and_never_read(world: World, flags: by
     assert socket.queue.empty()
 
 
+def test_who_answers_no_ping_is_given_up(world: World) -> None:
+    _, transport = world.accepted()
+    world.loop.pass_time(20.0)
+    assert not transport.is_closing()
+    world.loop.pass_time(20.0)
+    assert transport.closed
+
+
 TWO_MEBIBYTES = b"\xff" + (2 << 20).to_bytes(8, "big") + bytes(4)
 
 

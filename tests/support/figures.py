@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.support.running_server import RunningServer
 
-__all__ = ["descriptors", "figure", "resident_bytes", "threads", "until"]
+__all__ = ["descriptors", "figure", "no_more_than", "resident_bytes", "threads", "until"]
 
 
 async def figure(server: RunningServer, name: str) -> float:
@@ -38,6 +38,12 @@ def descriptors(server: RunningServer) -> int:
 def threads(server: RunningServer) -> int:
     """Threads of its process."""
     return len(list(Path(f"/proc/{server.process.pid}/task").iterdir()))
+
+
+async def no_more_than(server: RunningServer, *, files: int, tasks: int = 1000) -> None:
+    """Wait until the process holds at most so many descriptors and threads."""
+    while descriptors(server) > files or threads(server) > tasks:  # noqa: ASYNC110 - not ours
+        await asyncio.sleep(0.02)
 
 
 def resident_bytes(server: RunningServer) -> int:

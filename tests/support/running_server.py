@@ -55,11 +55,13 @@ class RunningServer:
 
 
 @contextmanager
-def running_server(model: str = "fake", **settings: object) -> Iterator[RunningServer]:
+def running_server(
+    model: str = "fake", port: int = 0, **settings: object
+) -> Iterator[RunningServer]:
     """Start one; `settings` are those of `server.config`, by their names."""
     named = {f"SAMWIRE_{name.upper()}": str(value) for name, value in settings.items()}
     process = subprocess.Popen(
-        [sys.executable, "-m", "server", "serve", "--port", "0", "--model", model],
+        [sys.executable, "-m", "server", "serve", "--port", str(port), "--model", model],
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, **named},
