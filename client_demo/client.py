@@ -13,10 +13,10 @@ request that was under way raises `ConnectionLost`; just make it again.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Self, cast
 
 from client_demo.errors import CallbackError, ConnectionLost, SamwireError, Superseded, local_error
 from client_demo.link import Link, socket_url
@@ -77,6 +77,9 @@ def connect(
 class Client:
     """One annotator's session, whatever happens to its connections.
 
+    A call waits for as long as its answer takes; `asyncio.timeout` around it sets a limit. What is
+    cut off that way, or cancelled, is given up on the server too, and leaves nothing behind.
+
     Entering it raises `SamwireError` when the server cannot be reached or does not want us.
     """
 
@@ -124,7 +127,9 @@ class Client:
         opening = self._image = Opening(self._link, picture, on_progress=on_progress)
         try:
             await self._start(opening)
-            return cast("Opened", await opening.result)  # only a prefetch ends without
+            # Shielded: the clicks that wait for it are not cancelled with who opened it.
+            opened = await asyncio.shield(opening.result)
+            return cast("Opened", opened)  # only a prefetch ends without
         except BaseException as ended:
             self._give_up(opening)
             if not isinstance(ended, CallbackError):
@@ -143,6 +148,10 @@ class Client:
         try:
             await self._start(opening)
             await opening.result
+        except asyncio.CancelledError:
+            opening.pause()
+            self._withdraw(opening.id)
+            raise
         finally:
             self._prefetches.discard(opening)
 
@@ -211,9 +220,12 @@ class Client:
         self._leave_image()
         close = Close(id=self._requests.next_id())
         answer = self._requests.ask(close.id)
-        with contextlib.suppress(ConnectionLost):  # then it is free already
-            await self._send(close)
-            await answer
+        try:
+            with contextlib.suppress(ConnectionLost):  # then it is free already
+                await self._link.send(close)
+                await answer
+        finally:
+            self._requests.abandon(close.id)
 
     # What the link tells us.
 
@@ -300,27 +312,24 @@ class Client:
         is_hover = asked.kind == "hover"
         answer = self._requests.ask(asked.id, number=asked.object, size=size, is_hover=is_hover)
         try:
-            await self._send(asked)
+            await self._link.send(asked)
             reply = await answer
         except asyncio.CancelledError:
+            self._withdraw(asked.id)
+            raise
+        finally:
             self._requests.abandon(asked.id)
-            self._in_background(self._notify(Cancel(target=asked.id)))
-            raise
         return mask_of(reply, connection) if isinstance(reply, MaskReply) else None
-
-    async def _send(self, message: Segment | Close) -> None:
-        try:
-            await self._link.send(message)
-        except ConnectionLost:
-            self._requests.abandon(message.id)
-            raise
 
     async def _notify(self, message: ClientMessage) -> None:
         with contextlib.suppress(ConnectionLost):  # then there is nothing to give up
             await self._link.send(message)
 
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
+    def _withdraw(self, target: int) -> None:
+        """Have the server give it up, without waiting; an id of 0 was never sent."""
+        if not target:
+            return
+        task = asyncio.create_task(self._notify(Cancel(target=target)))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
@@ -334,8 +343,7 @@ class Client:
     def _give_up(self, opening: Opening) -> None:
         if opening is self._image:
             self._leave_image()
-            if opening.id:
-                self._in_background(self._notify(Cancel(target=opening.id)))
+            self._withdraw(opening.id)
 
     def _openings(self) -> list[Opening]:
         return [*([] if self._image is None else [self._image]), *self._prefetches]

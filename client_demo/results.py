@@ -34,7 +34,11 @@ class Mask:
     """All three, best first, if they were asked for."""
 
     def mask(self) -> BinaryMask:
-        """Expand to height x width booleans."""
+        """Expand to height x width booleans.
+
+        Raises:
+            ValueError: the server's counts are malformed.
+        """
         return rle.decode(self.rle)
 
 
