@@ -233,9 +233,8 @@ class Rest:
         return {"session_id": name, "image_width": opened.width, "image_height": opened.height}
 
     async def _upload(self, request: Request, form: Form, link: Loopback) -> Opened:
-        now = time.monotonic()
-        upload = Upload(1, self._max_image_bytes, None, False, self._uploads, self._rules(), now)
-        upload.start(now)
+        upload = Upload(self._max_image_bytes, self._uploads, self._rules())
+        upload.start(time.monotonic())
         try:
             await link.stay_for(collect(request, form, upload))
             # One at a time: from here on its session counts the bytes, and for a moment they are

@@ -51,6 +51,7 @@ from server.sessions.effects import (
 )
 from server.sessions.memory import Memory
 from server.sessions.objects import Objects
+from server.sessions.opening import Opening
 from server.sessions.rate import Manners
 from server.sessions.rules import SessionRules
 from server.sessions.uploads import Upload, UploadBudget
@@ -100,8 +101,8 @@ class Session:
         self._draining = False
         self._last_id = 0
         self._image: ImageHandle | None = None
-        self._opening: Upload | None = None
-        self._prefetch: Upload | None = None
+        self._opening: Opening | None = None
+        self._prefetch: Opening | None = None
         self._memory = Memory(kept_logits=rules.kept_logits)
         self._objects = Objects(
             max_waiting_clicks=rules.limits.max_waiting_clicks, memory=self._memory
@@ -167,7 +168,7 @@ class Session:
         if late is not None and self._manners.allow_segment(late, now):
             effects += self._objects.allow_hover()
         effects += self._end_stalled(now)
-        reminders = [upload.reminder(now) for upload in self._unfinished()]
+        reminders = [opening.reminder(now) for opening in self._unfinished()]
         effects += [Reply(reminder) for reminder in reminders if reminder is not None]
         if self._opening is not None:
             self.last_active_at = now  # whoever waits for an image is not idle
@@ -200,32 +201,32 @@ class Session:
 
     def on_missing(self, open_id: int, now: float) -> list[Effect]:
         """The image of a `Fetch` is neither cached nor on its way: ask for its bytes."""
-        upload = self._upload(open_id)
-        if upload is None:
+        opening = self._find(open_id)
+        if opening is None:
             return []
-        return self._start_upload(upload, now) or [Reply(Send(id=open_id))]
+        return self._start_upload(opening, now) or [Reply(Send(id=open_id))]
 
     def on_progress(
         self, open_id: int, stage: str, fraction: float, ahead: int | None = None
     ) -> list[Effect]:
         """An open came forward."""
-        upload = self._upload(open_id)
-        if upload is None:
+        opening = self._find(open_id)
+        if opening is None:
             return []
         told = {"id": open_id, "stage": stage, "fraction": fraction, "ahead": ahead}
         progress = Progress.model_validate(told)
-        upload.tell(progress)
+        opening.tell(progress)
         return [Reply(progress)]
 
     def on_opened(
         self, open_id: int, image: ImageHandle, *, sha256: str, cached: bool, timings: OpenTimings
     ) -> list[Effect]:
         """The embedding is there, pinned for this session."""
-        upload = self._upload(open_id)
-        if upload is None:
+        opening = self._find(open_id)
+        if opening is None:
             return [Free(image)]
-        upload.end()
-        if upload is self._prefetch:
+        opening.upload.end()
+        if opening is self._prefetch:
             self._prefetch = None
             return [Free(image), Reply(Done(id=open_id))]
         self._opening = None
@@ -243,8 +244,8 @@ class Session:
 
     def on_open_failed(self, open_id: int, error: WireError, now: float) -> list[Effect]:
         """The image could not be opened; what waited for it is refused."""
-        upload = self._upload(open_id)
-        return [] if upload is None else self._end_failed(upload, error, now)
+        opening = self._find(open_id)
+        return [] if opening is None else self._end_failed(opening, error, now)
 
     def on_started(self, ticket: int) -> None:
         """A decode left the queue for the device."""
@@ -272,58 +273,53 @@ class Session:
         return self.refuse(WireError("bad_frame", "`hello` comes once, and first"), now)
 
     def _open(self, message: Open, now: float) -> list[Effect]:
-        upload = Upload(
-            message.id,
-            message.size,
-            message.sha256,
-            message.prefetch,
-            self._uploads,
-            self._rules,
-            now,
-        )
+        opening = Opening(message, Upload(message.size, self._uploads, self._rules))
         if message.prefetch:
             effects = self._drop_prefetch(by=message.id)
-            self._prefetch = upload
+            self._prefetch = opening
         else:
             effects = self._let_go(by=message.id)
-            self._opening = upload
+            self._opening = opening
             self.state = State.OPENING
-        return effects + self._begin(upload, now)
+        return effects + self._begin(opening, now)
 
-    def _begin(self, upload: Upload, now: float) -> list[Effect]:
-        if upload.size > self._rules.limits.max_image_bytes:
+    def _begin(self, opening: Opening, now: float) -> list[Effect]:
+        asked = opening.asked
+        if asked.size > self._rules.limits.max_image_bytes:
             text = f"expected at most {self._rules.limits.max_image_bytes} bytes"
             too_large = WireError("image_too_large", text, field="size")
-            return self._end_failed(upload, too_large, now)
-        if upload.sha256 is not None:
-            return [Fetch(upload.id, upload.sha256, upload.prefetch)]
-        return self._start_upload(upload, now)
+            return self._end_failed(opening, too_large, now)
+        if asked.sha256 is not None:
+            return [Fetch(asked.id, asked.sha256, asked.prefetch)]
+        return self._start_upload(opening, now)
 
-    def _start_upload(self, upload: Upload, now: float) -> list[Effect]:
+    def _start_upload(self, opening: Opening, now: float) -> list[Effect]:
         try:
-            upload.start(now)
+            opening.upload.start(now)
         except WireError as refused:
-            return self._end_failed(upload, refused, now)
+            return self._end_failed(opening, refused, now)
         return []
 
     def _take_data(self, message: Data, now: float) -> list[Effect]:
-        upload = self._upload(message.id)
-        if upload is None and message.id <= self._last_id:
+        opening = self._find(message.id)
+        if opening is None and message.id <= self._last_id:
             return []  # it crossed our reply that ended the open
-        if upload is None or not upload.receiving:
+        if opening is None or not opening.upload.receiving:
             text = "expected the id of an open that waits for its bytes"
             return self.refuse(WireError("bad_data", text, field="id"), now)
+        upload = opening.upload
         try:
             upload.add(message.bytes, now)
             data = upload.take_bytes() if upload.complete else None
         except WireError as refused:
-            return self._fail(upload, refused, now)
+            return self._fail(opening, refused, now)
         effects: list[Effect] = []
-        fraction = upload.news()
+        fraction = opening.news()
         if fraction is not None:
-            effects += self.on_progress(upload.id, "upload", fraction)
+            effects += self.on_progress(opening.id, "upload", fraction)
         if data is not None:
-            effects.append(Load(upload.id, data, upload.sha256, upload.prefetch))
+            asked = opening.asked
+            effects.append(Load(asked.id, data, asked.sha256, asked.prefetch))
         return effects
 
     def _segment(self, message: Segment, now: float) -> list[Effect]:
@@ -339,11 +335,11 @@ class Session:
         return self._blame(message, now) or [Reply(Error.of(_not_open(), message.id))]
 
     def _cancel(self, message: Cancel, _now: float) -> list[Effect]:
-        upload = self._upload(message.target)
-        if upload is None:
+        opening = self._find(message.target)
+        if opening is None:
             return self._objects.cancel(message.target)
-        refused = self._objects.refuse_all(_not_open()) if upload is self._opening else []
-        return [*self._abandon(upload), Reply(Superseded(id=upload.id)), *refused]
+        refused = self._objects.refuse_all(_not_open()) if opening is self._opening else []
+        return [*self._abandon(opening), Reply(Superseded(id=opening.id)), *refused]
 
     def _release(self, message: Release, _now: float) -> list[Effect]:
         return self._objects.release(message.object)
@@ -368,10 +364,10 @@ class Session:
 
     def _end_stalled(self, now: float) -> list[Effect]:
         effects: list[Effect] = []
-        for upload in self._unfinished():
-            if upload.is_stalled(now):
+        for opening in self._unfinished():
+            if opening.upload.is_stalled(now):
                 text = f"expected `data` every {self._rules.upload_timeout_s:g} s, and not in drops"
-                effects += self._fail(upload, WireError("upload_stalled", text), now)
+                effects += self._fail(opening, WireError("upload_stalled", text), now)
         return effects
 
     def _blame(self, message: Segment, now: float) -> list[Effect]:
@@ -385,11 +381,11 @@ class Session:
         text = f"expected at most {self._rules.limits.segments_per_s:g} segments a second"
         return WireError("rate_limited", text, retry_after=1.0)
 
-    def _upload(self, open_id: int) -> Upload | None:
-        return next((upload for upload in self._unfinished() if upload.id == open_id), None)
+    def _find(self, open_id: int) -> Opening | None:
+        return next((opening for opening in self._unfinished() if opening.id == open_id), None)
 
-    def _unfinished(self) -> list[Upload]:
-        return [upload for upload in (self._opening, self._prefetch) if upload is not None]
+    def _unfinished(self) -> list[Opening]:
+        return [opening for opening in (self._opening, self._prefetch) if opening is not None]
 
     def _let_go(self, by: int | None) -> list[Effect]:
         """Leave Opening or Open for Empty: unfinished work is superseded, the image unpinned."""
@@ -409,16 +405,16 @@ class Session:
         superseded = Superseded(id=self._prefetch.id, by=by)
         return [*self._abandon(self._prefetch), Reply(superseded)]
 
-    def _fail(self, upload: Upload, error: WireError, now: float) -> list[Effect]:
-        return [Abandon(upload.id), *self._end_failed(upload, error, now)]
+    def _fail(self, opening: Opening, error: WireError, now: float) -> list[Effect]:
+        return [Abandon(opening.id), *self._end_failed(opening, error, now)]
 
-    def _end_failed(self, upload: Upload, error: WireError, now: float) -> list[Effect]:
-        was_opening = upload is self._opening
-        self._forget(upload)
+    def _end_failed(self, opening: Opening, error: WireError, now: float) -> list[Effect]:
+        was_opening = opening is self._opening
+        self._forget(opening)
         # A server short of memory, or of its device, fails the opens of the well-mannered too.
         if error.spec.fault == "client" and not self._manners.allow_error(now):
             return self.hang_up("abuse", "too many opens in error")
-        effects: list[Effect] = [Reply(Error.of(error, upload.id))]
+        effects: list[Effect] = [Reply(Error.of(error, opening.id))]
         if was_opening:
             reason = error if error.code == "restarting" else _not_open()
             effects += self._objects.refuse_all(reason)
@@ -426,18 +422,18 @@ class Session:
 
     def _refuse_all(self, error: WireError) -> list[Effect]:
         """Answer whatever is unfinished: the same may be asked of another server at once."""
-        opens = [Reply(Error.of(error, upload.id)) for upload in self._unfinished()]
+        opens = [Reply(Error.of(error, opening.id)) for opening in self._unfinished()]
         return [*opens, *self._objects.refuse_all(error)]
 
-    def _abandon(self, upload: Upload) -> list[Effect]:
-        self._forget(upload)
-        return [Abandon(upload.id)]
+    def _abandon(self, opening: Opening) -> list[Effect]:
+        self._forget(opening)
+        return [Abandon(opening.id)]
 
-    def _forget(self, upload: Upload) -> None:
-        upload.end()
-        if upload is self._prefetch:
+    def _forget(self, opening: Opening) -> None:
+        opening.upload.end()
+        if opening is self._prefetch:
             self._prefetch = None
-        if upload is self._opening:
+        if opening is self._opening:
             self._opening = None
             self.state = State.EMPTY
 

@@ -5,16 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from server.errors import WireError
-from server.protocol import Progress
 from server.sessions.rules import SessionRules
 
-__all__ = ["REMIND_S", "RESERVED_BYTES", "Upload", "UploadBudget"]
+__all__ = ["RESERVED_BYTES", "Upload", "UploadBudget"]
 
 RESERVED_BYTES = 1 << 20
 """Room taken ahead of the bytes: who announces much and sends nothing keeps no more from others."""
-REMIND_S = 15.0
-"""An open that came no further is told again after so long: its client can tell a long wait from a
-connection that is gone."""
 
 
 class UploadBudget:
@@ -42,26 +38,20 @@ class UploadBudget:
 
 @dataclass(slots=True)
 class Upload:
-    """One open that is not done; holds the budget's bytes as they come, and a few ahead of them."""
+    """The bytes of one image; holds the budget's room for those that came, and a few ahead."""
 
-    id: int
     size: int
-    sha256: str | None
-    prefetch: bool
+    """At most."""
     budget: UploadBudget
     rules: SessionRules
-    last_at: float
-    """When it last came forward; monotonic seconds."""
     receiving: bool = False
-    told: Progress | None = None
-    """What its client last heard of it."""
-    _quiet_since: float | None = None
+    _last_at: float = 0.0
+    """When it last came forward; monotonic seconds."""
     _pace_from: tuple[float, int] = (0.0, 0)
     """When, and with how many bytes, its pace was last judged."""
     _too_slow: bool = False
     _buffer: bytearray = field(default_factory=bytearray)  # a list of tiny chunks would cost more
     _reserved: int = 0
-    _reported: float = 0.0
 
     def start(self, now: float) -> None:
         """Reserve room and wait for data.
@@ -71,12 +61,12 @@ class Upload:
         """
         self._reserve(0)
         self.receiving = True
-        self.last_at = now
+        self._last_at = now
         self._pace_from = (now, 0)
 
     def is_stalled(self, now: float) -> bool:
         """Whether data stopped coming, or trickles, however fast it came before."""
-        stopped = now - self.last_at >= self.rules.upload_timeout_s
+        stopped = now - self._last_at >= self.rules.upload_timeout_s
         return self.receiving and (stopped or self._too_slow)
 
     def add(self, chunk: bytes, now: float) -> None:
@@ -93,29 +83,26 @@ class Upload:
         self._reserve(received)
         with _memory_or_overload():
             self._buffer += chunk
-        self.last_at = now
+        self._last_at = now
         self._judge_pace()
 
     def _judge_pace(self) -> None:
         """From one arrival to another: between two of them nothing says how fast it goes."""
         since, had = self._pace_from
-        elapsed, came = self.last_at - since, len(self._buffer) - had
+        elapsed, came = self._last_at - since, len(self._buffer) - had
         if elapsed >= self.rules.upload_timeout_s:
             self._too_slow = came < elapsed * self.rules.min_upload_bytes_per_s
-            self._pace_from = (self.last_at, len(self._buffer))
+            self._pace_from = (self._last_at, len(self._buffer))
 
     @property
     def complete(self) -> bool:
         """Whether every byte is there."""
         return len(self._buffer) == self.size
 
-    def news(self) -> float | None:
-        """The fraction received, each time it has grown by a twentieth."""
-        fraction = len(self._buffer) / self.size
-        if fraction < 1.0 and fraction - self._reported < 0.05:
-            return None
-        self._reported = fraction
-        return fraction
+    @property
+    def fraction(self) -> float:
+        """Of its bytes, how many are there."""
+        return len(self._buffer) / self.size
 
     def _reserve(self, received: int) -> None:
         """Take room for so many bytes, and some more when that is used up."""
@@ -123,21 +110,6 @@ class Upload:
             wanted = min(self.size, received + RESERVED_BYTES)
             self.budget.take(wanted - self._reserved)
             self._reserved = wanted
-
-    def tell(self, progress: Progress) -> None:
-        """Note what its client is told."""
-        self.told, self._quiet_since = progress, None
-
-    def reminder(self, now: float) -> Progress | None:
-        """What to tell again, where nothing was new for `REMIND_S`; `now` as often as it can be."""
-        if self._quiet_since is None:
-            self._quiet_since = now
-        if now - self._quiet_since < REMIND_S:
-            return None
-        self._quiet_since = now
-        if self.receiving:
-            return Progress(id=self.id, stage="upload", fraction=len(self._buffer) / self.size)
-        return self.told
 
     def take_bytes(self) -> bytes:
         """Hand over the whole image; the budget stays taken until `end`.

@@ -13,7 +13,7 @@ import urllib.request
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from server.protocol import Data, Draining, Open, Opened, Send
+from server.protocol import Data, Draining, Error, Open, Opened, Send
 from tests.support.pictures import jpeg, noise
 from tests.support.running_server import RunningServer, running_server
 from tests.support.wire import wire
@@ -66,6 +66,7 @@ async def test_a_second_sigterm_ends_the_drain_without_a_traceback() -> None:
             server.process.send_signal(signal.SIGTERM)
             await client.expect(Draining)  # and waits for the upload
             server.process.send_signal(signal.SIGTERM)
+            assert (await client.expect(Error)).code == "restarting"
             with pytest.raises(ConnectionClosed) as closed:
                 await client.receive()
             assert closed.value.rcvd is not None

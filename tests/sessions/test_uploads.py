@@ -12,8 +12,7 @@ RULES = rules(upload_timeout_s=10.0, min_upload_bytes_per_s=100.0)
 
 
 def upload(size: int, budget: UploadBudget | None = None) -> Upload:
-    budget = budget or UploadBudget(10_000)
-    return Upload(1, size, None, prefetch=False, budget=budget, rules=RULES, last_at=0.0)
+    return Upload(size, budget or UploadBudget(10_000), RULES)
 
 
 def started(size: int, budget: UploadBudget | None = None) -> Upload:
@@ -130,18 +129,6 @@ def test_asking_whether_it_stalls_changes_nothing() -> None:
     for now in range(11):
         slow.add(b"x" * 10, float(now))
     assert [slow.is_stalled(10.5) for _ in range(3)] == [True] * 3
-
-
-def test_progress_is_news_at_each_twentieth_and_at_the_end() -> None:
-    slow = started(1000)
-    told = []
-    for _ in range(1000):
-        slow.add(b"x", 0.0)
-        told.append(slow.news())
-    fractions = [fraction for fraction in told if fraction is not None]
-    assert 19 <= len(fractions) <= 21
-    assert fractions[-1] == 1.0
-    assert fractions == sorted(fractions)
 
 
 def test_an_upload_stalls_when_nothing_comes() -> None:
