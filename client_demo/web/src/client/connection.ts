@@ -7,7 +7,7 @@
 import { SamwireError } from "./errors.ts";
 import { type ClientMessage, type ServerMessage, SUBPROTOCOL, type Welcome } from "./messages.ts";
 import { afterClose, backoffMs } from "./reconnect.ts";
-import { pack, unpack } from "./wire.ts";
+import { FrameError, pack, unpack } from "./wire.ts";
 
 export type ConnectionState =
   | { readonly status: "connecting"; readonly attempt: number }
@@ -16,7 +16,7 @@ export type ConnectionState =
       readonly status: "waiting";
       readonly attempt: number;
       readonly delayMs: number;
-      /** Why, where the server said so: it is full, or restarts. */
+      /** Why, where it is known: the server is full, restarts, or sent what is no message. */
       readonly reason: SamwireError | null;
     }
   | { readonly status: "asleep" }
@@ -33,6 +33,8 @@ export interface ConnectionOptions {
 }
 
 const SILENCE_MS = 60_000;
+/** 1002 of the protocol, which browsers keep for themselves. */
+const NOT_A_MESSAGE = 4002;
 
 export interface ConnectionListener {
   onState(state: ConnectionState): void;
@@ -44,6 +46,8 @@ export class Connection {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #watchdog: ReturnType<typeof setTimeout> | undefined;
   #attempt = 0;
+  /** The last connection ended in what is no message: a `welcome` does not mean all is well. */
+  #distrusts = false;
   #state: ConnectionState = { status: "asleep" };
   /** The last error without an id: when a close follows, it is the reason. */
   #reason: SamwireError | null = null;
@@ -92,20 +96,19 @@ export class Connection {
     this.listener.onState(state);
   }
 
-  #drop(): void {
+  #drop(code = 1000): void {
     clearTimeout(this.#timer);
     this.#heard();
     const socket = this.#socket;
     this.#socket = null;
     if (!socket) return;
     socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.close(1000);
+    socket.close(code);
   }
 
   #connect(): void {
     this.#drop();
     this.#reason = null;
-    this.#enter({ status: "connecting", attempt: this.#attempt });
     const Socket = this.options.WebSocket ?? WebSocket;
     const socket = new Socket(this.options.url, SUBPROTOCOL);
     this.#socket = socket;
@@ -115,6 +118,7 @@ export class Connection {
     socket.onmessage = (event) => this.#receive(event.data);
     socket.onclose = (event) => this.#closed(event.code, event.reason);
     socket.onerror = () => {}; // a close with its code always follows
+    this.#enter({ status: "connecting", attempt: this.#attempt });
   }
 
   #heard(): void {
@@ -130,10 +134,10 @@ export class Connection {
 
   #receive(data: unknown): void {
     this.#heard();
-    const message = data instanceof ArrayBuffer ? unpack(data) : null;
+    const message = this.#read(data);
     if (!message) return;
     if (message.type === "welcome") {
-      this.#attempt = 0;
+      if (!this.#distrusts) this.#attempt = 0;
       this.#enter({ status: "online", welcome: message });
     } else if (message.type === "error" && message.id === undefined) {
       this.#reason = SamwireError.from(message);
@@ -141,8 +145,22 @@ export class Connection {
     this.listener.onMessage(message);
   }
 
+  /** Whoever waits for the answer that a broken frame should have been must not wait for ever. */
+  #read(data: unknown): ServerMessage | null {
+    try {
+      return unpack(data);
+    } catch (error) {
+      if (!(error instanceof FrameError)) throw error;
+      this.#drop(NOT_A_MESSAGE);
+      this.#distrusts = true;
+      this.#retry(new SamwireError("bad_frame", error.message, { fault: "server" }));
+      return null;
+    }
+  }
+
   #closed(code: number, text: string): void {
     this.#heard();
+    this.#distrusts = false;
     this.#socket = null;
     const next = afterClose(code);
     if (next === "stop") {

@@ -130,4 +130,16 @@ export class ScriptedServer {
   }
 }
 
-export const NodeWebSocket = WebSocket as unknown as typeof globalThis.WebSocket;
+/** As in a browser, a page may not give just any close code; an answer to the server's may be any. */
+class BrowserLike extends WebSocket {
+  declare readonly _closeFrameReceived: boolean;
+
+  override close(code = 1000, reason?: string): void {
+    if (!this._closeFrameReceived && code !== 1000 && !(code >= 3000 && code < 5000)) {
+      throw new DOMException(`not for a page: ${code}`, "InvalidAccessError");
+    }
+    super.close(code, reason);
+  }
+}
+
+export const NodeWebSocket = BrowserLike as unknown as typeof globalThis.WebSocket;
