@@ -18,6 +18,7 @@ import {
   type Superseded,
   type Welcome,
 } from "./messages.ts";
+import { tell } from "./observers.ts";
 import { digest, type OnProgress, Opening, type Picture, superseded } from "./opening.ts";
 import { Requests } from "./requests.ts";
 
@@ -189,14 +190,15 @@ export class SamwireClient {
     });
     const message: Segment = { type: "segment", id, object, points, box, kind, candidates };
     const sent = performance.now();
-    const isOpen = this.#image?.finished ?? false;
+    const isOpen = !!this.#image?.opened;
     const waiting = this.#requests.wait(id, kind);
     const abort = () => this.#cancel(id);
     signal?.addEventListener("abort", abort, { once: true });
     this.#connection.send(known === undefined ? message : { ...message, prior: known });
     const reply = await waiting.finally(() => signal?.removeEventListener("abort", abort));
     if (reply.type === "mask" && isOpen) {
-      this.options.onTiming?.(kind, performance.now() - sent, reply);
+      const totalMs = performance.now() - sent;
+      tell(() => this.options.onTiming?.(kind, totalMs, reply));
     }
     return reply as MaskReply | Superseded;
   }
@@ -246,7 +248,7 @@ export class SamwireClient {
   #onState(state: ConnectionState): void {
     if (state.status === "online") this.#resume();
     else if (state.status !== "connecting") this.#interrupt(state);
-    this.options.onState?.(state);
+    tell(() => this.options.onState?.(state));
   }
 
   /** A fresh connection: the image first, then whoever waited. */
@@ -257,6 +259,7 @@ export class SamwireClient {
   }
 
   #reopen(image: Opening): void {
+    if (image.finished && !image.opened) return; // it failed
     const again = image.finished ? new Opening(image.picture, false, image.onProgress) : image;
     this.#image = again;
     again.start(this.#connection, this.#nextId());
@@ -266,10 +269,10 @@ export class SamwireClient {
   #tellOfReopen(again: Opening): void {
     again.result.then(
       (opened) => {
-        if (this.#image === again) this.options.onImageBack?.(opened!);
+        if (this.#image === again) tell(() => this.options.onImageBack?.(opened!));
       },
       (error) => {
-        if (this.#image === again) this.options.onImageLost?.(error);
+        if (this.#image === again) tell(() => this.options.onImageLost?.(ours(error)));
       },
     );
   }
@@ -293,9 +296,13 @@ export class SamwireClient {
     const opening = [this.#image, ...this.#prefetches].find((one) => one?.id === id);
     if (opening) opening.receive(message, this.#connection);
     else this.#requests.settle(message);
-    if (opening?.finished && opening === this.#image && message.type === "error")
-      this.#image = null;
   }
+}
+
+/** What ended an open, which may be what its `onProgress` raised. */
+function ours(error: unknown): SamwireError {
+  if (error instanceof SamwireError) return error;
+  return new SamwireError("not_open", `The image was given up, since onProgress raised: ${error}`);
 }
 
 function lost(): SamwireError {

@@ -28,8 +28,9 @@ export class Opening {
   id = 0;
   readonly result: Promise<Opened | null>;
   #resolve!: (opened: Opened | null) => void;
-  #reject!: (error: SamwireError) => void;
+  #reject!: (error: unknown) => void;
   #finished = false;
+  #opened: Opened | null = null;
 
   constructor(
     readonly picture: Picture,
@@ -47,6 +48,11 @@ export class Opening {
     return this.#finished;
   }
 
+  /** The image, once it is open; it stays null when that failed. */
+  get opened(): Opened | null {
+    return this.#opened;
+  }
+
   /** Ask for the image on a fresh connection, under a fresh id. */
   start(connection: Connection, id: number): void {
     this.id = id;
@@ -58,8 +64,9 @@ export class Opening {
 
   /** Take a message about this image. */
   receive(message: ServerMessage, connection: Connection): void {
+    if (this.#finished) return;
     if (message.type === "send") this.#send(connection);
-    else if (message.type === "progress") this.onProgress(message);
+    else if (message.type === "progress") this.#tell(message, connection);
     else if (message.type === "opened") this.#succeed(message);
     else if (message.type === "done") this.#succeed(null);
     // A server that stops closes the connection next: it is asked again on another one.
@@ -68,22 +75,35 @@ export class Opening {
     else if (message.type === "superseded") this.fail(superseded());
   }
 
-  fail(error: SamwireError): void {
+  fail(error: unknown): void {
     this.#finished = true;
     this.#reject(error);
   }
 
   #succeed(opened: Opened | null): void {
     this.#finished = true;
+    this.#opened = opened;
     this.#resolve(opened);
+  }
+
+  /** What `onProgress` raises is thrown at who opens the image, and is no fault of anything else. */
+  #tell(progress: Progress, connection: Connection): void {
+    try {
+      this.onProgress(progress);
+    } catch (error) {
+      this.#giveUp(error, connection);
+    }
+  }
+
+  #giveUp(error: unknown, connection: Connection): void {
+    connection.send({ type: "cancel", target: this.id });
+    this.fail(error);
   }
 
   #send(connection: Connection): void {
     const { id } = this;
     this.#upload(connection).catch((error) => {
-      if (this.id !== id) return;
-      connection.send({ type: "cancel", target: id });
-      this.fail(error);
+      if (this.id === id && !this.#finished) this.#giveUp(error, connection);
     });
   }
 

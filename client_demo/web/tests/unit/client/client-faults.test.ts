@@ -1,7 +1,7 @@
 /** Callbacks that raise, and servers that answer nonsense: nothing hangs, and all else goes on. */
 import { encode } from "@msgpack/msgpack";
-import { describe, expect, test } from "vitest";
-import { click, reply, useWorld } from "../../support/scripted-client.ts";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { click, picture, reply, useWorld } from "../../support/scripted-client.ts";
 
 const world = useWorld();
 
@@ -45,5 +45,139 @@ describe("a frame that is no message", () => {
       peer.socket.close(1012);
       await expect.poll(() => waits.at(-1)).toEqual([attempt, "restarting"]);
     }
+  });
+});
+
+describe("a callback that raises", () => {
+  const theirs = new Error("theirs");
+  const raise = () => {
+    throw theirs;
+  };
+  const reported = vi.spyOn(console, "error");
+  beforeEach(() => {
+    reported.mockReset().mockImplementation(() => {});
+  });
+  afterEach(() => {
+    vi.unstubAllGlobals();
+  });
+
+  test("onProgress: ends its open, here and on the server, and nothing else", async () => {
+    world.start();
+    const peer = await world.server.peer();
+    const opening = world.client.open(picture, raise);
+    const rejected = expect(opening).rejects.toBe(theirs);
+    const { id } = await peer.next("open");
+    const prefetching = world.client.prefetch(new Blob(["next"]));
+    const prefetch = await peer.next("open", 1);
+    peer.send({ type: "progress", id, stage: "encode", fraction: 0.5 });
+    await rejected;
+    expect(await peer.next("cancel")).toEqual({ type: "cancel", target: id });
+    peer.send({ type: "progress", id, stage: "encode", fraction: 0.75 });
+    peer.send({ type: "superseded", id });
+    peer.send({ type: "done", id: prefetch.id });
+    await prefetching;
+    const next = world.client.open(picture);
+    peer.opened((await peer.next("open", 2)).id);
+    await next;
+    expect(peer.received.filter(({ type }) => type === "cancel")).toHaveLength(1);
+    expect(world.states).toEqual(["connecting", "online"]);
+    expect(reported).not.toHaveBeenCalled();
+  });
+
+  test("onProgress: while bytes are sent, it ends the upload", async () => {
+    world.start();
+    const peer = await world.server.peer();
+    const opening = world.client.open(picture, raise);
+    const rejected = expect(opening).rejects.toBe(theirs);
+    const { id } = await peer.next("open");
+    peer.send({ type: "send", id });
+    await rejected;
+    await peer.next("cancel");
+    expect(peer.received.filter(({ type }) => type === "data")).toHaveLength(1);
+  });
+
+  test("an image whose open failed is not opened again on the next connection", async () => {
+    world.start();
+    const peer = await world.server.peer();
+    const opening = world.client.open(picture, raise);
+    peer.send({ type: "progress", id: (await peer.next("open")).id, stage: "encode", fraction: 1 });
+    await expect(opening).rejects.toBe(theirs);
+    peer.socket.close(1012);
+    const again = await world.server.peer();
+    await expect.poll(() => world.client.state.status).toBe("online");
+    world.client.release(1);
+    await again.next("release");
+    expect(again.received.map(({ type }) => type)).toEqual(["hello", "release"]);
+  });
+
+  test.each([
+    ["onProgress raises", { code: "not_open", message: expect.stringContaining("theirs") }],
+    ["the server refuses", { code: "bad_image" }],
+  ])("an image that was open is lost when it is opened again and %s", async (how, error) => {
+    const losses: unknown[] = [];
+    world.start({ onImageLost: (lost) => losses.push(lost) });
+    const peer = await world.server.peer();
+    const opening = world.client.open(picture, raise);
+    peer.opened((await peer.next("open")).id);
+    await opening;
+    peer.socket.close(1012);
+    const again = await world.server.peer();
+    const { id } = await again.next("open");
+    if (how === "onProgress raises") {
+      again.send({ type: "progress", id, stage: "encode", fraction: 1 });
+      await again.next("cancel");
+    } else {
+      again.send({ type: "error", id, code: "bad_image", message: "No.", fault: "client" });
+    }
+    await expect.poll(() => losses).toEqual([expect.objectContaining(error)]);
+  });
+
+  test("any other: breaks nothing, and is told each time it does", async () => {
+    world.start({ onState: raise, onTiming: raise, onImageBack: raise });
+    const peer = await world.server.peer();
+    const opening = world.client.open(picture);
+    peer.opened((await peer.next("open")).id);
+    await opening;
+    expect(reported.mock.calls).toEqual([[theirs], [theirs]]); // connecting, online
+    const asked = world.client.segment(click);
+    reply(peer, await peer.next("segment"));
+    expect(await asked).toMatchObject({ type: "mask" });
+    const hovering = world.client.hover(click);
+    reply(peer, await peer.next("segment", 1));
+    expect(await hovering).toMatchObject({ type: "mask" });
+    expect(reported).toHaveBeenCalledTimes(4);
+    peer.socket.close(1012);
+    const again = await world.server.peer();
+    again.opened((await again.next("open")).id);
+    await expect.poll(() => reported.mock.calls.length).toBe(8); // waiting, connecting, online, back
+  });
+
+  test("onImageLost: is told, once, as the browser tells of errors nobody caught", async () => {
+    const told: unknown[] = [];
+    vi.stubGlobal("reportError", (error: unknown) => told.push(error));
+    world.start({ onImageLost: raise });
+    const peer = await world.server.peer();
+    const opening = world.client.open(picture);
+    peer.opened((await peer.next("open")).id);
+    await opening;
+    peer.socket.close(1012);
+    const again = await world.server.peer();
+    const { id } = await again.next("open");
+    again.send({ type: "error", id, code: "bad_image", message: "No.", fault: "client" });
+    await expect.poll(() => told).toEqual([theirs]);
+    expect(reported).not.toHaveBeenCalled();
+  });
+
+  test("onState may end the client as it begins to connect", async () => {
+    let leaves = false;
+    world.start({
+      onState: ({ status }) => leaves && status === "connecting" && world.client.disconnect(),
+    });
+    const peer = await world.server.peer();
+    leaves = true;
+    peer.socket.close(1012);
+    await expect.poll(() => world.client.state.status).toBe("stopped");
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(world.server.server.clients.size).toBe(0);
   });
 });
