@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from server.protocol import Data, Draining, Error, Open, Opened, Send
 from tests.support.pictures import jpeg, noise
 from tests.support.running_server import RunningServer, running_server
-from tests.support.wire import wire
+from tests.support.wire import Wire, wire
 
 PHOTO = jpeg(noise(320, 240))
 
@@ -40,14 +40,18 @@ def test_health_and_metrics_answer(fake: RunningServer) -> None:
     assert float(start_s[1]) > 0
 
 
+async def stopped_while_it_waits_for_bytes(server: RunningServer, client: Wire) -> Draining:
+    digest = hashlib.sha256(PHOTO).hexdigest()
+    await client.send(Open(id=1, size=len(PHOTO), sha256=digest))
+    await client.expect(Send)
+    server.process.send_signal(signal.SIGTERM)
+    return await client.expect(Draining)
+
+
 async def test_sigterm_drains_closes_with_1012_and_exits_with_0() -> None:
     with running_server() as server:
         async with wire(server.url) as client:
-            digest = hashlib.sha256(PHOTO).hexdigest()
-            await client.send(Open(id=1, size=len(PHOTO), sha256=digest))
-            await client.expect(Send)
-            server.process.send_signal(signal.SIGTERM)
-            assert (await client.expect(Draining)).deadline_s > 0
+            assert (await stopped_while_it_waits_for_bytes(server, client)).deadline_s > 0
             await client.send(Data(id=1, bytes=PHOTO))
             await client.expect(Opened)
             with pytest.raises(ConnectionClosed) as closed:
@@ -60,11 +64,7 @@ async def test_sigterm_drains_closes_with_1012_and_exits_with_0() -> None:
 async def test_a_second_sigterm_ends_the_drain_without_a_traceback() -> None:
     with running_server() as server:
         async with wire(server.url) as client:
-            digest = hashlib.sha256(PHOTO).hexdigest()
-            await client.send(Open(id=1, size=len(PHOTO), sha256=digest))
-            await client.expect(Send)
-            server.process.send_signal(signal.SIGTERM)
-            await client.expect(Draining)  # and waits for the upload
+            await stopped_while_it_waits_for_bytes(server, client)
             server.process.send_signal(signal.SIGTERM)
             assert (await client.expect(Error)).code == "restarting"
             with pytest.raises(ConnectionClosed) as closed:
