@@ -224,6 +224,13 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
         super().on_task_complete(task)
         self._leave()
 
+    def shutdown(self) -> None:
+        """Stop; one that is not answered yet is cut off, for uvicorn cannot refuse it twice."""
+        if self.handshake_complete:
+            super().shutdown()
+        else:
+            self.transport.abort()
+
     def handle_text(self, event: Frame) -> None:
         """Never welcome: the application, which says so, gets it unread and at its beginning."""
         super().handle_text(dataclasses.replace(event, data=b"", fin=True))

@@ -345,6 +345,18 @@ def test_text_is_told_of_at_its_beginning_and_never_read(world: World, flags: by
     assert socket.queue.empty()
 
 
+def test_an_upgrade_that_a_stop_finds_unanswered_can_still_be_refused(world: World) -> None:
+    socket, transport = world.upgraded()
+    socket.shutdown()
+    assert transport.is_closing()
+
+    async def refuse() -> None:
+        await socket.send({"type": "websocket.accept"})
+        await socket.send({"type": "websocket.close", "code": 1012})
+
+    asyncio.run(refuse())
+
+
 def test_who_answers_no_ping_is_given_up(world: World) -> None:
     _, transport = world.accepted()
     world.loop.pass_time(20.0)
