@@ -6,7 +6,7 @@
  * are refined from the masks the client still has.
  */
 import { Connection, type ConnectionOptions, type ConnectionState } from "./connection.ts";
-import { SamwireError } from "./errors.ts";
+import { misanswered, SamwireError } from "./errors.ts";
 import { Latest } from "./latest.ts";
 import { asPrior, ObjectMemory, type Prior, type Prompts } from "./memory.ts";
 import {
@@ -190,17 +190,20 @@ export class SamwireClient {
     });
     const message: Segment = { type: "segment", id, object, points, box, kind, candidates };
     const sent = performance.now();
-    const isOpen = !!this.#image?.opened;
+    const image = this.#image;
+    const isOpen = !!image?.opened;
     const waiting = this.#requests.wait(id, kind);
     const abort = () => this.#cancel(id);
     signal?.addEventListener("abort", abort, { once: true });
     this.#connection.send(known === undefined ? message : { ...message, prior: known });
     const reply = await waiting.finally(() => signal?.removeEventListener("abort", abort));
-    if (reply.type === "mask" && isOpen) {
-      const totalMs = performance.now() - sent;
-      tell(() => this.options.onTiming?.(kind, totalMs, reply));
-    }
-    return reply as MaskReply | Superseded;
+    if (reply.type !== "mask") return reply as Superseded;
+    const totalMs = performance.now() - sent;
+    if (image?.opened) refuseOtherSize(reply, image.opened);
+    else if (image === this.#image) throw misanswered("The server's mask is of no open image.");
+    else return { type: "superseded", id }; // left before we heard of its size
+    if (isOpen) tell(() => this.options.onTiming?.(kind, totalMs, reply));
+    return reply;
   }
 
   #cancel(target: number): void {
@@ -296,6 +299,15 @@ export class SamwireClient {
     const opening = [this.#image, ...this.#prefetches].find((one) => one?.id === id);
     if (opening) opening.receive(message, this.#connection);
     else this.#requests.settle(message);
+  }
+}
+
+/** Whoever expands a mask trusts its size: a few bytes can stand for gigabytes. */
+function refuseOtherSize(reply: MaskReply, { width, height }: Opened): void {
+  for (const { rle } of [reply, ...(reply.candidates ?? [])]) {
+    const [tall, wide] = rle.size;
+    if (tall === height && wide === width) continue;
+    throw misanswered(`The server's mask is ${wide} x ${tall}, the image ${width} x ${height}.`);
   }
 }
 

@@ -42,3 +42,12 @@ export class SamwireError extends Error {
     });
   }
 }
+
+/** An answer that cannot be one to what was asked. */
+export function misanswered(message: string): SamwireError {
+  return new SamwireError("internal", message, { fault: "server" });
+}
+
+export function ofAnotherKind(type: string): SamwireError {
+  return misanswered(`The server's answer is of another kind: ${type}.`);
+}

@@ -5,7 +5,7 @@
  * a picture it still holds costs neither upload nor encode.
  */
 import type { Connection } from "./connection.ts";
-import { SamwireError } from "./errors.ts";
+import { ofAnotherKind, SamwireError } from "./errors.ts";
 import type { Opened, Progress, ServerMessage } from "./messages.ts";
 
 export type OnProgress = (progress: Pick<Progress, "stage" | "fraction" | "ahead">) => void;
@@ -25,6 +25,7 @@ export interface Picture {
 }
 
 export class Opening {
+  /** On this connection; 0 while it is not asked for there. */
   id = 0;
   readonly result: Promise<Opened | null>;
   #resolve!: (opened: Opened | null) => void;
@@ -67,12 +68,13 @@ export class Opening {
     if (this.#finished) return;
     if (message.type === "send") this.#send(connection);
     else if (message.type === "progress") this.#tell(message, connection);
-    else if (message.type === "opened") this.#succeed(message);
-    else if (message.type === "done") this.#succeed(null);
-    // A server that stops closes the connection next: it is asked again on another one.
-    else if (message.type === "error" && message.code === "restarting") return;
-    else if (message.type === "error") this.fail(SamwireError.from(message));
     else if (message.type === "superseded") this.fail(superseded());
+    // A server that stops closes the connection next: it is asked again on another one.
+    else if (message.type === "error" && message.code === "restarting") this.id = 0;
+    else if (message.type === "error") this.fail(SamwireError.from(message));
+    else if (message.type === "opened" && !this.prefetch) this.#succeed(message);
+    else if (message.type === "done" && this.prefetch) this.#succeed(null);
+    else this.fail(ofAnotherKind(message.type));
   }
 
   fail(error: unknown): void {

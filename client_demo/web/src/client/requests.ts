@@ -1,5 +1,5 @@
 /** Promises by request id, each settled by exactly one reply or by the end of its connection. */
-import { SamwireError } from "./errors.ts";
+import { ofAnotherKind, SamwireError } from "./errors.ts";
 import type { Done, MaskReply, ServerMessage, Superseded } from "./messages.ts";
 
 export type Reply = MaskReply | Done | Superseded;
@@ -22,10 +22,21 @@ export class Requests {
 
   /** Settle whatever `message` answers. */
   settle(message: ServerMessage): void {
-    if (message.type === "mask" || message.type === "done" || message.type === "superseded") {
-      this.#take(message.id)?.resolve(message);
-    } else if (message.type === "error" && message.id !== undefined) {
-      this.#take(message.id)?.reject(SamwireError.from(message));
+    switch (message.type) {
+      case "error":
+        if (message.id !== undefined) this.#take(message.id)?.reject(SamwireError.from(message));
+        break;
+      case "superseded":
+        this.#take(message.id)?.resolve(message);
+        break;
+      case "mask":
+      case "done":
+      case "opened": {
+        const asked = this.#take(message.id);
+        const awaited = asked?.kind === "close" ? "done" : "mask";
+        if (message.type === awaited) asked?.resolve(message);
+        else asked?.reject(ofAnotherKind(message.type));
+      }
     }
   }
 

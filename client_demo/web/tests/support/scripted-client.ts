@@ -28,8 +28,11 @@ export class World {
   }
 
   /** A connected client with an open image. */
-  async withImage(limits?: Parameters<ScriptedServer["peer"]>[0]): Promise<Peer> {
-    this.start();
+  async withImage(
+    limits?: Parameters<ScriptedServer["peer"]>[0],
+    options?: ClientOptions,
+  ): Promise<Peer> {
+    this.start(options);
     const peer = await this.server.peer(limits);
     const opening = this.client.open(picture);
     peer.opened((await peer.next("open")).id);

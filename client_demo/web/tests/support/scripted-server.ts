@@ -67,17 +67,20 @@ export class Peer {
   }
 
   opened(id: number): void {
-    const timings = { wait_ms: 0, decode_ms: 1, encode_ms: 2 };
-    const opened: Omit<Opened, "id"> = {
-      type: "opened",
-      width: 4,
-      height: 3,
-      sha256: "0".repeat(64),
-      cached: false,
-      timings,
-    };
-    this.send({ ...opened, id });
+    this.send(openedReply(id));
   }
+}
+
+export function openedReply(id: number): Opened {
+  return {
+    type: "opened",
+    id,
+    width: 4,
+    height: 3,
+    sha256: "0".repeat(64),
+    cached: false,
+    timings: { wait_ms: 0, decode_ms: 1, encode_ms: 2 },
+  };
 }
 
 export function maskReply(request: Segment): MaskReply {

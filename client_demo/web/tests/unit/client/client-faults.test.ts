@@ -1,7 +1,9 @@
 /** Callbacks that raise, and servers that answer nonsense: nothing hangs, and all else goes on. */
 import { encode } from "@msgpack/msgpack";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import type { MaskBody, Segment, ServerMessage } from "../../../src/client/messages.ts";
 import { click, picture, reply, useWorld } from "../../support/scripted-client.ts";
+import { maskReply, openedReply } from "../../support/scripted-server.ts";
 
 const world = useWorld();
 
@@ -179,5 +181,114 @@ describe("a callback that raises", () => {
     await expect.poll(() => world.client.state.status).toBe("stopped");
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(world.server.server.clients.size).toBe(0);
+  });
+});
+
+describe("an answer that is none", () => {
+  const internal = { code: "internal", details: { fault: "server" } };
+  const ofAnotherKind = { ...internal, message: expect.stringContaining("of another kind") };
+  const done = (id: number): ServerMessage => ({ type: "done", id });
+  const masks = (id: number) => maskReply({ type: "segment", id });
+  const huge: MaskBody = {
+    ...{ bbox: [0, 0, 0, 0], area: 0, score: 0.5 },
+    rle: { size: [65535, 65535], counts: new TextEncoder().encode("1ooi0") },
+  };
+  const small = { ...huge, rle: maskReply({ type: "segment", id: 1 }).rle };
+  const turned = { ...huge, rle: { ...small.rle, size: [4, 3] as [number, number] } };
+
+  test.each([
+    ["done", done],
+    ["mask", masks],
+  ])("%s to an open: it fails, and the next one opens", async (_, answer) => {
+    world.start();
+    const peer = await world.server.peer();
+    const opening = world.client.open(picture);
+    peer.send(answer((await peer.next("open")).id));
+    await expect(opening).rejects.toMatchObject(ofAnotherKind);
+    const next = world.client.open(picture);
+    peer.opened((await peer.next("open", 1)).id);
+    expect(await next).toMatchObject({ width: 4 });
+  });
+
+  test.each([
+    ["opened", openedReply],
+    ["mask", masks],
+  ])("%s to a prefetch: it fails, and the image stays", async (_, answer) => {
+    const peer = await world.withImage();
+    const prefetching = world.client.prefetch(new Blob(["next"]));
+    peer.send(answer((await peer.next("open", 1)).id));
+    await expect(prefetching).rejects.toMatchObject(ofAnotherKind);
+    const asked = world.client.segment(click);
+    reply(peer, await peer.next("segment"));
+    expect(await asked).toMatchObject({ type: "mask" });
+  });
+
+  test.each([
+    ["opened", openedReply],
+    ["mask", masks],
+  ])("%s to a close: it fails", async (_, answer) => {
+    const peer = await world.withImage();
+    const closing = world.client.close();
+    peer.send(answer((await peer.next("close")).id));
+    await expect(closing).rejects.toMatchObject(ofAnotherKind);
+  });
+
+  test.each<[string, (asked: Segment) => ServerMessage, RegExp]>([
+    ["done", ({ id }) => done(id), /of another kind: done/],
+    ["opened", ({ id }) => openedReply(id), /of another kind: opened/],
+    [
+      "a huge mask",
+      (asked) => ({ ...maskReply(asked), ...huge }),
+      /65535 x 65535, the image 4 x 3/,
+    ],
+    ["a turned mask", (asked) => ({ ...maskReply(asked), ...turned }), /is 3 x 4, the image 4 x 3/],
+    [
+      "a huge candidate",
+      (asked) => ({ ...maskReply(asked), candidates: [small, small, huge] }),
+      /65535 x 65535, the image 4 x 3/,
+    ],
+  ])("%s to a click or a hover: that fails alone", async (_, answer, message) => {
+    const timed = vi.fn();
+    const peer = await world.withImage({}, { onTiming: timed });
+    for (const [nth, ask] of (["segment", "hover"] as const).entries()) {
+      const asked = world.client[ask](click);
+      const failed = expect(asked).rejects.toMatchObject({ ...internal, message });
+      peer.send(answer(await peer.next("segment", nth)));
+      await failed;
+    }
+    expect(timed).not.toHaveBeenCalled();
+    const asked = world.client.segment(click);
+    reply(peer, await peer.next("segment", 2));
+    expect(await asked).toMatchObject({ type: "mask" });
+  });
+
+  test("a mask before its image is open: its click fails", async () => {
+    world.start();
+    const peer = await world.server.peer();
+    world.client.open(picture).catch(() => {});
+    const asked = world.client.segment(click);
+    reply(peer, await peer.next("segment"));
+    await expect(asked).rejects.toMatchObject(internal);
+  });
+
+  test("but a mask of an image that was left before we heard that it is open is no fault", async () => {
+    world.start();
+    const peer = await world.server.peer();
+    world.client.open(picture).catch(() => {});
+    const asked = world.client.segment(click);
+    const request = await peer.next("segment");
+    world.client.open(new Blob(["another"])).catch(() => {});
+    peer.opened((await peer.next("open")).id);
+    reply(peer, request);
+    expect(await asked).toEqual({ type: "superseded", id: request.id });
+  });
+
+  test("progress of a click is no answer at all", async () => {
+    const peer = await world.withImage();
+    const asked = world.client.segment(click);
+    const request = await peer.next("segment");
+    peer.send({ type: "progress", id: request.id, stage: "encode", fraction: 0.5 });
+    reply(peer, request);
+    expect(await asked).toMatchObject({ type: "mask" });
   });
 });
