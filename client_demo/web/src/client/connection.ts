@@ -30,9 +30,14 @@ export interface ConnectionOptions {
   readonly random?: (() => number) | undefined;
   /** Something was asked and nothing came for so long: the connection is dead, whatever it says. */
   readonly silenceMs?: number | undefined;
+  /** A server that said it goes away, and does not, is left so long after it should have gone. */
+  readonly graceMs?: number | undefined;
 }
 
 const SILENCE_MS = 60_000;
+const GRACE_MS = 5000;
+/** What a timer takes; a longer one would end at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
 /** 1002 of the protocol, which browsers keep for themselves. */
 const NOT_A_MESSAGE = 4002;
 
@@ -45,6 +50,7 @@ export class Connection {
   #socket: WebSocket | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #watchdog: ReturnType<typeof setTimeout> | undefined;
+  #farewell: ReturnType<typeof setTimeout> | undefined;
   #attempt = 0;
   /** The last connection ended in what is no message: a `welcome` does not mean all is well. */
   #distrusts = false;
@@ -98,7 +104,7 @@ export class Connection {
 
   #drop(code = 1000): void {
     clearTimeout(this.#timer);
-    this.#heard();
+    this.#forget();
     const socket = this.#socket;
     this.#socket = null;
     if (!socket) return;
@@ -126,6 +132,25 @@ export class Connection {
     this.#watchdog = undefined;
   }
 
+  /** Nothing more is expected of this connection. */
+  #forget(): void {
+    this.#heard();
+    clearTimeout(this.#farewell);
+    this.#farewell = undefined;
+  }
+
+  /** The server said that it ends this connection; if it does not, we do, and come back. */
+  #expectEnd(withinMs: number): void {
+    const graceMs = this.options.graceMs ?? GRACE_MS;
+    this.#farewell ??= setTimeout(
+      () => {
+        this.#drop();
+        this.#retry(new SamwireError("restarting", "The server did not go away as it had said."));
+      },
+      Math.min(withinMs + graceMs, MAX_TIMER_MS),
+    );
+  }
+
   /** A network that vanished does not always end its sockets. */
   #silent(): void {
     this.#drop();
@@ -139,8 +164,11 @@ export class Connection {
     if (message.type === "welcome") {
       if (!this.#distrusts) this.#attempt = 0;
       this.#enter({ status: "online", welcome: message });
-    } else if (message.type === "error" && message.id === undefined) {
-      this.#reason = SamwireError.from(message);
+    } else if (message.type === "draining") {
+      this.#expectEnd(message.deadline_s * 1000);
+    } else if (message.type === "error") {
+      if (message.id === undefined) this.#reason = SamwireError.from(message);
+      if (message.code === "restarting") this.#expectEnd(0);
     }
     this.listener.onMessage(message);
   }
@@ -159,7 +187,7 @@ export class Connection {
   }
 
   #closed(code: number, text: string): void {
-    this.#heard();
+    this.#forget();
     this.#distrusts = false;
     this.#socket = null;
     const next = afterClose(code);

@@ -69,7 +69,7 @@ export class Opening {
     if (message.type === "send") this.#send(connection);
     else if (message.type === "progress") this.#tell(message, connection);
     else if (message.type === "superseded") this.fail(superseded());
-    // A server that stops closes the connection next: it is asked again on another one.
+    // A server that stops closes the connection next, or is left: it is asked again on another one.
     else if (message.type === "error" && message.code === "restarting") this.id = 0;
     else if (message.type === "error") this.fail(SamwireError.from(message));
     else if (message.type === "opened" && !this.prefetch) this.#succeed(message);

@@ -194,6 +194,78 @@ test("a connection that fell silent is given up and made anew", async () => {
   expect(await opening).toMatchObject({ type: "opened" });
 });
 
+describe("a server that says it goes away, and does not,", () => {
+  const restarting = { code: "restarting", message: "Stopping.", fault: "server" } as const;
+
+  test("is left: an open it turned away goes on elsewhere", async () => {
+    const reasons: (string | undefined)[] = [];
+    world.start({
+      graceMs: 30,
+      onState: (state) => state.status === "waiting" && reasons.push(state.reason?.code),
+    });
+    const peer = await world.server.peer();
+    const opening = world.client.open(picture);
+    peer.send({ type: "send", id: (await peer.next("open")).id });
+    await peer.next("data", 1);
+    peer.send({ type: "error", id: (await peer.next("open")).id, ...restarting });
+    const again = await world.server.peer();
+    again.opened((await again.next("open")).id);
+    expect(await opening).toMatchObject({ type: "opened" });
+    expect(reasons).toEqual(["restarting"]);
+  });
+
+  test("is left when a click heard of it, too", async () => {
+    world.start({ graceMs: 30 });
+    const peer = await world.server.peer();
+    const opening = world.client.open(picture);
+    peer.opened((await peer.next("open")).id);
+    await opening;
+    const asked = world.client.segment(click);
+    const rejected = expect(asked).rejects.toMatchObject({ code: "restarting" });
+    peer.send({ type: "error", id: (await peer.next("segment")).id, ...restarting });
+    await rejected;
+    await (await world.server.peer()).next("open");
+  });
+
+  test("has as long as it announced, in which earlier requests are answered", async () => {
+    const started = performance.now();
+    const peer = await world.withImage({}, { graceMs: 30 });
+    const asked = world.client.segment(click);
+    peer.send({ type: "draining", deadline_s: 0.2 });
+    const request = await peer.next("segment");
+    const late = expect(world.client.segment({ ...click, object: 2 })).rejects.toMatchObject({
+      code: "restarting",
+    });
+    peer.send({ type: "error", id: (await peer.next("segment", 1)).id, ...restarting });
+    await late;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    reply(peer, request);
+    expect(await asked).toMatchObject({ type: "mask" });
+    await (await world.server.peer()).next("open");
+    expect(performance.now() - started).toBeGreaterThan(225);
+  });
+
+  test("is left alone for as long as it asks, be that weeks", async () => {
+    const peer = await world.withImage({}, { graceMs: 0 });
+    peer.send({ type: "draining", deadline_s: 1e9 });
+    const asked = world.client.segment(click);
+    reply(peer, await peer.next("segment"));
+    await asked;
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    expect(world.client.state.status).toBe("online");
+  });
+
+  test("is not left again when it went away in time", async () => {
+    const peer = await world.withImage({}, { graceMs: 60 });
+    peer.send({ type: "draining", deadline_s: 0 });
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    peer.socket.close(1012);
+    await (await world.server.peer()).next("open");
+    await new Promise((resolve) => setTimeout(resolve, 90));
+    expect(world.states.filter((status) => status === "waiting")).toHaveLength(1);
+  });
+});
+
 test("what is never answered leaves an idle connection alone", async () => {
   world.start({ silenceMs: 30 });
   const peer = await world.server.peer();
