@@ -22,6 +22,7 @@ import { tell } from "./observers.ts";
 import { digest, type OnProgress, Opening, type Picture, superseded } from "./opening.ts";
 import { Requests } from "./requests.ts";
 
+/** What a callback raises breaks nothing: it is told as any uncaught error is. */
 export interface ClientOptions extends Omit<ConnectionOptions, "url"> {
   /** Default: `/v1/ws` of the server the page came from. */
   readonly url?: string;
@@ -92,7 +93,10 @@ export class SamwireClient {
     this.#connection.wake();
   }
 
-  /** Open an image in place of the last one; a string is a URL of the page's own. */
+  /**
+   * Open an image in place of the last one; a string is a URL of the page's own. What `onProgress`
+   * raises ends the open, which rejects with it.
+   */
   async open(source: Blob | URL | string, onProgress?: OnProgress): Promise<Opened> {
     this.#leaveImage();
     const coming = pictureOf(source);

@@ -1,7 +1,7 @@
 /** samwire's browser client; importable on its own, without the page. */
 export * from "./client.ts";
 export type { ConnectionState } from "./connection.ts";
-export * from "./errors.ts";
+export { type ErrorDetails, type LocalErrorCode, SamwireError } from "./errors.ts";
 export type { Prior, Prompts } from "./memory.ts";
 export type * from "./messages.ts";
 export { MAX_POINTS, SUBPROTOCOL } from "./messages.ts";
