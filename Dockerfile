@@ -24,7 +24,7 @@ FROM ${PYTHON_IMAGE} AS build
 ARG PIP_ARGS=""
 WORKDIR /samwire
 RUN python -m venv /venv
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml hatch_build.py constraints.txt README.md LICENSE ./
 COPY server ./server
 COPY client_demo/*.py ./client_demo/
 COPY client_demo/load ./client_demo/load

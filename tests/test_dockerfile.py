@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,14 @@ def test_what_is_copied_exists_and_is_not_ignored(source: str) -> None:
 def test_every_package_of_the_wheel_is_copied(package: str) -> None:
     parents = {package, *(parent.as_posix() for parent in Path(package).parents)}
     assert parents & set(COPIED) or f"{package}/*.py" in COPIED
+
+
+def test_all_that_the_package_is_built_by_is_copied() -> None:
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    hooks = asked["tool"]["hatch"]["build"]["hooks"]
+    built_by = {"pyproject.toml", asked["project"]["readme"], "LICENSE"}
+    built_by |= {hook.get("path", "hatch_build.py") for hook in hooks.values()}
+    assert built_by <= set(COPIED)
 
 
 def health(port: int) -> int:
