@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Generator, Sequence
@@ -10,10 +11,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 
 from server.engine.engine import Engine, EngineSettings
 from server.engine.fake import FakeModel
-from server.engine.jobs import DecodeJob, OpenImage
+from server.engine.jobs import DecodeJob, OpenImage, ProgressListener
 from server.engine.models.base import (
     Decoded,
     DeviceLostError,
@@ -255,7 +257,7 @@ async def opened(
     *,
     principal: str = "anna",
     prefetch: bool = False,
-    listener: Progress | None = None,
+    listener: ProgressListener | None = None,
 ) -> OpenImage:
     return await engine.open(
         principal, data or picture(), None, prefetch=prefetch, listener=listener or Progress()
@@ -281,6 +283,19 @@ def ask(
     prompt = Prompt(((*point, 1),))
     job = engine.submit(session, kind, image, prompt, want, prior, started.set, outcome.set_result)
     return Ask(job, started, outcome)
+
+
+async def joined(engine: Engine, data: bytes, principal: str = "anna") -> OpenImage | None:
+    """Open without the bytes."""
+    digest = hashlib.sha256(data).hexdigest()
+    return await engine.join(principal, digest, prefetch=False, listener=Progress())
+
+
+async def refusal(task: "asyncio.Task[Any]") -> str:
+    """The code of the error it ends with."""
+    with pytest.raises(WireError) as refused:
+        await task
+    return refused.value.code
 
 
 async def turns(count: int = 20) -> None:

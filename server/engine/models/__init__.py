@@ -1,4 +1,4 @@
-"""The models: the only rooms that know torch.
+"""The models: the only part of the server, beside `bench`, that imports torch.
 
 `base` says what a model must do and `catalog` loads one by name. `sam` serves any segment-anything
 model with an encoder (`vit`) and the `decoder`; `tiny` is the bundled one. `recording` runs
